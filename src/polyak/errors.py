@@ -1,0 +1,117 @@
+"""Errors that a person can act on: one line, and an exit code that scripts can rely on."""
+
+import unicodedata
+
+
+class PolyakError(Exception):
+    """Say in one line what failed, where, why, what was kept, and what to type next.
+
+    Args:
+        what: what failed, in plain words.
+        where: the file, class, option or batch that it failed at.
+        why: the cause.
+        kept: what is safe on disk.
+        then: what to do or type next.
+
+    >>> print(DataError("cannot use the CSV", where="cats.csv", why="no column 'label'", then="add it"))
+    cannot use the CSV: cats.csv: no column 'label'. Next: add it
+    >>> DataError.exit_code
+    65
+    """
+
+    exit_code = 70
+
+    def __init__(self, what: str, *, where="", why="", kept="", then=""):
+        self.what, self.where, self.why, self.kept, self.then = what, where, why, kept, then
+        line = ": ".join(shown(part) for part in (what, where, why) if str(part))
+        line += f". Kept: {shown(kept)}" if kept else ""
+        line += f". Next: {shown(then)}" if then else ""
+        super().__init__(line)
+
+
+class UsageError(PolyakError):
+    """The command, an option or a recipe is wrong (exit code 64).
+
+    >>> UsageError.exit_code
+    64
+    """
+
+    exit_code = 64
+
+
+class DataError(PolyakError):
+    """The data cannot be trained on (exit code 65).
+
+    >>> DataError.exit_code
+    65
+    """
+
+    exit_code = 65
+
+
+class DivergedError(PolyakError):
+    """Training met a number that is not finite (exit code 66).
+
+    >>> DivergedError.exit_code
+    66
+    """
+
+    exit_code = 66
+
+
+class BusyError(PolyakError):
+    """Another process owns the run directory (exit code 73).
+
+    >>> BusyError.exit_code
+    73
+    """
+
+    exit_code = 73
+
+
+class DiskError(PolyakError):
+    """The disk refused a write (exit code 74).
+
+    >>> DiskError.exit_code
+    74
+    """
+
+    exit_code = 74
+
+
+class RefusedError(PolyakError):
+    """A model or checkpoint is damaged, foreign or hostile (exit code 76).
+
+    >>> RefusedError.exit_code
+    76
+    """
+
+    exit_code = 76
+
+
+class Stopped(PolyakError):
+    """A signal stopped the run after its state was saved (exit code 128 + signal).
+
+    >>> Stopped("stopped", signal=15).exit_code
+    143
+    """
+
+    def __init__(self, what: str, *, signal: int, kept="", then=""):
+        super().__init__(what, kept=kept, then=then)
+        self.exit_code = 128 + signal
+
+
+def shown(text: object) -> str:
+    r"""Make text from outside safe for one line of a terminal: escape control and format characters.
+
+    >>> shown("cat\x1b[2J\n")
+    'cat\\x1b[2J\\n'
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
+        for c in str(text)
+    )
+
+
+# control, format (right-to-left overrides), surrogates (names that are not UTF-8), line and paragraph ends
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

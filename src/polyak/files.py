@@ -1,0 +1,72 @@
+"""Writing that survives a crash: a file is either the old one, whole, or the new one, whole."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from polyak.errors import DiskError
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT}
+
+
+def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> None:
+    """Write a file so that a crash at any moment leaves the old content or the new, never a part.
+
+    Args:
+        path: where the file goes; its directory must exist.
+        write: the content, or a function that writes it to the temporary path it is given.
+
+    Raises:
+        DiskError: the disk is full, read-only, broken, or closed to us; the old file stands.
+
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> write_atomic(target, "whole"); target.read_text()
+    'whole'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if callable(write):
+            write(temporary)
+        else:
+            temporary.write_bytes(write.encode() if isinstance(write, str) else write)
+        sync(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def sync(path: Path) -> None:
+    """Push a file or a directory to the disk itself.
+
+    >>> sync(Path(tempfile.mkdtemp()))
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def disk_error(error: OSError, path: Path) -> Exception:
+    """Turn the system's refusal into one line with exit code 74; anything else stays as it is.
+
+    >>> str(disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("a")))
+    'cannot write: a: No space left on device. Kept: what was there before. Next: free space or choose another --out, then add --resume'
+    """
+    if error.errno not in _DISK:
+        return error
+    return DiskError(
+        "cannot write",
+        where=str(path),
+        why=error.strerror or str(error),
+        kept="what was there before",
+        then="free space or choose another --out, then add --resume",
+    )
