@@ -1,4 +1,4 @@
-"""What every test may ask for: one thread, real pictures where they are, a small folder to learn."""
+"""What every test may ask for: one thread, real pictures where they are, a folder to learn."""
 
 import os
 from pathlib import Path

