@@ -1,0 +1,99 @@
+"""The pictures that can be used, what is known about each, and what was left out and why."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from polyak.data.table import write_table
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Hold the usable pictures of a source, in a fixed order.
+
+    Args:
+        root: the folder that `paths` are relative to.
+        paths: n names below `root`.
+        labels: int64 (n,), positions in `classes`.
+        classes: class names in natural order; each has a picture to train on.
+        sizes: int64 (n, 2), upright (height, width), pixels.
+        digests: uint64 (n, 2), a hash of each file's bytes.
+        splits: (n,) of "train", "val", "test", or "" before `split`.
+        quarantine: (path, reason) of every file that was left out.
+        warnings: one line for each thing that the user should know.
+
+    >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
+    ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
+    >>> len(data), len(data.part("train")), data.found
+    (1, 0, 1)
+    """
+
+    root: Path
+    paths: list[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    sizes: np.ndarray
+    digests: np.ndarray
+    splits: np.ndarray
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def found(self) -> int:
+        """Count every file of the source: used and quarantined."""
+        return len(self.paths) + len(self.quarantine)
+
+    def file(self, position: int) -> Path:
+        """Where the picture at a position lies."""
+        return self.root / self.paths[position]
+
+    def take(self, positions) -> "Dataset":
+        """Keep the pictures at some positions (integers or a boolean mask), in their order."""
+        positions = np.asarray(positions)
+        if positions.dtype == bool:
+            positions = np.flatnonzero(positions)
+        return replace(
+            self,
+            paths=[self.paths[i] for i in positions],
+            labels=self.labels[positions],
+            sizes=self.sizes[positions],
+            digests=self.digests[positions],
+            splits=self.splits[positions],
+        )
+
+    def part(self, name: str) -> "Dataset":
+        """Keep the pictures of one split."""
+        return self.take(self.splits == name)
+
+    def without(self, failed) -> "Dataset":
+        """Move pictures to quarantine: `failed` lists (position, reason)."""
+        if not failed:
+            return self
+        kept = np.ones(len(self), bool)
+        kept[[position for position, _ in failed]] = False
+        left_out = [(self.paths[position], reason) for position, reason in failed]
+        return replace(self.take(kept), quarantine=[*self.quarantine, *left_out])
+
+    def fingerprint(self) -> str:
+        """Hash names, labels, classes and contents: equal for unchanged data, wherever it lies."""
+        hashed = hashlib.sha256()
+        for text in (*self.classes, "", *self.paths):
+            hashed.update(text.encode("utf-8", "surrogateescape") + b"\0")
+        hashed.update(self.labels.astype("<i8").tobytes())
+        hashed.update(self.digests.astype("<u8").tobytes())
+        return hashed.hexdigest()
+
+    def write_quarantine(self, path: Path) -> None:
+        """Write path,reason of every file left out; atomic, safe in spreadsheets."""
+        write_table(path, ["path", "reason"], self.quarantine)
+
+    def write_split(self, path: Path) -> None:
+        """Write path,label,split of every picture; atomic, safe in spreadsheets, usable as DATA."""
+        names = (self.classes[i] for i in self.labels)
+        rows = zip(self.paths, names, self.splits, strict=True)
+        write_table(path, ["path", "label", "split"], rows)

@@ -1,0 +1,113 @@
+"""Bytes to pixels: one picture, upright, three colours, eight bits."""
+
+import numpy as np
+import simplejpeg
+
+from polyak.data.header import (
+    PIXEL_CAP,
+    Header,
+    Unreadable,
+    broken,
+    check_pixels,
+    open_pillow,
+    read_header,
+)
+
+
+def decode(data: bytes, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
+    r"""Decode the first frame of a JPEG, PNG, WebP, BMP, GIF or TIFF to upright RGB.
+
+    Alpha lies on white; grey, palette and CMYK become RGB; 16-bit grey is scaled, not clipped;
+    colour profiles are ignored.
+
+    Args:
+        data: the whole file.
+        pixel_cap: the most pixels that a picture may have.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous.
+
+    Raises:
+        Unreadable: for whatever is wrong with the bytes.
+
+    >>> decode(b"GIF89a" + b"\x01\0\x01\0\x80\0\0" + b"\xff\0\0" + bytes(3)
+    ...        + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;").tolist()
+    [[[255, 0, 0]]]
+    """
+    header = read_header(data, pixel_cap)
+    if header.plain:
+        try:
+            pixels = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
+            return upright(pixels, header.orientation)
+        except Exception:  # strict: Pillow decides whether it is more than a warning
+            pass
+    return upright(_decode_pillow(data, header, pixel_cap), header.orientation)
+
+
+def decode_into(data: bytes, out: np.ndarray, pixel_cap: int = PIXEL_CAP) -> None:
+    """Decode to an array whose size the scan foretold.
+
+    Args:
+        data: the whole file.
+        out: uint8 (H, W, 3), C-contiguous.
+        pixel_cap: the most pixels that a picture may have.
+
+    Raises:
+        Unreadable: for whatever is wrong with the bytes, another size included.
+    """
+    pixels = decode(data, pixel_cap)
+    if pixels.shape != out.shape:
+        raise Unreadable("the file has changed since the scan: another size")
+    out[:] = pixels
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (H, W, 3) pixels by an EXIF orientation, 1 to 8.
+
+    >>> upright(np.array([[[1], [2]], [[3], [4]]]), 6)[:, :, 0].tolist()
+    [[3, 1], [4, 2]]
+    """
+    if orientation > 4:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_pillow(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
+    try:
+        with open_pillow(data, header.format) as image:
+            check_pixels((image.height, image.width), pixel_cap)
+            image.load()
+            return np.asarray(_rgb(image))
+    except Unreadable:
+        raise
+    except Exception as error:  # hostile bytes find every exception that a parser has
+        raise broken(header.format, error) from error
+
+
+def _rgb(image):
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise Unreadable("32-bit pixels have no fixed range")
+    if image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _eight_bits(image):
+    from PIL import Image
+
+    deep = np.asarray(image).astype(np.uint32)
+    pixels = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if clear is not None:
+        pixels[deep == clear] = 255
+    return Image.fromarray(pixels)

@@ -1,0 +1,189 @@
+"""Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from polyak.data.dataset import Dataset
+from polyak.data.decode import decode_into
+from polyak.data.header import PIXEL_CAP, Unreadable, read_header
+from polyak.data.scan import read_file
+
+_CHUNK = 64
+
+
+class Images:
+    """Give the pictures of a data set as uint8 (H, W, 3), by position.
+
+    Make one with `Images.open` (files) or `Images.of` (pixels already in memory).
+
+    Args:
+        files: n paths.
+        sizes: int64 (n, 2), upright (height, width).
+        starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
+        pixels: uint8, all kept pictures one after another.
+
+    >>> images = Images.of(np.zeros((2, 4, 5, 3), np.uint8))
+    >>> len(images), images[1].shape, images.kept
+    (2, (4, 5, 3), 2)
+    """
+
+    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP):
+        self.files, self.sizes, self.pixel_cap = files, sizes, pixel_cap
+        self.failed: list[tuple[int, str]] = []
+        self._starts, self._pixels = starts, pixels
+        self._stride = 0
+        if len(sizes) and (sizes == sizes[0]).all():
+            self._stride = int(sizes[0].prod()) * 3
+
+    @classmethod
+    def open(
+        cls,
+        source: Dataset | Sequence[str | Path],
+        threads: int | None = None,
+        budget: int | None = None,
+        pixel_cap: int = PIXEL_CAP,
+    ) -> "Images":
+        """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
+
+        Args:
+            source: a data set, or paths.
+            threads: how many files at once; default one a processor.
+            budget: bytes of decoded pictures to keep; default a quarter of the available memory.
+            pixel_cap: the most pixels that a picture may have.
+        """
+        threads = threads or os.cpu_count() or 1
+        if isinstance(source, Dataset):
+            files = [source.root / name for name in source.paths]
+            sizes, failed = source.sizes, []
+        else:
+            files = [Path(name) for name in source]
+            sizes, failed = _measure(files, threads, pixel_cap)
+        lengths = sizes.prod(1) * 3
+        ends = np.cumsum(lengths)
+        kept = int(np.searchsorted(ends, _budget() if budget is None else budget, side="right"))
+        starts = np.full(len(files), -1)
+        starts[:kept] = ends[:kept] - lengths[:kept]
+        pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
+        images = cls(files, sizes, starts, pixels, pixel_cap)
+        images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
+        return images
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> "Images":
+        """Take pictures from memory: uint8 (n, H, W, 3)."""
+        n, height, width, _ = pixels.shape
+        sizes = np.tile(np.array([[height, width]], np.int64), (n, 1))
+        starts = np.arange(n) * height * width * 3
+        return cls([Path()] * n, sizes, starts, np.ascontiguousarray(pixels).reshape(-1))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def kept(self) -> int:
+        """How many pictures are in memory."""
+        return int((self._starts >= 0).sum())
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all pictures have one size, so that `block` works."""
+        return self._stride > 0
+
+    @property
+    def good(self) -> np.ndarray:
+        """Positions of the pictures that did not fail: int64."""
+        return np.setdiff1d(np.arange(len(self)), [position for position, _ in self.failed])
+
+    def take(self, positions) -> "Images":
+        """Keep some positions, in their order, sharing the memory."""
+        positions = np.asarray(positions)
+        files = [self.files[i] for i in positions]
+        starts = self._starts[positions]
+        return Images(files, self.sizes[positions], starts, self._pixels, self.pixel_cap)
+
+    def __getitem__(self, position: int) -> np.ndarray:
+        """Give one picture: uint8 (H, W, 3), not to be written to.
+
+        Raises:
+            Unreadable: the file cannot be decoded, or is no longer what it was.
+        """
+        height, width = self.sizes[position].tolist()
+        start = self._starts[position]
+        if start >= 0:
+            return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+        out = np.empty((height, width, 3), np.uint8)
+        decode_into(read_file(self.files[position]), out, self.pixel_cap)
+        return out
+
+    def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """Give pictures of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
+        height, width = self.sizes[0].tolist()
+        starts = self._starts[positions]
+        if (starts >= 0).all() and not (starts % self._stride).any():
+            whole = self._pixels.size // self._stride * self._stride
+            packed = self._pixels[:whole].reshape(-1, height, width, 3)
+            return packed[starts // self._stride], []
+        out, failed = np.zeros((len(positions), height, width, 3), np.uint8), []
+        for row, position in enumerate(positions):
+            try:
+                out[row] = self[position]
+            except Unreadable as error:
+                failed.append((row, error.reason))
+        return out, failed
+
+    def _fill(self, kept, threads):
+        failed = []
+
+        def fill(first):
+            for i in range(first, min(first + _CHUNK, kept)):
+                try:
+                    out = self[i]
+                    decode_into(read_file(self.files[i]), out, self.pixel_cap)
+                except Unreadable as error:
+                    failed.append((i, error.reason))
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, range(0, kept, _CHUNK)))
+        return failed
+
+
+def _measure(files, threads, pixel_cap):
+    sizes = np.zeros((len(files), 2), np.int64)
+    failed = []
+
+    def measure(i):
+        try:
+            sizes[i] = read_header(read_file(files[i]), pixel_cap).size
+        except Unreadable as error:
+            failed.append((i, error.reason))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(measure, range(len(files)), chunksize=_CHUNK))
+    return sizes, failed
+
+
+def _budget():
+    """A quarter of the memory that is available, a container's limit included."""
+    return max(0, min(_number(read) for read in (_machine, _container))) // 4
+
+
+def _number(read):
+    try:
+        return read()
+    except (OSError, ValueError, AttributeError, StopIteration):  # not Linux, or no limit
+        return 16 << 30
+
+
+def _machine():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+
+
+def _container():
+    folder = Path("/sys/fs/cgroup")
+    limit = int((folder / "memory.max").read_text())
+    return limit - int((folder / "memory.current").read_text())

@@ -1,0 +1,97 @@
+"""What was found before anything is opened: names, labels, splits."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from polyak.errors import DataError, shown
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Name every file that a source offers, with its label, and nothing about its content.
+
+    Args:
+        root: the folder that `paths` are relative to.
+        paths: names below `root`, with "/" between folders.
+        labels: int64 (n,), positions in `classes`.
+        classes: class names in natural order; a class may still be empty.
+        splits: (n,) of "train", "val", "test", or "" where the source leaves it open.
+        warnings: one line for each thing that the user should know.
+
+    >>> listing(Path("."), ["a/1.jpg", "b/2.jpg"], ["a", "b"], ["", ""]).labels.tolist()
+    [0, 1]
+    """
+
+    root: Path
+    paths: list[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    splits: np.ndarray
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def listing(root, paths, names, splits, warnings=(), classes=()) -> Listing:
+    """Make a Listing from class names: `names` and `splits` stand beside `paths`, one each.
+
+    `classes` adds classes that no path has (empty folders).
+
+    >>> listing(Path("."), ["x"], ["b"], [""], classes=["a"]).classes
+    ('a', 'b')
+    """
+    ordered = sorted({*names, *classes}, key=natural)
+    position = {name: i for i, name in enumerate(ordered)}
+    labels = np.fromiter((position[name] for name in names), np.int64, len(paths))
+    lines = [*warnings, *_twins(ordered)]
+    return Listing(Path(root), paths, labels, tuple(ordered), np.array(splits, "U5"), lines)
+
+
+def natural(name: str):
+    """Order names as people do: numbers by their value.
+
+    >>> sorted(["c10", "c9", "C1"], key=natural)
+    ['C1', 'c9', 'c10']
+    """
+    parts = re.split("([0-9]+)", name.casefold())
+    parts[1::2] = [(len(digits := part.lstrip("0")), digits) for part in parts[1::2]]
+    return parts, name
+
+
+def refuse_unseen(classes, labels: np.ndarray, splits: np.ndarray) -> None:
+    """Raise DataError when val or test holds a class that training never sees.
+
+    >>> refuse_unseen(["a", "b"], np.array([0, 1]), np.array(["train", "test"]))
+    Traceback (most recent call last):
+    ...
+    polyak.errors.DataError: test holds a class that train lacks: b. Next: add pictures of it to \
+train, or move the folder out
+    """
+    trained = np.unique(labels[(splits == "train") | (splits == "")])
+    for part in ("val", "test"):
+        unseen = np.setdiff1d(labels[splits == part], trained)
+        if len(unseen):
+            raise DataError(
+                f"{part} holds a class that train lacks",
+                where=", ".join(classes[i] for i in unseen[:5]),
+                then="add pictures of it to train, or move the folder out",
+            )
+
+
+def _twins(classes):
+    seen = {}
+    for name in classes:
+        plain = unicodedata.normalize("NFC", name).strip().casefold()
+        if plain in seen:
+            yield (
+                f"classes '{shown(seen[plain])}' and '{shown(name)}' differ only in case, spaces "
+                "or the spelling of accents; they are kept apart"
+            )
+        seen[plain] = name

@@ -1,0 +1,187 @@
+"""Batches as functions: order of (seed, epoch), pixels of (seed, epoch, index)."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polyak import keys
+from polyak.augment import Policy, render, render_batch
+from polyak.data.header import Unreadable
+from polyak.data.images import Images
+from polyak.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Carry one batch; `images` is only lent, until two more batches were taken.
+
+    Args:
+        images: float32 (N, 3, h, w), channels last in memory, normalised.
+        labels: int64 (N,).
+        indices: int64 numpy (N,), positions in the loader's labels.
+    """
+
+    images: "torch.Tensor"
+    labels: "torch.Tensor"
+    indices: np.ndarray
+
+
+class Loader:
+    """Decode and augment on threads, ahead of training.
+
+    Args:
+        images: pictures by position.
+        labels: int64 (n,).
+        policy: what to draw; `Policy.centre()` for evaluation.
+        size: (height, width) of the result.
+        mean: of each colour, in [0, 1].
+        std: of each colour, in [0, 1].
+        batch_size: of the global batch, all ranks together.
+        seed: of order and augmentation.
+        threads: of the pool; default one a processor. Batches do not depend on it.
+        shuffle: training: a new order every epoch, and the last incomplete batch left out (unless
+            it is the only one). Without: every picture once, in order.
+        rank: of this process; it takes every `world`-th sample of each global batch.
+        world: number of processes.
+
+    Pictures that fail are left out of their batch and listed in `failed` as (position, reason).
+
+    >>> images = Images.of(np.zeros((5, 8, 8, 3), np.uint8))
+    >>> loader = Loader(images, np.arange(5), Policy.centre(1.0), size=(8, 8), mean=(0, 0, 0),
+    ...                 std=(1, 1, 1), batch_size=2, seed=0, threads=1, shuffle=False)
+    >>> [batch.labels.tolist() for batch in loader.epoch(0)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        policy: Policy,
+        *,
+        size: tuple[int, int],
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        batch_size: int,
+        seed: int,
+        threads: int | None = None,
+        shuffle: bool = True,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.images, self.labels, self.policy = images, np.asarray(labels, np.int64), policy
+        self.size, self.mean, self.std = size, mean, std
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.threads = threads or os.cpu_count() or 1
+        self.rank, self.world = rank, world
+        self.failed: list[tuple[int, str]] = []
+        self._seen_failing: set[int] = set()
+
+    def __len__(self) -> int:
+        n = len(self.labels)
+        return max(n // self.batch_size, min(n, 1)) if self.shuffle else -(-n // self.batch_size)
+
+    def order(self, epoch: int, number: int) -> np.ndarray:
+        """Positions of this rank's share of a batch: int64, a function of (seed, epoch, number)."""
+        return self._share(self._order(epoch), number)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, beginning with number `start` at no cost for those before.
+
+        Raises:
+            DataError: no picture of a batch could be read.
+        """
+        order = self._order(epoch)
+        share = -(-self.batch_size // self.world)
+        chunk = _chunk(share, self.threads, self.images.uniform)
+        ahead = max(2, 2 * self.threads * chunk // share)
+        # one being taken, two before it still lent, the rest in the making
+        ring: deque[np.ndarray] = deque(
+            np.empty((0, 0, 0, 3), np.float32) for _ in range(ahead + 3)
+        )
+        waiting = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="polyak-loader")
+        try:
+            for number in range(start, len(self) + ahead):
+                if number < len(self):
+                    indices = self._share(order, number)
+                    if len(ring[0]) < len(indices):
+                        ring[0] = np.empty((len(indices), *self.size, 3), np.float32)
+                    out = ring[0][: len(indices)]
+                    ring.rotate(-1)
+                    waiting.append((indices, out, self._start(pool, epoch, indices, out, chunk)))
+                if number - start >= ahead:
+                    yield self._finish(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _order(self, epoch):
+        n = len(self.labels)
+        return keys.permutation("order", self.seed, epoch, n) if self.shuffle else np.arange(n)
+
+    def _share(self, order, number):
+        whole = order[number * self.batch_size : (number + 1) * self.batch_size]
+        return whole[self.rank :: self.world]
+
+    def _start(self, pool, epoch, indices, out, chunk):
+        return [
+            pool.submit(self._draw, epoch, indices[i : i + chunk], out[i : i + chunk], i)
+            for i in range(0, len(indices), chunk)
+        ]
+
+    def _draw(self, epoch, indices, out, first):
+        """Draw a part of a batch; return (row of the batch, reason) of the pictures that failed."""
+        sizes = self.images.sizes[indices]
+        plan = self.policy.plan(self.seed, epoch, indices, sizes, self.size, self.mean, self.std)
+        if self.images.uniform:
+            block, failed = self.images.block(indices)
+            render_batch(block, plan, out)
+            return [(first + row, reason) for row, reason in failed]
+        failed = []
+        for row, position in enumerate(indices):
+            try:
+                render(self.images[position], plan[row], out[row])
+            except Unreadable as error:
+                failed.append((first + row, error.reason))
+        return failed
+
+    def _finish(self, indices, out, parts):
+        import torch
+
+        failed = [pair for part in parts for pair in part.result()]
+        if failed:
+            indices, out = self._leave_out(indices, out, failed)
+        images = torch.from_numpy(out).permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(self.labels[indices]), indices)
+
+    def _leave_out(self, indices, out, failed):
+        for row, reason in failed:
+            position = int(indices[row])
+            if position not in self._seen_failing:
+                self._seen_failing.add(position)
+                self.failed.append((position, reason))
+        kept = np.ones(len(indices), bool)
+        kept[[row for row, _ in failed]] = False
+        if not kept.any():
+            row, reason = failed[0]
+            raise DataError(
+                "no picture of a batch could be read",
+                where=str(self.images.files[indices[row]]),
+                why=reason,
+                then="see that the data is still where it was",
+            )
+        return indices[kept], out[kept]
+
+
+def _chunk(share, threads, uniform):
+    """How many pictures a task draws: work for every thread, but more than the hand-over costs."""
+    least = 32 if uniform else 4
+    return max(1, min(share, max(least, -(-share // (2 * threads)))))

@@ -1,0 +1,183 @@
+"""Open every file once, before training: what is it, how large, whose copy, and can it be used."""
+
+import hashlib
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from polyak.data.dataset import Dataset
+from polyak.data.header import BYTE_CAP, PIXEL_CAP, Unreadable, read_header
+from polyak.data.listing import Listing, refuse_unseen
+from polyak.errors import DataError, shown
+
+_CHUNK = 256
+
+
+def scan(
+    listing: Listing,
+    threads: int | None = None,
+    pixel_cap: int = PIXEL_CAP,
+    classes: tuple[str, ...] | None = None,
+) -> Dataset:
+    """Judge every file from its header and hash its bytes; nothing is decoded.
+
+    Args:
+        listing: what `find` found.
+        threads: how many files at once; default one a processor.
+        pixel_cap: the most pixels that a picture may have.
+        classes: the classes of a trained model, when the data is to be judged by it; then classes
+            without pictures are no mistake.
+
+    Returns:
+        The usable pictures, and every other file with its reason in `quarantine`.
+
+    Raises:
+        DataError: no picture can be used, fewer than two classes, or a class that training (or the
+            given `classes`) lacks.
+
+    >>> from polyak.data.sources import find
+    >>> data = scan(find("digits"))
+    >>> len(data), data.sizes[0].tolist(), len(data.quarantine)
+    (1797, [8, 8], 0)
+    """
+    n = len(listing)
+    sizes = np.zeros((n, 2), np.int64)
+    digests = np.zeros((n, 2), np.uint64)
+    reasons = {}
+
+    def judge(start):
+        for i in range(start, min(start + _CHUNK, n)):
+            try:
+                data = read_file(listing.root / listing.paths[i])
+                sizes[i] = read_header(data, pixel_cap).size
+                digests[i] = _digest(data)
+            except Unreadable as error:
+                reasons[i] = error.reason
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        list(pool.map(judge, range(0, n, _CHUNK)))
+    everything = Dataset(
+        listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits
+    )
+    data = everything.without(sorted(reasons.items()))
+    data.warnings.extend(listing.warnings)
+    if not len(data):
+        _refuse_all(data)
+    data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
+    data.warnings.extend(_copies(data))
+    return data
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file whole; a pipe or device is refused, not waited for.
+
+    Raises:
+        Unreadable: with the system's reason.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        try:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode):
+                raise Unreadable("not a regular file")
+            if about.st_size > BYTE_CAP:
+                raise Unreadable(f"{about.st_size} bytes, more than the cap of {BYTE_CAP}")
+            data = os.read(handle, about.st_size + 1)
+            while more := os.read(handle, 1 << 20) if len(data) < about.st_size else b"":
+                data += more
+            return data
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    except ValueError as error:  # a zero byte in the name
+        raise Unreadable(str(error)) from error
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def _digest(data):
+    return np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), "<u8")
+
+
+def _refuse_all(data):
+    path, reason = data.quarantine[0]
+    raise DataError(
+        "no picture can be used",
+        where=str(data.root),
+        why=f"{len(data.quarantine)} files left out; the first, {path}: {reason}",
+    )
+
+
+def _fill_classes(data: Dataset) -> Dataset:
+    """Keep the classes that have a picture to train on, and renumber."""
+    refuse_unseen(data.classes, data.labels, data.splits)
+    used = np.unique(data.labels)
+    empty = [name for i, name in enumerate(data.classes) if i not in set(used.tolist())]
+    if empty:
+        names = ", ".join(shown(name) for name in empty[:5]) + ", ..." * (len(empty) > 5)
+        data.warnings.append(
+            f"{len(empty)} of {len(data.classes)} classes left out, empty: {names}"
+        )
+    classes = tuple(data.classes[i] for i in used)
+    if len(classes) < 2:
+        raise DataError(
+            "only one class",
+            where="".join(classes),
+            why="there is nothing to tell apart",
+            then="add a folder with pictures of another class",
+        )
+    return _renumbered(data, classes)
+
+
+def _adopt_classes(data: Dataset, classes: tuple[str, ...]) -> Dataset:
+    unknown = sorted({data.classes[i] for i in np.unique(data.labels)} - set(classes))
+    if unknown:
+        raise DataError(
+            "a class that the model does not know",
+            where=", ".join(unknown[:5]),
+            why=f"it knows {', '.join(classes[:5])}{', ...' * (len(classes) > 5)}",
+        )
+    return _renumbered(data, classes)
+
+
+def _renumbered(data, classes):
+    position = {name: i for i, name in enumerate(classes)}
+    new = np.array([position.get(name, -1) for name in data.classes], np.int64)
+    return replace(data, labels=new[data.labels], classes=classes)
+
+
+def _copies(data: Dataset):
+    """Say how many files are exact copies, and which of them contradict or leak."""
+    _, group = np.unique(data.digests, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    copies = len(group) - (group.max() + 1)
+    if not copies:
+        return
+    yield f"{copies} files are exact copies of others"
+    conflicts = _mixed(group, data.labels)
+    if len(conflicts):
+        yield f"{_several(data, conflicts)} the same bytes as a file of another class"
+    _, part = np.unique(data.splits, return_inverse=True)
+    leaks = _mixed(group, part)
+    if len(leaks):
+        yield f"{_several(data, leaks)} the same bytes as a file of another split; scores flatter"
+
+
+def _mixed(group, value):
+    """Positions whose group holds more than one value."""
+    low = np.full(group.max() + 1, np.iinfo(np.int64).max)
+    high = np.zeros(group.max() + 1, np.int64)
+    np.minimum.at(low, group, value)
+    np.maximum.at(high, group, value)
+    return np.flatnonzero((low != high)[group])
+
+
+def _several(data, positions):
+    examples = ", ".join(shown(data.paths[i]) for i in positions[:2])
+    return f"{len(positions)} files ({examples}{', ...' * (len(positions) > 2)}) have"

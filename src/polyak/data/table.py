@@ -1,0 +1,140 @@
+"""CSV files: read with suspicion, and written so that no spreadsheet runs them."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from polyak.data.listing import SPLITS, Listing, listing
+from polyak.errors import DataError
+from polyak.files import write_atomic
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def list_table(path: Path) -> Listing:
+    r"""List the pictures that a CSV names: path,label[,split], paths below the CSV's folder.
+
+    Raises:
+        DataError: a column is missing, or rows (numbered as in an editor) are refused.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "data.csv"
+    >>> _ = table.write_text("path,label\nx.jpg,cat\n")
+    >>> list_table(table).classes
+    ('cat',)
+    """
+    rows = _rows(path)
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    missing = [name for name in ("path", "label") if name not in header]
+    if missing:
+        raise DataError(
+            f"no column '{missing[0]}'",
+            where=str(path),
+            why=f"the first line is {','.join(header)[:100] or 'empty'}",
+            then="begin the file with the line path,label or path,label,split",
+        )
+    found, refused = {}, []
+    for number, cells in rows:
+        if not any(cells):
+            continue
+        name, value, why = _judge(dict(zip(header, cells, strict=False)))
+        if not why and found.setdefault(name, value) != value:
+            why = "the same path again with another label or split"
+        if why:
+            refused.append((number, why))
+    if refused:
+        _refuse(path, refused)
+    labels = [label for label, _ in found.values()]
+    splits = [split for _, split in found.values()]
+    return listing(path.parent, list(found), labels, splits)
+
+
+def _rows(path):
+    before = 1
+    try:
+        # a byte order mark is dropped; a file name need not be UTF-8
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                yield before, cells
+                before = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError("not a CSV", where=f"{path}, row {before}", why=str(error)) from error
+    except OSError as error:
+        raise DataError("cannot read the CSV", where=str(path), why=error.strerror or "") from error
+
+
+def _judge(row):
+    name, label = row.get("path") or "", _bare(row.get("label") or "")
+    split = (row.get("split") or "").strip().lower()
+    why = _unsafe(name)
+    if not label.strip() or label.strip().lower() == "nan":
+        why = why or "no label"
+    if split and split not in SPLITS:
+        why = why or f"split '{split[:20]}' is none of train, val, test"
+    return _plain(name), (label, SPLITS.get(split, "")), why
+
+
+def _unsafe(name):
+    if not name.strip():
+        return "no path"
+    if "://" in name:
+        return "a URL, not a file"
+    if "\0" in name:
+        return "a zero byte in the path"
+    if name.startswith(("/", "\\")) or name[1:3] in (":\\", ":/"):
+        return "an absolute path"
+    return "the path leaves the CSV's folder" if _plain(name) is None else ""
+
+
+def _plain(name):
+    """Resolve "." and ".." by the text alone; None when the path leaves its folder."""
+    parts = []
+    for part in PurePosixPath(name).parts:
+        if part != "..":
+            parts.append(part)
+        elif parts:
+            parts.pop()
+        else:
+            return None
+    return "/".join(parts) or None
+
+
+def _refuse(path, refused):
+    several = "; ".join(f"row {number}: {why}" for number, why in refused[:5])
+    more = f" (and {len(refused) - 5} more)" if len(refused) > 5 else ""
+    raise DataError(
+        f"{len(refused)} row{'s' * (len(refused) > 1)} refused",
+        where=str(path),
+        why=several + more,
+        then="correct these rows",
+    )
+
+
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV; a path that looks like a formula begins with "./", any other cell with a quote.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> write_table(target, ["path", "label"], [["=1+1.jpg", "=cat"]])
+    >>> target.read_text().split()
+    ['path,label', "./=1+1.jpg,'=cat"]
+    """
+    header = list(header)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(_quiet(str(cell), column) for cell, column in zip(row, header, strict=True))
+    write_atomic(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _quiet(cell, column):
+    if cell.startswith(_FORMULA):
+        return f"./{cell}" if column == "path" else f"'{cell}"
+    return cell
+
+
+def _bare(cell):
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
