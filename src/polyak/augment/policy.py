@@ -1,0 +1,266 @@
+"""What to draw: a list of operations with ranges and probabilities, and the plan that it makes.
+
+A policy is text, `crop(scale=0.35..1, ratio=0.75..1.33, on=large) | flip(p=alternate)`, and a
+function: the plan's row of a picture depends on (seed, epoch, index) and nothing else.
+"""
+
+import hashlib
+import inspect
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyak import keys
+from polyak.augment import colour, geometry, ops
+from polyak.augment import kernels as layout
+from polyak.errors import UsageError
+
+_LIGHT = (
+    "shift(by=0.0625, on=small) | crop(scale=0.35..1, ratio=0.75..1.3333, on=large)"
+    " | flip(p=alternate)"
+    " | brightness(by=0.2, on=large) | contrast(by=0.2, on=large) | saturation(by=0.2, on=large)"
+)
+NAMED = {"none": "none", "light": _LIGHT}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One step of a policy.
+
+    Args:
+        name: one of `ops.OPERATIONS`.
+        parameters: (name, number or (low, high)) pairs.
+        p: probability to apply; "alternate": a picture is met both ways in any two epochs.
+        on: "any", "small" (a picture no larger than the result either way) or "large".
+
+    >>> str(Operation("flip", p=0.5))
+    'flip(p=0.5)'
+    """
+
+    name: str
+    parameters: tuple = ()
+    p: float | str = 1.0
+    on: str = "any"
+
+    def __post_init__(self):
+        _check(self)
+
+    def __str__(self):
+        parts = [f"{name}={_text(value)}" for name, value in self.parameters]
+        parts += [f"p={_text(self.p)}"] if self.p != 1.0 else []
+        parts += [f"on={self.on}"] if self.on != "any" else []
+        return f"{self.name}({', '.join(parts)})" if parts else self.name
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A list of operations: printable, hashable, a pure function from (seed, epoch, index).
+
+    >>> policy = Policy.parse("crop(scale=0.5..1) | flip(p=0.5)")
+    >>> str(policy)
+    'crop(scale=0.5..1) | flip(p=0.5)'
+    >>> policy.plan(0, 0, [7], [(375, 500)], (224, 224), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).shape
+    (1, 52)
+    """
+
+    operations: tuple[Operation, ...] = ()
+    border: str = "reflect"
+
+    @classmethod
+    def named(cls, name: str) -> "Policy":
+        """Look a ready-made policy up: "none" or "light".
+
+        >>> str(Policy.named("none"))
+        'none'
+        """
+        if name not in NAMED:
+            raise UsageError("no such policy", where=name, then=f"choose of {', '.join(NAMED)}")
+        return cls.parse(NAMED[name])
+
+    @classmethod
+    def centre(cls, fraction: float = 0.875) -> "Policy":
+        """Resize the shorter side to size / fraction and cut the middle.
+
+        >>> str(Policy.centre(1.0))
+        'centre(fraction=1)'
+        """
+        return cls((Operation("centre", (("fraction", float(fraction)),)),))
+
+    @classmethod
+    def parse(cls, text: str) -> "Policy":
+        """Read a policy back from its text, or by its name.
+
+        Raises:
+            UsageError: an operation, a parameter or a value is unknown or beyond its limit.
+
+        >>> Policy.parse(str(Policy.named("light"))) == Policy.named("light")
+        True
+        """
+        text = NAMED.get(text.strip(), text).strip()
+        if text == "none":
+            return cls()
+        return cls(tuple(_operation(part.strip()) for part in text.split("|")))
+
+    def __str__(self):
+        return " | ".join(map(str, self.operations)) or "none"
+
+    def digest(self) -> str:
+        """Name the policy in 16 hexadecimal digits; equal texts, equal digests.
+
+        >>> Policy.named("none").digest() == Policy.parse("none").digest()
+        True
+        """
+        return hashlib.sha256(f"{self} border={self.border}".encode()).hexdigest()[:16]
+
+    def plan(
+        self, seed: int, epoch: int, indices, sizes, size: tuple[int, int], mean, std
+    ) -> np.ndarray:
+        """Draw every random number of some pictures, as one row each.
+
+        Args:
+            seed: any integer.
+            epoch: counts from 0.
+            indices: int (n,); the pictures' positions in the data.
+            sizes: int (n, 2); height and width of the pictures as stored.
+            size: (height, width) of the result, pixels.
+            mean: three numbers in [0, 1], subtracted.
+            std: three numbers in [0, 1], divided by.
+
+        Returns:
+            float32 (n, COLUMNS), what `render` and `render_batch` take.
+
+        Raises:
+            UsageError: shapes disagree, or `size` or `std` is not positive.
+
+        >>> light = Policy.named("light")
+        >>> one = light.plan(0, 3, [5], [(32, 32)], (32, 32), (0, 0, 0), (1, 1, 1))
+        >>> many = light.plan(0, 3, [4, 5], [(32, 32)] * 2, (32, 32), (0, 0, 0), (1, 1, 1))
+        >>> bool((one[0] == many[1]).all())
+        True
+        """
+        indices, sizes = np.asarray(indices, dtype=np.int64), np.asarray(sizes, dtype=np.int64)
+        mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+        _check_call(indices, sizes, size, mean, std)
+        draft = ops.Draft(sizes, size, float(colour.GREY @ mean))
+        for place, operation in enumerate(self.operations):
+            _apply(draft, operation, (seed, epoch, indices), place)
+        return _rows(draft, mean, std, self.border)
+
+
+def _apply(draft, operation, counters, place):
+    seed, epoch, indices = counters
+    purpose = f"augment {place} {operation.name}"
+
+    def draw(k):
+        return keys.uniform(f"{purpose} {k}", seed, epoch, indices)
+
+    if operation.p == "alternate":
+        on = (keys.keys(purpose, seed, indices) + np.uint64(epoch)) % np.uint64(2) == 1
+    elif operation.p == 1.0:
+        on = np.ones(len(indices), dtype=bool)
+    else:
+        on = draw("p") < operation.p
+    if operation.on != "any":
+        small = (draft.sizes <= np.array(draft.size)).all(axis=1)
+        on &= small if operation.on == "small" else ~small
+    if on.any():
+        ops.OPERATIONS[operation.name](draft, on, draw, **dict(operation.parameters))
+
+
+def _rows(draft, mean, std, border):
+    n = len(draft.sizes)
+    rows = np.zeros((n, layout.COLUMNS), dtype=np.float32)
+    top, left, height, width = draft.frames.T
+    maps = geometry.frame(top, left, height, width, draft.size) @ draft.maps
+    rows[:, layout.MATRIX : layout.COLOUR] = maps.reshape(n, 9)
+    normalise = colour.normalise(mean, std)
+    colours = colour.compose(draft.colours, normalise) / [255.0, 255.0, 255.0, 1.0]
+    rows[:, layout.COLOUR : layout.LOW] = colours.reshape(n, 12)
+    rows[:, layout.LOW : layout.HIGH] = (0.0 - mean) / std
+    rows[:, layout.HIGH : layout.SOURCE] = (1.0 - mean) / std
+    rows[:, layout.SOURCE : layout.BORDER] = draft.sizes
+    rows[:, layout.BORDER] = ("reflect", "edge", "colour").index(border)
+    rows[:, layout.FILL : layout.HOLE] = 255.0 * mean
+    rows[:, layout.TABLE : layout.COLUMNS] = 256.0, 8.0, 0.0
+    return rows
+
+
+def _check_call(indices, sizes, size, mean, std):
+    def refuse(where, why):
+        raise UsageError("cannot plan", where=where, why=why)
+
+    if indices.ndim != 1 or sizes.shape != (len(indices), 2):
+        refuse("sizes", f"{sizes.shape} for {indices.shape} indices, not (n, 2) for (n,)")
+    if len(size) != 2 or min(size) < 1:
+        refuse("size", f"{size} is not (height, width) of at least 1 pixel")
+    if (
+        mean.shape != (3,)
+        or std.shape != (3,)
+        or not (std > 0).all()
+        or not np.isfinite(mean).all()
+    ):
+        refuse(
+            "mean and std", f"{mean.tolist()} and {std.tolist()} are not three numbers, std above 0"
+        )
+
+
+def _check(operation):
+    if operation.name not in ops.OPERATIONS:
+        known = ", ".join(ops.OPERATIONS)
+        raise UsageError("no such operation", where=operation.name, then=f"choose of {known}")
+    signature = list(inspect.signature(ops.OPERATIONS[operation.name]).parameters)[3:]
+    for name, value in operation.parameters:
+        where = f"{operation.name}({name})"
+        if name not in signature:
+            known = ", ".join([*signature, "p", "on"])
+            raise UsageError("no such parameter", where=where, then=f"choose of {known}")
+        low, high = ops.LIMITS[operation.name, name]
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(low <= v <= high for v in values):
+            why = f"{_text(value)} is outside {low:g} to {high:g}"
+            raise UsageError("bad parameter", where=where, why=why)
+        if list(values) != sorted(values):
+            raise UsageError("bad parameter", where=where, why=f"{_text(value)} runs backwards")
+    if operation.p != "alternate" and not (
+        isinstance(operation.p, int | float) and 0 <= operation.p <= 1
+    ):
+        why = f"{operation.p} is not a probability from 0 to 1, nor 'alternate'"
+        raise UsageError("bad parameter", where=f"{operation.name}(p)", why=why)
+    if operation.on not in ("any", "small", "large"):
+        why = f"{operation.on} is not any, small or large"
+        raise UsageError("bad parameter", where=f"{operation.name}(on)", why=why)
+
+
+def _operation(text):
+    match = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", text)
+    if not match:
+        then = "write name(parameter=value, ...) | name(...)"
+        raise UsageError("cannot read the policy", where=text, then=then)
+    pairs = []
+    for part in filter(None, (part.strip() for part in (match[2] or "").split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UsageError("cannot read the policy", where=text, why=f"{part} is not name=value")
+        pairs.append((name, _value(value, text) if name != "on" else value))
+    named = dict(pairs)
+    p, on = named.pop("p", 1.0), named.pop("on", "any")
+    return Operation(match[1], tuple(named.items()), p, on)
+
+
+def _value(text, where):
+    if text == "alternate":
+        return text
+    try:
+        numbers = tuple(float(number) for number in text.split(".."))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise UsageError("cannot read the policy", where=where, why=f"{text} is no number or range")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _text(value):
+    if isinstance(value, tuple):
+        return "..".join(_text(v) for v in value)
+    return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")

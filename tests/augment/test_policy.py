@@ -1,0 +1,115 @@
+"""Policies as text and as functions of (seed, epoch, index)."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import yaml
+
+from polyak.augment import Policy
+from polyak.augment.kernels import COLOUR, COLUMNS, MATRIX
+from polyak.errors import UsageError
+
+CALL = {"size": (24, 24), "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
+NAMES = ("none", "light")
+
+
+def plan(policy, seed=0, epoch=0, n=64, sizes=(60, 90)):
+    return policy.plan(seed, epoch, np.arange(n), np.tile(sizes, (n, 1)), **CALL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_survives_text_and_yaml(name):
+    policy = Policy.named(name)
+    again = Policy.parse(yaml.safe_load(yaml.safe_dump({"augment": str(policy)}))["augment"])
+    assert again == policy == Policy.parse(name) and hash(again) == hash(policy)
+    assert again.digest() == policy.digest()
+    assert (plan(again) == plan(policy)).all()
+
+
+def test_different_policies_have_different_digests():
+    texts = ["none", "flip", "flip(p=0.5)", "flip(p=alternate)", "shift(by=0.1)", "shift(by=0.2)"]
+    assert len({Policy.parse(text).digest() for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_depends_on_its_own_picture_only(name):
+    policy, order = Policy.named(name), np.random.default_rng(0).permutation(64)
+    whole = plan(policy, seed=5, epoch=2)
+    parts = [policy.plan(5, 2, [i], [(60, 90)], **CALL) for i in order]
+    assert (np.concatenate(parts) == whole[order]).all()
+    assert whole.dtype == np.float32 and whole.shape == (64, COLUMNS)
+
+
+def test_alternating_flip_shows_both_ways_in_any_two_epochs():
+    ways = np.stack([plan(Policy.parse("flip(p=alternate)"), epoch=e)[:, MATRIX] for e in range(6)])
+    assert (ways[1:] == -ways[:-1]).all()
+    assert 16 < (ways[0] < 0).sum() < 48
+
+
+def test_probability_is_kept():
+    flipped = (plan(Policy.parse("flip(p=0.3)"), n=20_000)[:, MATRIX] < 0).sum()
+    assert abs(flipped - 6000) < 4 * np.sqrt(20_000 * 0.3 * 0.7)
+
+
+def test_crops_stay_inside_and_fill_the_range():
+    policy = Policy.parse("crop(scale=0.35..1, ratio=0.75..1.3333)")
+    rows = plan(policy, n=20_000).astype(np.float64)
+    width, height = rows[:, MATRIX] * 24, rows[:, MATRIX + 4] * 24
+    left, top = rows[:, MATRIX + 2], rows[:, MATRIX + 5]
+    assert left.min() >= 0 and top.min() >= 0
+    assert (left + width).max() < 90 + 1e-3 and (top + height).max() < 60 + 1e-3
+    area = width * height / 5400
+    assert area.min() > 0.35 - 1e-6 and 0.355 > area.min() and area.max() < 1
+    assert (width / height).min() > 0.75 - 1e-6 and (width / height).max() < 1.3334
+    uniform = np.quantile(area[area < 0.5], [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(uniform, [0.3875, 0.425, 0.4625], atol=0.004)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"epoch": 1}])
+def test_adjacent_seeds_and_epochs_share_nothing(other):
+    policy = Policy.parse("crop | brightness")
+    columns = [MATRIX, MATRIX + 2, MATRIX + 5, COLOUR]
+    one, two = plan(policy, n=4000)[:, columns], plan(policy, n=4000, **other)[:, columns]
+    for a in one.T:
+        for b in two.T:
+            assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(4000)
+    for a in one.T:
+        assert abs(np.corrcoef(a[1:], a[:-1])[0, 1]) < 5 / np.sqrt(4000)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spin", "no such operation: spin"),
+        ("flip(p=2)", r"flip\(p\): 2.* probability from 0 to 1"),
+        ("crop(scale=-1..1)", r"crop\(scale\): -1..1 is outside 1e-06 to 1"),
+        ("crop(scale=0..1)", r"crop\(scale\): 0..1 is outside 1e-06 to 1"),
+        ("crop(scale=nan..1)", r"crop\(scale\): nan..1 is outside"),
+        ("crop(ratio=2..1)", "runs backwards"),
+        ("crop(size=3)", r"no such parameter: crop\(size\)"),
+        ("crop(scale=big)", "big is no number or range"),
+        ("crop(scale=1..2..3)", "no number or range"),
+        ("flip(0.5)", "not name=value"),
+        ("flip(on=never)", "never is not any, small or large"),
+        ("flip(", "cannot read the policy"),
+        ("", "cannot read the policy"),
+    ],
+)
+def test_bad_policies_are_refused_by_name_and_limit(text, message):
+    with pytest.raises(UsageError, match=message):
+        Policy.parse(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": (0, 24)}, {"std": (0.0, 1.0, 1.0)}, {"mean": (0.5,)}, {"mean": (np.nan,) * 3}],
+)
+def test_bad_calls_are_refused(change):
+    with pytest.raises(UsageError, match="cannot plan"):
+        Policy().plan(0, 0, [0], [(9, 9)], **(CALL | change))
+
+
+def test_plans_are_the_same_everywhere():
+    digest = hashlib.sha256(plan(Policy.named("light"), seed=7, epoch=3).tobytes()).hexdigest()
+    assert digest[:16] == "ee9790211e9dc841"
