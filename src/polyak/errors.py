@@ -113,5 +113,5 @@ def shown(text: object) -> str:
     )
 
 
-# control, format (right-to-left overrides), surrogates (names not in UTF-8), line and paragraph ends
+# control, format (right-to-left overrides), surrogates (not UTF-8), ends of line and paragraph
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -1,6 +1,7 @@
 """What every test may ask for: one thread, real pictures where they are, a folder to learn."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,16 @@ SHAPES = {
     "frame": (50, 80, 210),
     "wedge": (220, 200, 30),
 }
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """Undo what `machine.prepare` sets for a whole process; hypothesis refuses flushed numbers."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
