@@ -1,0 +1,142 @@
+"""Networks by name: `compact` or any timm model, and back from a description in a file."""
+
+import difflib
+from typing import Any
+
+from torch import nn
+
+from polyak.errors import RefusedError, UsageError
+from polyak.networks.compact import Compact
+from polyak.networks.head import zero_head
+
+# what a description in a file may say to timm: never a path, a hub or a class
+TIMM_OPTIONS = {
+    "img_size",
+    "global_pool",
+    "drop_rate",
+    "drop_path_rate",
+    "proj_drop_rate",
+    "attn_drop_rate",
+    "patch_drop_rate",
+}
+COMPACT_OPTIONS = {"size", "widths"}
+
+
+def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.Module:
+    """Make a network: float32 (N, 3, height, width) to logits (N, classes).
+
+    Args:
+        name: `compact` or a timm model, with or without the tag of its weights.
+        classes: how many, at least 2.
+        hub: start from timm's own weights over the network, with a head of zeros.
+        options: `size`, `widths` of `compact`; for timm those of TIMM_OPTIONS.
+
+    Raises:
+        UsageError: an unknown name or option, a value out of range, or no weights to be had.
+
+    >>> build("compact", 10, size=(8, 8), widths=(8, 16)).head.out_features
+    10
+    >>> build("mobilenetv2_10", 10)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    polyak.errors.UsageError: unknown model: mobilenetv2_10: did you mean mobilenetv2_1...
+    """
+    _check_options(name, options)
+    if not _is_count(classes, 2):
+        raise UsageError(
+            "cannot build", where=name, why=f"{classes} classes; at least 2 are needed"
+        )
+    try:
+        if name == "compact":
+            if hub:
+                raise ValueError("compact has no weights on a hub; it trains from scratch")
+            return Compact(classes, **options)
+        return _timm(name, classes, hub, options)
+    except (ValueError, TypeError, AssertionError, RuntimeError) as error:
+        raise UsageError("cannot build", where=name, why=_first_line(error)) from error
+
+
+def spec(name: str, classes: int, **options: Any) -> dict[str, Any]:
+    """Describe a network as JSON-able facts, from which `from_spec` builds it again.
+
+    >>> spec("compact", 10, size=(32, 32))
+    {'name': 'compact', 'classes': 10, 'options': {'size': [32, 32]}}
+    """
+    _check_options(name, options)
+    plain = {k: list(v) if isinstance(v, tuple | list) else v for k, v in options.items()}
+    return {"name": name, "classes": classes, "options": plain}
+
+
+def from_spec(description: dict[str, Any]) -> nn.Module:
+    """Build the network that a file describes, trusting nothing in it.
+
+    Raises:
+        RefusedError: the description is not one of `spec`'s.
+
+    >>> from_spec({"name": "compact", "classes": 2, "options": {"size": [8, 8]}}).classes
+    2
+    """
+    if not isinstance(description, dict) or set(description) != {"name", "classes", "options"}:
+        raise RefusedError("cannot rebuild the network", why="it needs name, classes and options")
+    name, classes, options = (description[k] for k in ("name", "classes", "options"))
+    if not (isinstance(name, str) and _is_count(classes, 2) and isinstance(options, dict)):
+        raise RefusedError("cannot rebuild the network", why="a field has the wrong type")
+    try:
+        _check_options(name, options)  # before the call: `hub` is no option that a file may set
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in options.items()
+        }
+        return build(name, classes, **plain)
+    except UsageError as error:
+        raise RefusedError("cannot rebuild the network", where=name, why=error.why) from error
+
+
+def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    try:
+        network = timm.create_model(name, pretrained=hub, num_classes=classes, **options)
+    except Exception as error:
+        if not hub:
+            raise
+        raise UsageError(
+            "cannot fetch the weights",
+            where=name,
+            why=_first_line(error),
+            then="connect to the network, or name a weights file on this machine",
+        ) from error
+    if hub:
+        zero_head(network)
+    return network
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    if name != "compact":
+        import timm
+
+        # timm would also follow "hf-hub:..." and "local-dir:...": a name must be on its own list
+        if name not in timm.list_models() and name not in timm.list_pretrained():
+            near = difflib.get_close_matches(name, ["compact", *timm.list_models()], n=3)
+            raise UsageError(
+                "unknown model",
+                where=name,
+                why=f"did you mean {', '.join(near)}?"
+                if near
+                else "timm has no model of this name",
+                then="choose compact or a name of timm.list_models()",
+            )
+    allowed = COMPACT_OPTIONS if name == "compact" else TIMM_OPTIONS
+    for option in options:
+        if option not in allowed:
+            raise UsageError(
+                "unknown network option",
+                where=f"{name}.{option}",
+                why=f"it has {', '.join(sorted(allowed))}",
+            )
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 1_000_000
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,102 @@
+"""What a network expects of a picture: size, colours, crop."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from polyak.errors import RefusedError, UsageError
+from polyak.networks.compact import Compact
+
+# field: (how many numbers, least, most)
+FIELDS = {
+    "size": (2, 8, 4096),
+    "mean": (3, 0.0, 1.0),
+    "std": (3, 1e-6, 10.0),
+    "fraction": (1, 0.05, 1.0),
+}
+
+
+class Preprocessing(NamedTuple):
+    """What a network expects of a picture: size in pixels, colours in [0, 1] units.
+
+    `fraction` is the share of the shorter side that the centre crop keeps.
+
+    >>> Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, 0.875).size
+    (224, 224)
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fraction: float
+
+
+def preprocessing(
+    network: nn.Module, metadata: dict[str, str] | None = None, **overrides: Any
+) -> Preprocessing:
+    """Say what size and colours a network's weights were trained for.
+
+    Args:
+        network: made by `build`; timm's page of its weights is the starting point.
+        metadata: of the weights file; `size`, `mean`, `std`, `fraction` (JSON) go before timm's.
+        overrides: the same names, before everything.
+
+    Raises:
+        RefusedError: a value in the metadata cannot be used.
+        UsageError: an override cannot be used.
+
+    >>> preprocessing(Compact(2, (8, 8)), mean=0.1).mean
+    (0.1, 0.1, 0.1)
+    """
+    if isinstance(network, Compact):
+        facts: dict[str, Any] = {"size": network.size, "mean": 0.5, "std": 0.5, "fraction": 1.0}
+    else:
+        page: Any = getattr(network, "pretrained_cfg", {})
+        facts = {field: page.get(field) for field in ("mean", "std")}
+        facts |= {"size": page["input_size"][1:], "fraction": page["crop_pct"]}
+    facts |= _from_metadata(metadata or {}) | overrides
+    return Preprocessing(**{field: checked(field, value) for field, value in facts.items()})
+
+
+def _from_metadata(metadata: dict[str, str]) -> dict[str, Any]:
+    facts = {}
+    for field in FIELDS.keys() & metadata.keys():
+        try:
+            facts[field] = json.loads(metadata[field])
+            checked(field, facts[field])
+        except (ValueError, RecursionError, UsageError) as error:
+            why = f"{metadata[field][:80]} cannot be used"
+            raise RefusedError(
+                "damaged preprocessing in the weights", where=field, why=why
+            ) from error
+    return facts
+
+
+def checked(field: str, value: Any) -> Any:
+    """Make one field of `Preprocessing` of numbers from outside; one number may stand for three.
+
+    Raises:
+        UsageError: an unknown field, a wrong count, or a number out of range.
+
+    >>> checked("mean", 0.5), checked("size", [32, 48])
+    ((0.5, 0.5, 0.5), (32, 48))
+    """
+    if field not in FIELDS:
+        raise UsageError(
+            "unknown preprocessing", where=field, why=f"choose from {', '.join(FIELDS)}"
+        )
+    length, least, most = FIELDS[field]
+    numbers = list(value) if isinstance(value, tuple | list) else [value] * length
+    if len(numbers) != length or not all(_is_number(n, least, most) for n in numbers):
+        why = f"{value} is not {length} number(s) from {least} to {most}"
+        raise UsageError("preprocessing out of range", where=field, why=why)
+    if length == 1:
+        return float(numbers[0])
+    return tuple(int(n) if field == "size" else float(n) for n in numbers)
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value) and least <= value <= most

@@ -1,0 +1,151 @@
+"""Weights from a file into a network: every tensor accounted for, nothing executed."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from polyak.errors import RefusedError, UsageError
+from polyak.networks.head import head_names, zero_head
+
+# beside the weights a file may carry optimizer states, an average, a head of many classes
+SIZE_FACTOR, SIZE_SLACK = 8, 256 * 2**20
+
+
+class Loaded(NamedTuple):
+    """What `load_weights` did.
+
+    Attributes:
+        missing_head: the head started afresh (the file has none, or one for other classes).
+        keys: names of the tensors taken from the file.
+        metadata: of the file, text to text; empty for `.pth`.
+
+    >>> Loaded(False, ("head.weight",), {}).missing_head
+    False
+    """
+
+    missing_head: bool
+    keys: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def load_weights(network: nn.Module, path: Path | str) -> Loaded:
+    """Load weights from `.safetensors` or `.pth`, the head afresh if its classes differ.
+
+    Half precision is widened to the network's own type. A head that does not fit starts at zero.
+
+    Raises:
+        UsageError: no such file, or neither kind of name.
+        RefusedError: the file is damaged, hostile, too large, or of another network.
+
+    >>> import tempfile; from safetensors.torch import save_file
+    >>> from polyak.networks.compact import Compact
+    >>> file = Path(tempfile.mkdtemp()) / "a.safetensors"
+    >>> save_file(Compact(2, (8, 8)).state_dict(), file)
+    >>> load_weights(Compact(3, (8, 8)), file).missing_head
+    True
+    """
+    path = Path(path)
+    _check_file(path, network)
+    tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
+    return _load(network, tensors, metadata, path)
+
+
+def _check_file(path: Path, network: nn.Module) -> None:
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        why = "its name ends in neither .safetensors nor .pth"
+        raise UsageError("cannot read the weights", where=str(path), why=why)
+    if not path.exists():
+        raise UsageError("cannot read the weights", where=str(path), why="there is no such file")
+    if not path.is_file():
+        raise _refused(path, "not a regular file")
+    limit = SIZE_SLACK + SIZE_FACTOR * sum(
+        t.numel() * t.element_size() for t in network.state_dict().values()
+    )
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(part.file_size for part in archive.infolist()))
+    if size > limit:
+        raise _refused(path, f"{size:,} bytes, too many for this network (at most {limit:,})")
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _refused(path, f"not a safetensors file ({error})") from error
+
+
+def _pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # hostile bytes can raise anything at all, and none of it means more than "refused"
+    except Exception as error:
+        why = "it holds more than tensors, or is damaged; nothing in it was run"
+        raise _refused(path, why) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
+        raise _refused(path, "it is no table of names and tensors")
+    return {key.removeprefix("module."): value for key, value in content.items()}, {}
+
+
+def _load(
+    network: nn.Module, tensors: dict[str, Tensor], metadata: dict[str, str], path: Path
+) -> Loaded:
+    own = network.state_dict()
+    heads = tuple(f"{name}." for name in head_names(network))
+    head = [key for key in own if heads and key.startswith(heads)]
+    missing_head = any(key not in tensors or tensors[key].shape != own[key].shape for key in head)
+    ignored = (
+        {k for k in {*own, *tensors} if heads and k.startswith(heads)} if missing_head else set()
+    )
+    # counters that only matter while the momentum of batch-norm is None; many files leave them out
+    optional = {key for key in own if key.endswith("num_batches_tracked")}
+    differences = [
+        *(f"{key} is missing" for key in own if key not in {*tensors, *ignored, *optional}),
+        *(f"{key} is not in the network" for key in tensors if key not in {*own, *ignored}),
+    ]
+    taken = {key: tensors[key] for key in own if key in tensors and key not in ignored}
+    differences += [f for k, t in taken.items() if (f := _difference(k, t, own[k]))]
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise _refused(path, "; ".join(differences[:5]) + more)
+    if missing_head:
+        zero_head(network)
+    with torch.no_grad():
+        for key, tensor in taken.items():
+            own[key].copy_(tensor)
+    return Loaded(missing_head, tuple(taken), metadata)
+
+
+def _difference(key: str, tensor: Any, own: Tensor) -> str:
+    if tensor.shape != own.shape:
+        return f"{key} is {tuple(tensor.shape)}, not {tuple(own.shape)}"
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return f"{key} is not a plain tensor"
+    if tensor.dtype.is_floating_point != own.dtype.is_floating_point or tensor.dtype.is_complex:
+        return f"{key} is {tensor.dtype}, not {own.dtype}"
+    if not bool(torch.isfinite(tensor).all()):
+        return f"{key} holds a number that is not finite"
+    return ""
+
+
+def _refused(path: Path, why: str) -> RefusedError:
+    return RefusedError(
+        "refused the weights",
+        where=str(path),
+        why=why,
+        kept="the network as it was",
+        then="choose a file made for this network",
+    )
