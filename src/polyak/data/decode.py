@@ -39,9 +39,16 @@ def decode(data: bytes, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
         try:
             pixels = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
             return upright(pixels, header.orientation)
-        except Exception:  # strict: Pillow decides whether it is more than a warning
-            pass
+        except Exception as error:
+            # strict: mere oddities are left to Pillow, but Pillow would paint lost pixels grey
+            if any(sign in str(error).lower() for sign in _LOST):
+                raise broken("JPEG", error) from error
     return upright(_decode_pillow(data, header, pixel_cap), header.orientation)
+
+
+# libjpeg's warnings after which pixels are made up (jerror.h: HIT_MARKER, JPEG_EOF, HUFF_BAD_CODE,
+# MUST_RESYNC)
+_LOST = ("premature end", "bad huffman code", "instead of rst")
 
 
 def decode_into(data: bytes, out: np.ndarray, pixel_cap: int = PIXEL_CAP) -> None:

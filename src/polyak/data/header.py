@@ -1,5 +1,6 @@
 """What the first bytes of a picture say, before any pixel is decoded."""
 
+import codecs
 import io
 import struct
 from dataclasses import dataclass
@@ -170,7 +171,11 @@ def _what_else(data):
             return what
     if not any(data[:512]):
         return "nothing but zero bytes"
-    if all(byte > 31 or byte in b"\t\r\n\f" for byte in data[:512]):
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:512])
+    except UnicodeDecodeError:
+        text = "\0"
+    if all(letter >= " " or letter in "\t\r\n\f" for letter in text):
         return "text, not a picture"
     return "not JPEG, PNG, WebP, BMP, GIF or TIFF"
 

@@ -105,7 +105,7 @@ class Loader:
         ahead = max(2, 2 * self.threads * chunk // share)
         # one being taken, two before it still lent, the rest in the making
         ring: deque[np.ndarray] = deque(
-            np.empty((0, 0, 0, 3), np.float32) for _ in range(ahead + 3)
+            np.empty((0, *self.size, 3), np.float32) for _ in range(ahead + 3)
         )
         waiting = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="polyak-loader")
