@@ -17,7 +17,7 @@ from polyak import metrics
 
 
 def scores(n, classes, wrong=0.2, seed=0, scale=2.0):
-    """Logits float32 (n, classes) and int64 labels (n,): the best class, but for a share `wrong`."""
+    """Logits float32 (n, classes) and int64 labels (n,): the best class but for a share `wrong`."""
     random = np.random.default_rng(seed)
     logits = (random.normal(size=(n, classes)) * scale).astype(np.float32)
     labels = logits.argmax(axis=1)
