@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,22 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure, before hours of work, that files can be made in a folder; make it when missing.
+
+    Raises:
+        DiskError: nothing can be written there.
+
+    >>> check_writable(Path(tempfile.mkdtemp()) / "runs")
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def disk_error(error: OSError, path: Path) -> Exception:

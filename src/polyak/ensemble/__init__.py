@@ -1,0 +1,5 @@
+"""MODEL ENSEMBLES: averaged predictions."""
+
+from polyak.ensemble.combine import combine
+
+__all__ = ["combine"]

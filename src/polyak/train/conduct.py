@@ -1,0 +1,174 @@
+"""The course of a run: find or create its directory, prepare, train, finish, write down."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from polyak import files
+from polyak.augment.views import policies
+from polyak.data.dataset import Dataset
+from polyak.errors import UsageError, shown
+from polyak.train import checkpoint, distributed, job
+from polyak.train import recipe as recipes
+from polyak.train import run as runs
+from polyak.train.decide import decide
+from polyak.train.distributed import World
+from polyak.train.finish import finish
+from polyak.train.judge import Judge
+from polyak.train.loop import Loop
+from polyak.train.pace import Clock, Pace
+from polyak.train.recipe import Recipe
+from polyak.train.run import Run
+from polyak.train.signals import Stop
+from polyak.train.speed import step_seconds
+
+STEPWISE = {"step"}  # records too many to write down
+
+
+def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
+    """Run a recipe from its first line to its last, on every process."""
+    world = distributed.join(asked.device)
+    try:
+        with Stop() as stop:
+            path = find(asked) if resume else None
+            if path is not None and runs.finished(path):
+                yield runs.records(path)[-1] | {"resumed": str(path)}
+                return
+            yield from _conduct(asked, path, began, world, stop)
+    finally:
+        distributed.leave()
+
+
+def find(asked: Recipe) -> Path | None:
+    """Find the run that these choices began, None where there is none and data to begin with."""
+    choices = given(asked)
+    path = runs.find(asked.out, asked.name, choices if asked.data else {})
+    if path is None and not asked.data:
+        then = "polyak train DATA"
+        raise UsageError("there is no unfinished run to resume", where=asked.out, then=then)
+    return path
+
+
+def given(asked: Recipe) -> dict:
+    """Keep what the user chose: all that differs from the defaults."""
+    return asked.model_dump(mode="json", exclude_defaults=True)
+
+
+def _conduct(
+    asked: Recipe, path: Path | None, began: float, world: World, stop: Stop
+) -> Iterator[dict]:
+    recipe, reasons = (recipes.make(**runs.config(path)), {}) if path else (asked, {})
+    if world.leads:
+        files.check_writable(path or Path(asked.out))
+    where = job.set_up(recipe, world)
+    dataset, parts = job.open_data(recipe, where, world)
+    stop.check("nothing was begun")
+    if path is None:
+        recipe, reasons = decide(recipe, dataset)
+    else:
+        job.check_unchanged(path, dataset)
+    network, spec, page = job.make_network(recipe, parts["train"], where)
+    loader = job.make_loader(recipe, parts["train"], page, where, world)
+    run = None
+    if world.leads:
+        facts = job.environment(dataset, where, world, given(asked))
+        run = Run(path) if path else create(recipe, reasons, dataset, facts)
+    try:
+        state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
+        clock = Clock(recipe.budget_seconds, began, state["spent"] if state else 0.0)
+        judge = make_judge(recipe, parts, loader, page, where, stop)
+        pace = first_pace(recipe, loader, network, judge, clock, where, world)
+        learner = job.make_learner(recipe, network, where, world, round(1 / pace.rate))
+        loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
+        if state:
+            loop.load_state_dict(state)
+        start = opening(recipe, reasons, dataset, where, loop, path, lines)
+        for record in _records(start, loop, recipe, dataset, spec):
+            write_down(run, record)
+            yield record
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _records(
+    start: dict, loop: Loop, recipe: Recipe, dataset: Dataset, spec: dict
+) -> Iterator[dict]:
+    yield start
+    yield from loop.records()
+    if loop.run is not None:
+        facts = {"spec": spec, "steps": loop.step}
+        end = finish(recipe, dataset, loop.learner, loop.judge, loop.run, facts)
+        yield end | {"seconds": round(loop.clock.elapsed(), 2)}
+
+
+def write_down(run: Run | None, record: dict) -> None:
+    """Keep a record in the run directory, unless there are too many of its kind."""
+    if run is not None and record["kind"] not in STEPWISE:
+        run.record(record)
+        run.log(json.dumps(record))
+
+
+def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) -> Run:
+    """Create the run directory with all that is known before training."""
+    classes = json.dumps(list(dataset.classes), indent=1)
+    first = {
+        "config.yaml": recipes.write(recipe, reasons),
+        "env.json": environment,
+        "classes.json": classes,
+        "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),
+    }
+    run = runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
+    dataset.write_quarantine(run.path / "quarantine.csv")
+    dataset.write_split(run.path / "split.csv")
+    return run
+
+
+def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
+    """Make the judge of a decided recipe."""
+    times = 6 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
+    return Judge(
+        parts,
+        loader,
+        page,
+        where,
+        times=20 if recipe.patience else times,
+        patience=recipe.patience,
+        views=len(policies(recipe.views or "one")),
+        check=lambda: stop.check("the last checkpoint"),
+    )
+
+
+def first_pace(recipe, loader, network, judge, clock, where, world) -> Pace:
+    """Plan the number of steps: of the epochs asked for, or of what fits the budget."""
+    if recipe.epochs is not None:
+        return Pace(1 / max(1, round(recipe.epochs * len(loader))))
+    seconds, pictures = step_seconds(network, loader, where)
+    judge.picture_seconds = seconds / pictures / 3  # forward alone
+    clock.note_step(seconds)
+    clock.validation_seconds = 2 * judge.picture_seconds * len(judge.data.get("val", ()))
+    clock.finish_seconds = judge.finish_seconds()
+    steps = world.from_leader([float(clock.steps_left(judge.times))])[0]
+    return Pace(1 / steps)
+
+
+def opening(recipe, reasons, dataset, where, loop, path, lines) -> dict:
+    """Tell what is about to happen."""
+    counts = {name: int((dataset.splits == name).sum()) for name in ("train", "val", "test")}
+    return {
+        "kind": "start",
+        "run": str(loop.run.path) if loop.run else "",
+        "resumed": path is not None,
+        "step": loop.step,
+        "steps": round(1 / loop.pace.rate),
+        "found": dataset.found,
+        "left_out": len(dataset.quarantine),
+        **counts,
+        "classes": len(dataset.classes),
+        "model": recipe.model,
+        "device": where.device,
+        "precision": f"{where.precision.name}: {where.precision.reason}",
+        "threads": where.threads._asdict(),
+        "decided": {name: [str(getattr(recipe, name)), why] for name, why in reasons.items()},
+        "warnings": [*dataset.warnings, *lines],
+    }

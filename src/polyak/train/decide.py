@@ -1,0 +1,108 @@
+"""What the user left open, decided from data and machine, each decision with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+
+from polyak.data.dataset import Dataset
+from polyak.data.images import Images
+from polyak.train.recipe import Recipe
+
+# peak rates to start from, for batches of 128 and a network from scratch; fine-tuning takes a fifth
+RATES = {
+    "sgd": 0.1,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "adagrad": 0.02,
+    "rmsprop": 1e-3,
+    "adam": 1e-3,
+    "adamw": 1e-3,
+    "nadam": 1e-3,
+    "lion": 1e-4,
+}
+FINE_TUNING = 1 / 5
+SMALL = 64  # pixels: up to here `compact` is the better use of minutes
+LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
+
+
+def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
+    """Fill what is None or `auto`, as far as data alone can tell.
+
+    Args:
+        recipe: what was asked.
+        data: the scanned pictures.
+
+    Returns:
+        (a recipe without open choices but `epochs` or `budget`, reason by name of the choice).
+    """
+    choices, reasons = {}, {}
+
+    def choose(name: str, value, reason: str):
+        current = getattr(recipe, name)
+        if current is None or current == "auto":
+            choices[name], reasons[name] = value, reason
+        return choices.get(name, current)
+
+    side = int(np.median(data.sizes.min(1)))
+    model = choose("model", *_model(recipe, int(np.median(data.sizes.max(1)))))
+    compact, scratch = model == "compact", recipe.weights is None
+    trained = len(data.part("train"))
+    if scratch:  # with weights, their own size decides
+        size = side if compact else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
+        choose("size", int(np.clip(size, 8, 64)) if compact else size, f"median side is {side}")
+    choose("optimizer", "nesterov" if compact else "adamw", f"proven with {model}")
+    choose("schedule", "triangular" if compact else "cosine", f"proven with {model}")
+    batch = _batch_size(trained, compact)
+    batch = choose("batch_size", batch, f"{trained} pictures to train on")
+    choose("learning_rate", *_rate(choices.get("optimizer", recipe.optimizer), scratch, batch))
+    choose("weight_decay", 0.05 if not compact else 0.0, f"usual with {model}")
+    choose("label_smoothing", 0.2 if compact else 0.1, f"usual with {model}")
+    choose("augment", "light", "flip and crop help nearly always")
+    choose("views", "flip+shift" if compact else "flip", "cheap at test time")
+    if recipe.budget is None:
+        choose("epochs", *_epochs(trained, scratch))
+    return recipe.model_copy(update=choices), reasons
+
+
+def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
+    """Measure mean and standard deviation of each colour, in [0, 1], over up to `most` pictures.
+
+    >>> colours(Images.of(np.full((2, 4, 4, 3), 51, np.uint8)))
+    ((0.2, 0.2, 0.2), (0.05, 0.05, 0.05))
+    """
+    chosen = np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)
+    sums, squares, pixels = np.zeros(3), np.zeros(3), 0
+    for position in chosen:
+        picture = images[position].reshape(-1, 3).astype(np.float64) / 255
+        sums, squares = sums + picture.sum(0), squares + (picture**2).sum(0)
+        pixels += len(picture)
+    mean = sums / pixels
+    # pictures of one colour have no spread: dividing by it would blow up noise
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0.05**2))
+    return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
+
+
+def _model(recipe: Recipe, side: int) -> tuple[str, str]:
+    if recipe.weights not in (None, "hub"):
+        return Path(recipe.weights).stem, f"named by {Path(recipe.weights).name}"
+    if recipe.weights is None and side <= SMALL:
+        return "compact", f"pictures of {side} pixels, no weights"
+    why = f"pictures of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
+    return "resnet18", why if recipe.weights is None else "a small network that transfers well"
+
+
+def _batch_size(trained: int, compact: bool) -> int:
+    most = 256 if compact else 64
+    return int(np.clip(2 ** int(np.log2(max(trained / 24, 1))), min(8, trained), most))
+
+
+def _rate(optimizer: str, scratch: bool, batch: int) -> tuple[float, str]:
+    factor = 1.0 if scratch else FINE_TUNING
+    rate = RATES[optimizer] * factor * min(1.0, batch / 128)
+    return float(f"{rate:.2g}"), f"start for {optimizer}, {'scratch' if scratch else 'fine-tuning'}"
+
+
+def _epochs(trained: int, scratch: bool) -> tuple[float, str]:
+    seen = 150_000 if scratch else 30_000  # pictures
+    epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 80 if scratch else 20))
+    return epochs, f"{trained} pictures to train on; --budget 10m lets the clock decide"

@@ -1,0 +1,102 @@
+"""The same run in several processes under torchrun: who am I, what do the others say."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class World:
+    """Name this process among all of the run; alone, every exchange costs nothing.
+
+    >>> World().leads, World().size
+    (True, 1)
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def highest(self, values: list[float]) -> list[float]:
+        """Agree on the elementwise maximum over all processes.
+
+        >>> World().highest([1.0, 0.0])
+        [1.0, 0.0]
+        """
+        if self.size == 1:
+            return values
+        import torch
+        import torch.distributed as dist
+
+        shared = torch.tensor(values, dtype=torch.float64, device=_device(self))
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return shared.tolist()
+
+    def from_leader(self, values: list[float]) -> list[float]:
+        """Take the leader's numbers; everybody passes a list of the same length.
+
+        >>> World().from_leader([3.0])
+        [3.0]
+        """
+        if self.size == 1:
+            return values
+        import torch
+        import torch.distributed as dist
+
+        shared = torch.tensor(values, dtype=torch.float64, device=_device(self))
+        dist.broadcast(shared, 0)
+        return shared.tolist()
+
+    def wrap(self, network: "torch.nn.Module") -> "torch.nn.Module":
+        """Let gradients be averaged over the processes; alone, return the network itself."""
+        if self.size == 1:
+            return network
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(network)
+
+
+def join(wanted: str) -> World:
+    """Join the other processes if torchrun started this one.
+
+    Args:
+        wanted: the device asked for; `cpu` exchanges through gloo, CUDA through NCCL.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return World()
+    import torch
+    import torch.distributed as dist
+
+    cuda = wanted != "cpu" and torch.cuda.is_available()
+    world = World(
+        *(int(os.environ[n]) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    )
+    if cuda:
+        torch.cuda.set_device(world.local_rank)
+    # the leader alone evaluates while the others wait
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))
+    return world
+
+
+def leave() -> None:
+    """Leave the process group, if there is one."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _device(world: World) -> str:
+    import torch.distributed as dist
+
+    return f"cuda:{world.local_rank}" if dist.get_backend() == "nccl" else "cpu"

@@ -1,0 +1,211 @@
+"""From a recipe to all that training needs, the same on every process and on every resume."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from polyak import keys, machine, optim
+from polyak.augment import Policy
+from polyak.data.dataset import Dataset
+from polyak.data.images import Images
+from polyak.data.loader import Loader
+from polyak.data.scan import scan
+from polyak.data.sources import find
+from polyak.data.split import split
+from polyak.errors import DataError, RefusedError
+from polyak.networks.build import build, spec
+from polyak.networks.preprocessing import Preprocessing, preprocessing
+from polyak.networks.weights import load_weights
+from polyak.train.decide import colours
+from polyak.train.distributed import World
+from polyak.train.learner import Learner, decay_groups
+from polyak.train.recipe import Recipe
+
+WHITENED = 5000  # pictures that compact's first layer is computed from
+SCHEDULES = {
+    "constant": optim.schedules.constant,
+    "cosine": optim.schedules.warm_up(optim.schedules.cosine, 0.05),
+    "triangular": optim.schedules.one_cycle,
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Hold the pictures of one split: what is known of them, and their pixels."""
+
+    dataset: Dataset
+    images: Images
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Say where and how the network computes."""
+
+    device: str
+    precision: machine.Precision
+    threads: machine.Threads
+
+
+def set_up(recipe: Recipe, world: World) -> Machine:
+    """Choose device, precision and threads, and set torch up for them."""
+    device = machine.device(recipe.device)
+    total = recipe.threads or max(1, machine.cores() // world.local_size)
+    threads = machine.threads(total, device)
+    machine.prepare(threads.compute, device)
+    return Machine(device, machine.precision(recipe.precision, device), threads)
+
+
+def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, dict[str, Data]]:
+    """Scan, decode and split the data.
+
+    Returns:
+        (all usable pictures, their parts by split; a split without pictures is left out).
+
+    Raises:
+        DataError: it cannot be trained on.
+    """
+    cores = where.threads.compute
+    dataset = scan(find(recipe.data), threads=cores)
+    free = recipe.memory * 2**30 if recipe.memory else machine.memory() / 4
+    images = Images.open(dataset, cores, int(free / world.local_size))
+    dataset, images = dataset.without(images.failed), images.take(images.good)
+    dataset = split(dataset, recipe.val, recipe.seed)
+    parts = {}
+    for name in ("train", "val", "test"):
+        positions = np.flatnonzero(dataset.splits == name)
+        if len(positions):
+            parts[name] = Data(dataset.take(positions), images.take(positions))
+    if "train" not in parts:
+        raise DataError("there is no picture to train on", where=recipe.data)
+    return dataset, parts
+
+
+def make_network(
+    recipe: Recipe, train: Data, where: Machine
+) -> tuple[nn.Module, dict[str, Any], Preprocessing]:
+    """Build the network with its starting weights, and the preprocessing that they want.
+
+    Returns:
+        (network on its device, its description for the model file, preprocessing).
+
+    Raises:
+        UsageError: no such model, or no weights to be had.
+        RefusedError: the weights do not fit.
+    """
+    torch.manual_seed(keys.key("init", recipe.seed))
+    classes = len(train.dataset.classes)
+    options: dict[str, Any] = {}
+    if recipe.model == "compact":
+        options = {"size": (recipe.size, recipe.size), "widths": recipe.widths}
+    network = build(recipe.model, classes, hub=recipe.weights == "hub", **options)
+    metadata = None
+    if recipe.weights not in (None, "hub"):
+        metadata = load_weights(network, recipe.weights).metadata
+    wanted: dict[str, Any] = {"size": recipe.size} if recipe.size else {}
+    if recipe.weights is None:
+        wanted["mean"], wanted["std"] = colours(train.images)
+        wanted["fraction"] = 1.0
+    page = preprocessing(network, metadata, **wanted)
+    network.to(device=where.device, memory_format=torch.channels_last)
+    if recipe.model == "compact":
+        whiten(network, train, page, where)
+    return network, spec(recipe.model, classes, **options), page
+
+
+def whiten(network: nn.Module, train: Data, page: Preprocessing, where: Machine) -> None:
+    """Compute compact's first layer from training pictures as the network will see them."""
+    chosen = train.images.take(
+        np.linspace(0, len(train) - 1, min(len(train), WHITENED)).astype(int)
+    )
+    labels = np.zeros(len(chosen), np.int64)
+    how = {"batch_size": 256, "seed": 0, "threads": where.threads.loader, "shuffle": False}
+    policy = Policy.centre(page.fraction)
+    loader = Loader(chosen, labels, policy, size=page.size, mean=page.mean, std=page.std, **how)
+    pictures = torch.cat([batch.images.clone() for batch in loader.epoch(0)])
+    network.whiten(pictures.to(where.device))
+
+
+def make_loader(
+    recipe: Recipe, train: Data, page: Preprocessing, where: Machine, world: World
+) -> Loader:
+    """Open the training batches: augmented, shuffled, this process's share of each."""
+    return Loader(
+        train.images,
+        train.dataset.labels,
+        Policy.parse(recipe.augment),
+        size=page.size,
+        mean=page.mean,
+        std=page.std,
+        batch_size=recipe.batch_size or 1,
+        seed=recipe.seed,
+        threads=where.threads.loader,
+        rank=world.rank,
+        world=world.size,
+    )
+
+
+def make_learner(
+    recipe: Recipe, network: nn.Module, where: Machine, world: World, steps: int
+) -> Learner:
+    """Make the learner of a decided recipe that expects to take so many steps."""
+    assert recipe.learning_rate and recipe.label_smoothing is not None
+    groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
+    if recipe.model == "compact":
+        groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
+    schedule = SCHEDULES.get(recipe.schedule)
+    return Learner(
+        network,
+        groups,
+        optimizer=recipe.optimizer,
+        schedule=schedule or partial(optim.schedules.sgdr, cycles=recipe.cycles),
+        half_life=recipe.average * steps,
+        label_smoothing=recipe.label_smoothing,
+        seed=recipe.seed,
+        world=world,
+        precision=where.precision.name,
+    )
+
+
+def environment(data: Dataset, where: Machine, world: World, asked: dict) -> str:
+    """Describe machine, software, data and the user's own words, for env.json."""
+    facts = {
+        "asked": asked,
+        "data": data.fingerprint(),
+        "machine": machine.describe(),
+        "device": where.device,
+        "precision": where.precision._asdict(),
+        "threads": where.threads._asdict(),
+        "processes": world.size,
+    }
+    return json.dumps(facts, indent=1)
+
+
+def check_unchanged(path: Path, data: Dataset) -> None:
+    """Refuse to go on with other data than a run began with.
+
+    Raises:
+        DataError: the data has changed.
+        RefusedError: the run directory does not say what it began with.
+    """
+    try:
+        before = json.loads((path / "env.json").read_text())["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RefusedError(
+            "cannot continue", where=str(path / "env.json"), why="damaged"
+        ) from error
+    if before != data.fingerprint():
+        raise DataError(
+            "the data has changed since this run began",
+            where=str(data.root),
+            kept=str(path),
+            then="bring the files back, or start a new run without --resume",
+        )

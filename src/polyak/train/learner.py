@@ -1,0 +1,123 @@
+"""One step of training: forward, loss, backward, rule, average; and the state that it needs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polyak import keys, optim
+from polyak.data.loader import Batch
+from polyak.errors import UsageError
+from polyak.train.distributed import World
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "momentum": optim.Momentum,
+    "nesterov": optim.Nesterov,
+    "adagrad": optim.AdaGrad,
+    "rmsprop": optim.RMSProp,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "nadam": optim.NAdam,
+    "lion": optim.Lion,
+}
+
+
+class Learner:
+    """Train a network batch by batch.
+
+    Args:
+        network: float32 (N, 3, h, w) -> logits (N, K), on its device.
+        groups: parameter groups with `params`, `lr` (the peak), `weight_decay`.
+        optimizer: name of an update rule.
+        schedule: progress in [0, 1] -> factor of the peak rate.
+        half_life: of Polyak's average, steps; 0 keeps none.
+        label_smoothing: share of every label spread over all classes.
+        seed: of what is drawn in the forward pass (dropout).
+        world: this process among all.
+        precision: `float32` or `bfloat16`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        groups: list[dict],
+        *,
+        optimizer: str,
+        schedule: Callable[[float], float],
+        half_life: float,
+        label_smoothing: float,
+        seed: int,
+        world: World,
+        precision: str,
+    ):
+        if optimizer not in OPTIMIZERS:
+            raise UsageError("no such optimizer", where=optimizer)
+        self.network, self.world, self.seed = network, world, seed
+        self.average = optim.Average(network, half_life=half_life) if half_life else None
+        averages = [self.average] if self.average is not None else []
+        self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule, self.label_smoothing = schedule, label_smoothing
+        self._parallel = world.wrap(network)
+        self._bfloat16 = precision == "bfloat16"
+        self._device = next(network.parameters()).device
+
+    def step(self, batch: Batch, step: int, progress: float, whole: int) -> Tensor:
+        """Learn from one batch and return its mean loss, a 0-dimensional tensor.
+
+        Args:
+            batch: this process's slice.
+            step: counts from 0.
+            progress: of the whole run, in [0, 1].
+            whole: pictures of the batch over all processes.
+        """
+        torch.manual_seed(keys.key("step", self.seed, step, self.world.rank))
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self.schedule(progress)
+        self.network.train()
+        images = batch.images.to(self._device, non_blocking=True)
+        labels = batch.labels.to(self._device, non_blocking=True)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self._parallel(images)
+        loss = functional.cross_entropy(
+            logits.float(), labels, label_smoothing=self.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        # processes average their gradients; an uneven slice weighs by its pictures
+        (loss * (len(labels) * self.world.size / whole)).backward()
+        self.optimizer.step()  # which updates the average in the same pass
+        return loss.detach()
+
+    def state_dict(self) -> dict:
+        """Everything that the next step depends on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on exactly where `state_dict` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def decay_groups(network: nn.Module, learning_rate: float, weight_decay: float) -> list[dict]:
+    """Split parameters so that decay spares biases and norms, which have one dimension.
+
+    >>> groups = decay_groups(nn.Linear(2, 2), 0.1, 0.01)
+    >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+    [(1, 0.01), (1, 0.0)]
+    """
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parts = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
+    decays = weight_decay, 0.0
+    return [
+        {"params": params, "lr": learning_rate, "weight_decay": decay}
+        for params, decay in zip(parts, decays, strict=True)
+        if params
+    ]

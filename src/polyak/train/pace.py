@@ -1,0 +1,67 @@
+"""Progress of a run as a function of its step; under a budget the clock may bend it."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Map steps to progress in [0, 1]: linear since the last plan.
+
+    >>> pace = Pace(rate=1 / 4)
+    >>> [pace.at(step) for step in range(6)]
+    [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    >>> slower = pace.replanned(2, steps_left=4)
+    >>> slower.at(2), slower.at(4), slower.over(5), slower.over(6)
+    (0.5, 0.75, False, True)
+    """
+
+    rate: float
+    step: int = 0
+    progress: float = 0.0
+
+    def at(self, step: int) -> float:
+        """Progress after `step` steps."""
+        return min(1.0, self.progress + (step - self.step) * self.rate)
+
+    def over(self, step: int) -> bool:
+        """Tell whether the run is over after `step` steps, whatever was rounded."""
+        return self.progress + (step - self.step) * self.rate > 1 - self.rate / 2
+
+    def replanned(self, step: int, steps_left: int) -> "Pace":
+        """Spread what is left of the progress evenly over `steps_left` more steps."""
+        return Pace((1 - self.at(step)) / max(1, steps_left), step, self.at(step))
+
+
+class Clock:
+    """Watch the wall clock of a budget and say how many steps are still affordable.
+
+    Args:
+        budget: seconds for the whole command, or None.
+        began: `time.monotonic()` when the command began.
+        spent: seconds that this run used before it was resumed.
+    """
+
+    def __init__(self, budget: float | None, began: float, spent: float = 0.0):
+        self.budget, self.began, self.spent = budget, began, spent
+        self.step_seconds: list[float] = []
+        self.validation_seconds = 0.0
+        self.finish_seconds = 0.0
+
+    def elapsed(self) -> float:
+        """Seconds of this run's life, all its processes together."""
+        return self.spent + time.monotonic() - self.began
+
+    def note_step(self, duration: float) -> None:
+        """Remember how long a step took, data wait included; the last 100 count."""
+        self.step_seconds.append(duration)
+        del self.step_seconds[:-100]
+
+    def steps_left(self, validations_left: int) -> int:
+        """How many more steps fit before the end must be prepared."""
+        assert self.budget is not None
+        later = validations_left * self.validation_seconds + self.finish_seconds
+        # the mean and not the median: a checkpoint's or a neighbour's pause takes time too
+        pace = statistics.fmean(self.step_seconds)
+        return max(1, int((self.budget - self.elapsed() - later) / pace))

@@ -1,0 +1,167 @@
+"""The recipe: every choice of a run in one flat, checked page that travels as YAML."""
+
+import difflib
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from polyak.errors import UsageError
+
+Optimizer = Literal[
+    "auto", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
+]
+Schedule = Literal["auto", "constant", "cosine", "sgdr", "triangular"]
+LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
+
+
+class Recipe(BaseModel):
+    """Hold every choice of a training run; what is None or `auto` is decided from data and machine.
+
+    >>> Recipe(data="digits", epochs=3).optimizer
+    'auto'
+    >>> Recipe(data="digits", budget="10m").budget_seconds
+    600.0
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
+    model: str = Field("auto", description="'auto', 'compact' or any timm model name")
+    widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
+    weights: str | None = Field(
+        None, description="start from: a .safetensors or .pth file, or 'hub' (timm's own)"
+    )
+    epochs: float | None = Field(None, gt=0, description="passes over the training pictures")
+    budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
+    optimizer: Optimizer = Field("auto", description="update rule")
+    learning_rate: float | None = Field(None, gt=0, description="peak; default by optimizer")
+    weight_decay: float | None = Field(None, ge=0, description="decoupled decay of the weights")
+    schedule: Schedule = Field("auto", description="course of the learning rate")
+    cycles: int = Field(1, ge=1, description="restarts of sgdr")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
+    average: float = Field(
+        0.02, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
+    )
+    augment: str = Field("auto", description="augmentation policy: none, light, ...")
+    views: str | None = Field(None, description="test-time views: one, flip, flip+shift")
+    size: Annotated[int | None, Field(ge=8, le=1024)] = Field(
+        None, description="side of the network's pictures, pixels"
+    )
+    batch_size: int | None = Field(
+        None, ge=2, description="pictures a step, all processes together"
+    )
+    val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many validations without progress"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything that is drawn")
+    out: str = Field("runs", description="folder of run directories")
+    name: str | None = Field(None, description="the run's own name")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of products")
+    threads: int | None = Field(None, ge=1, description="compute threads; default all cores")
+    memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
+    save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_is_a_duration(cls, value):
+        if value is not None:
+            seconds(value)
+        return value
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Seconds of wall clock promised, or None.
+
+        >>> Recipe(data="digits").budget_seconds is None
+        True
+        """
+        return None if self.budget is None else seconds(self.budget)
+
+
+def seconds(text: str) -> float:
+    """Read a duration: a number with s, m or h behind it; a bare number counts minutes.
+
+    >>> seconds("90s"), seconds("10m"), seconds("1.5h"), seconds("2")
+    (90.0, 600.0, 5400.0, 120.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    value = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]] if match else math.nan
+    if not 10 <= value < 10**8:
+        raise ValueError(f"{text!r} is not a duration of at least 10 s; write 90s, 10m or 2h")
+    return value
+
+
+def make(**choices) -> Recipe:
+    """Build a recipe, or say in one line which choice is wrong and what is close to it.
+
+    Raises:
+        UsageError: an unknown or impossible choice.
+
+    >>> make(data="digits", epochs=2).epochs
+    2.0
+    """
+    try:
+        recipe = Recipe(**choices)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        close = difflib.get_close_matches(name, Recipe.model_fields, 1)
+        unknown = first["type"] == "extra_forbidden"
+        raise UsageError(
+            "unknown option" if unknown else "impossible option",
+            where=name.replace("_", "-"),
+            why="" if unknown else first["msg"].removeprefix("Value error, "),
+            then=f"did you mean --{close[0].replace('_', '-')}?" if unknown and close else "",
+        ) from error
+    if recipe.epochs is not None and recipe.budget is not None:
+        raise UsageError("give --epochs or --budget, not both")
+    return recipe
+
+
+def read(path: Path) -> dict:
+    """Read the choices of an earlier run's config.yaml; nothing in the file is executed.
+
+    Raises:
+        UsageError: no file, too large, not YAML, or not a page of options.
+    """
+    try:
+        text = Path(path).read_bytes()
+        if len(text) > LARGEST_YAML:
+            raise UsageError("this is no recipe", where=str(path), why="larger than 1 MiB")
+        if b"*" in text or b"&" in text:  # aliases can unfold a page into gigabytes
+            _refuse_aliases(text, path)
+        choices = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError("cannot read", where=str(path), why=error.strerror or "") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        why = str(error).replace("\n", " ")[:200]
+        raise UsageError("this is not YAML", where=str(path), why=why) from error
+    if not isinstance(choices, dict) or not all(isinstance(key, str) for key in choices):
+        raise UsageError("this is no recipe", where=str(path), why="expected lines 'option: value'")
+    return choices
+
+
+def write(recipe: Recipe, reasons: dict[str, str]) -> str:
+    """Print a recipe as YAML that reads back to itself, each decided value with its reason.
+
+    >>> print(write(make(data="digits", epochs=2), {"epochs": "asked"}).splitlines()[3])
+    epochs: 2.0  # asked
+    """
+    lines = []
+    for name, value in recipe.model_dump().items():
+        line = yaml.safe_dump({name: value}, allow_unicode=True, width=10**9).strip()
+        reason = reasons.get(name, "").replace("\n", " ")
+        lines.append(f"{line}  # {reason}" if reason and "\n" not in line else line)
+    return "\n".join(lines) + "\n"
+
+
+def _refuse_aliases(text: bytes, path: Path) -> None:
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise UsageError("YAML aliases are not allowed in a recipe", where=str(path))
