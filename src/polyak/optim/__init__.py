@@ -1,0 +1,52 @@
+"""OPTIMIZATION: every rule of the lecture once, at the speed of memory, drop-in for any PyTorch
+program.
+
+`rules` and `schedules` are plain arithmetic and import nothing; what needs torch is imported when
+it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from polyak.optim import rules, schedules
+
+if TYPE_CHECKING:
+    from polyak.optim.average import Average
+    from polyak.optim.batch_norm import refresh_batch_norm
+    from polyak.optim.optimizers import (
+        SGD,
+        AdaGrad,
+        Adam,
+        AdamW,
+        Lion,
+        Momentum,
+        NAdam,
+        Nesterov,
+        RMSProp,
+        optimizer_of,
+    )
+
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Average",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "RMSProp",
+    "optimizer_of",
+    "refresh_batch_norm",
+    "rules",
+    "schedules",
+]
+
+_HOME = {"Average": "average", "refresh_batch_norm": "batch_norm"}
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"polyak.optim.{_HOME.get(name, 'optimizers')}"), name)

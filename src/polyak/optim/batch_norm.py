@@ -1,0 +1,103 @@
+"""Batch-norm statistics re-estimated for weights that no batch has ever gone through: averaged
+weights.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from polyak.errors import UsageError
+
+
+def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
+    """Estimate the running statistics anew: their mean over the batches, each batch counting alike.
+
+    Only the batch-norm layers see training mode, so dropout stays off as it will be in use; a layer
+    frozen in evaluation mode inside a model in training keeps its statistics. Modes and momenta are
+    restored.
+
+    Args:
+        model: any module; one without batch norm is left alone, and no batch is drawn.
+        batches: inputs (N, ...), or tuples that begin with them.
+
+    Raises:
+        UsageError: there is no batch; the statistics stay what they were.
+
+    Source: Izmailov et al. 2018, section 3.2; as `torch.optim.swa_utils.update_bn`, but with
+    dropout off.
+
+    >>> layer = nn.BatchNorm1d(1, affine=False)
+    >>> refresh_batch_norm(layer, [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])])
+    >>> layer.running_mean.tolist(), layer.running_var.tolist()
+    ([3.0], [2.0])
+    """
+    layers = _layers(model)
+    if not layers:
+        return
+    kept = _statistics(layers)
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [layer.momentum for layer in layers]
+    parameter = next(model.parameters(), None)
+    count = 0
+    try:
+        model.eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # None: the mean of all batches
+            layer.train()
+        with torch.no_grad():
+            for batch in batches:
+                images = batch[0] if isinstance(batch, list | tuple) else batch
+                model(images if parameter is None else images.to(parameter.device))
+                count += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for module, training in modes:
+            module.training = training
+        if count == 0:
+            _put_back(layers, kept)
+    if count == 0:
+        raise UsageError(
+            "no batch to estimate batch-norm statistics from", then="give at least one"
+        )
+
+
+@contextmanager
+def refreshed_batch_norm(model: nn.Module, batches: Iterable) -> Iterator[None]:
+    """Re-estimate the statistics for a while; the model's own come back exactly.
+
+    >>> layer = nn.BatchNorm1d(1)
+    >>> with refreshed_batch_norm(layer, [torch.tensor([[1.0], [3.0]])]):
+    ...     layer.running_mean.item()
+    2.0
+    >>> layer.running_mean.item()
+    0.0
+    """
+    layers = _layers(model)
+    kept = _statistics(layers)
+    try:
+        refresh_batch_norm(model, batches)
+        yield
+    finally:
+        _put_back(layers, kept)
+
+
+def _layers(model):
+    layers = [
+        m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
+    ]
+    return [layer for layer in layers if layer.training] if model.training else layers
+
+
+def _statistics(layers):
+    return [{name: value.clone() for name, value in layer.named_buffers()} for layer in layers]
+
+
+def _put_back(layers, kept):
+    for layer, values in zip(layers, kept, strict=True):
+        for name, value in layer.named_buffers():
+            value.copy_(values[name])

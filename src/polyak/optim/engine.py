@@ -1,0 +1,304 @@
+"""Applies a rule to tensors: eagerly anywhere (the reference), in Numba loops on a CPU, compiled on
+a GPU.
+
+The engine knows how to go through tensors; the formulas are the rules'. Decay, clipping, the
+gradient's scale and the averages are arguments of the pass. Results do not depend on the number of
+threads: every weight is computed alone.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numba.core.errors import NumbaError
+from torch import Tensor
+
+from polyak.optim import loops
+from polyak.optim.rules import polyak
+from polyak.optim.translate import DOUBLE, SINGLE, signature, translate
+
+PRECISION = {torch.float32: SINGLE, torch.float64: DOUBLE}
+STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
+
+
+@dataclass
+class Pass:
+    """One group's step: what happens to every weight besides the rule.
+
+    Args:
+        rule: the rule, `x, *state = rule(x, dx, *state, **hyper)`.
+        hyper: its hyperparameters, numbers by name.
+        scale: what gradients are multiplied with (unscaling, clipping, the sign for maximising).
+        l2: this share of the weights is added to the gradient.
+        shrink: what weights are multiplied with before the step (decoupled decay).
+        decays: one for each average that rides along.
+    """
+
+    rule: Callable
+    hyper: dict[str, float]
+    scale: float = 1.0
+    l2: float = 0.0
+    shrink: float = 1.0
+    decays: Sequence[float] = field(default_factory=tuple)
+
+
+def apply(work: Pass, rows: Sequence[tuple[Tensor, ...]], engine: str | None = None) -> None:
+    """Take one step in place.
+
+    Args:
+        work: what to do.
+        rows: for every parameter (x, dx, *state, *averages), all of one shape; state and averages
+            of a bfloat16 or float16 parameter are float32.
+        engine: "eager", "numba" or "compiled"; None chooses by device.
+
+    >>> from polyak.optim.rules import sgd
+    >>> x = torch.ones(2)
+    >>> apply(Pass(sgd, {"learning_rate": 0.5}), [(x, torch.ones(2))])
+    >>> x
+    tensor([0.5000, 0.5000])
+    """
+    if not rows:
+        return
+    engine = engine or choose(rows[0][0].device.type)
+    if engine == "numba":
+        rows = _numba(work, rows)
+    if engine == "compiled":
+        _compiled(work, rows)
+    elif rows:
+        eager(work, rows)
+
+
+def choose(device: str) -> str:
+    """Choose the engine of a kind of device.
+
+    >>> choose("cpu"), choose("mps")
+    ('numba', 'eager')
+    """
+    if torch.compiler.is_compiling():
+        return "eager"
+    return {"cpu": "numba", "cuda": "compiled"}.get(device, "eager")
+
+
+def eager(work: Pass, rows: Sequence[Sequence[Tensor]], states: int | None = None) -> None:
+    """Take the step with tensor arithmetic: the reference for the other engines.
+
+    >>> from polyak.optim.rules import sgd
+    >>> x = torch.ones(2)
+    >>> eager(Pass(sgd, {"learning_rate": 0.5}), [(x, torch.ones(2))]); x
+    tensor([0.5000, 0.5000])
+    """
+    states = len(signature(work.rule).state) if states is None else states
+    for x, dx, *others in rows:
+        state, averages = others[:states], others[states:]
+        wide = wide_dtype(x.dtype)
+        x_wide, dx_wide = x.to(wide), dx.to(wide)
+        new, *new_state = work.rule(
+            work.shrink * x_wide, work.scale * dx_wide + work.l2 * x_wide, *state, **work.hyper
+        )
+        x.copy_(new)
+        for old, value in zip(state, new_state, strict=True):
+            old.copy_(value)
+        for x_test, decay in zip(averages, work.decays, strict=True):
+            x_test.copy_(polyak(x_test, x.to(x_test.dtype), decay)[0])
+
+
+def wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Name the type of a parameter's state: its own, but float32 for the half precisions.
+
+    >>> wide_dtype(torch.bfloat16), wide_dtype(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _numba(work, rows):
+    """Do the rows that lie in memory as the loops want them; return the others."""
+    by_dtype, rest = {}, []
+    for row in rows:
+        lined_up = _line_up(row)
+        if lined_up:
+            by_dtype.setdefault(row[0].dtype, []).append(lined_up)
+        else:
+            rest.append(row)
+    for dtype, group in by_dtype.items():
+        go = _sweep_or_none(work.rule, PRECISION[dtype])
+        if go:
+            _run(go, work, group, PRECISION[dtype])
+        else:
+            rest += group
+    return rest
+
+
+def _line_up(row):
+    """Check that all tensors of a row share one order in memory; a gradient that does not is copied
+    into it.
+    """
+    x, dx, *others = row
+    if x.dtype not in PRECISION or not dense(x):
+        return None
+    strides = x.stride()
+    if dx.dtype != x.dtype or dx.layout != torch.strided or dx.device.type != "cpu":
+        return None
+    if dx.stride() != strides:
+        dx = torch.empty_like(x).copy_(dx)
+    if any(o.stride() != strides or o.dtype != x.dtype or o.device.type != "cpu" for o in others):
+        return None
+    return (x, dx, *others)
+
+
+def dense(tensor: Tensor) -> bool:
+    """Tell whether a tensor fills a stretch of memory without gaps or overlaps, in any order of its
+    dimensions.
+
+    >>> dense(torch.ones(2, 3).t()), dense(torch.ones(4, 4)[:, :2])
+    (True, False)
+    """
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+@cache
+def _sweep_or_none(rule, precision):
+    states = len(signature(rule).state)
+    try:
+        if states > loops.MOST_STATES:
+            raise ValueError(
+                f"{rule.__name__} has {states} tensors of state, the loops take {loops.MOST_STATES}"
+            )
+        go = loops.sweep(rule, states, precision)
+        element = translate(rule, precision)
+        names = signature(rule).hyper
+        constants = element.constants(dict.fromkeys(names, 0.5))
+        loops.warm(go, states, precision, len(constants))
+    except (ValueError, NumbaError) as error:
+        why = str(error).strip().splitlines()[0]
+        warnings.warn(
+            f"{rule.__name__} runs uncompiled, some ten times slower: {why}", stacklevel=2
+        )
+        return None
+    return go
+
+
+def _run(go, work, rows, precision):
+    """Run the compiled pass, a stretch of weights to each of torch's threads."""
+    addresses = np.array([[tensor.data_ptr() for tensor in row] for row in rows], np.uint64)
+    sizes = np.array([row[0].numel() for row in rows], np.int64)
+    constants = loops.literals(precision, *translate(work.rule, precision).constants(work.hyper))
+    terms = loops.literals(precision, work.scale, work.l2, work.shrink)
+    average = translate(polyak, precision)
+    decays = np.array([average.constants({"decay": d}) for d in work.decays], precision).reshape(
+        -1, 2
+    )
+
+    def stretch(begin, end):
+        go(addresses, sizes, begin, end, constants, *terms, decays)
+
+    spread(stretch, int(sizes.sum()))
+
+
+def spread(stretch: Callable[[int, int], object], total: int) -> list:
+    """Call `stretch(begin, end)` for equal parts of range(total), one for each of torch's threads.
+
+    >>> spread(lambda begin, end: (begin, end), 10)
+    [(0, 10)]
+    """
+    threads = max(1, min(torch.get_num_threads(), total // STRETCH))
+    edges = [total * k // threads for k in range(threads + 1)]
+    if threads == 1:
+        return [stretch(0, total)]
+    parts = [_pool(threads).submit(stretch, *ends) for ends in pairwise(edges[1:])]
+    return [stretch(*edges[:2]), *(part.result() for part in parts)]
+
+
+@cache
+def _pool(threads):
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="polyak-optim")
+
+
+# a forked child has the parent's pool without its threads
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def norm(gradients: Sequence[Tensor]) -> float | Tensor:
+    """Measure the Euclidean length of all gradients together, in double precision on the CPU.
+
+    The order of the sum is fixed, whatever the number of threads.
+
+    >>> norm([torch.tensor([3.0]), torch.tensor([4.0])])
+    5.0
+    """
+    if not gradients:
+        return 0.0
+    if gradients[0].device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
+    squares = 0.0
+    for dtype in dict.fromkeys(g.dtype for g in gradients):
+        chosen = [g for g in gradients if g.dtype == dtype]
+        fast = [g for g in chosen if dtype in PRECISION and dense(g)]
+        squares += sum(
+            float(g.double().square().sum())
+            for g in chosen
+            if not (dtype in PRECISION and dense(g))
+        )
+        squares += _sum_of_squares(fast, PRECISION[dtype]) if fast else 0.0
+    return squares**0.5
+
+
+def _sum_of_squares(tensors, precision):
+    addresses, counts = [], []
+    for tensor in tensors:
+        address, size, width = tensor.data_ptr(), tensor.numel(), tensor.element_size()
+        for first in range(0, size, STRETCH):
+            addresses.append(address + first * width)
+            counts.append(min(STRETCH, size - first))
+    addresses, counts = np.array(addresses, np.uint64), np.array(counts, np.int64)
+    sums = np.zeros(len(counts))
+    like = precision(0)
+
+    def some(begin, end):
+        # stretches, not weights, are dealt out: each is summed whole, so no thread count
+        # changes a bit
+        loops.sums_of_squares(
+            addresses, counts, -(-begin // STRETCH), -(-end // STRETCH), sums, like
+        )
+
+    spread(some, len(counts) * STRETCH)
+    return float(sums.sum())
+
+
+def _compiled(work, rows):
+    """Let Inductor write the fused kernel; numbers travel as 0-d tensors, so that a new rate is no
+    new compilation.
+    """
+    constants = [
+        torch.tensor(c, dtype=torch.float64)
+        for c in translate(work.rule, None).constants(work.hyper)
+    ]
+    terms = [torch.as_tensor(v, dtype=torch.float64) for v in (work.scale, work.l2, work.shrink)]
+    decays = [torch.tensor(d, dtype=torch.float64) for d in work.decays]
+    _kernel(work.rule)([list(row) for row in rows], constants, *terms, decays)
+
+
+@cache
+def _kernel(rule):
+    element, states = translate(rule, None).element, len(signature(rule).state)
+
+    def step(rows, constants, scale, l2, shrink, decays):
+        lifted = Pass(
+            lambda x, dx, *state: element(x, dx, *state, constants), {}, scale, l2, shrink, decays
+        )
+        eager(lifted, rows, states)
+
+    return torch.compile(step, dynamic=False)

@@ -1,0 +1,290 @@
+"""torch.optim.Optimizer classes, each made of one rule: drop-in, one pass over memory.
+
+Options have torch's names (`lr momentum alpha betas eps weight_decay`), defaults are the slides'
+(`eps=1e-7`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import torch
+
+from polyak.optim import rules
+from polyak.optim.ruled import Options, Ruled
+from polyak.optim.translate import signature
+
+_MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
+
+
+class SGD(Ruled):
+    """Stochastic gradient descent (slide 'SGD'); the same as `torch.optim.SGD(params, lr)`.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = SGD([x], lr=0.5); x.sum().backward(); optimizer.step(); x.tolist()
+    [0.5, 0.5]
+    """
+
+    rule = staticmethod(rules.sgd)
+    torch_only = {"momentum": (0, 0.0), "dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
+
+    def __init__(self, params, lr=1e-3, weight_decay=0.0, **options: Unpack[Options]):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, options)
+
+
+class Momentum(Ruled):
+    """SGD with momentum (slide 'SGD+Momentum'); the same as `torch.optim.SGD(params, lr,
+    momentum)`.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = Momentum([x], lr=0.5); x.sum().backward(); optimizer.step(); x.tolist()
+    [0.5, 0.5]
+    """
+
+    rule = staticmethod(rules.momentum)
+    hyper_keys = Ruled.hyper_keys | {"rho": "momentum"}
+    state_keys = {"velocity": "momentum_buffer"}  # noqa: RUF012
+    torch_only = {"dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
+
+    def __init__(self, params, lr=1e-3, momentum=0.9, weight_decay=0.0, **options: Unpack[Options]):
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options
+        )
+
+
+class Nesterov(Ruled):
+    """SGD with Nesterov momentum (slide 'Nesterov Momentum').
+
+    At a constant rate the same as `torch.optim.SGD(params, lr, momentum, nesterov=True)`. The
+    slide's velocity holds the rate, torch's buffer does not: loading torch's state converts it,
+    `torch_state_dict` converts back.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = Nesterov([x], lr=0.5, momentum=0.5)
+    >>> x.sum().backward(); optimizer.step(); x.tolist()
+    [0.25, 0.25]
+    """
+
+    rule = staticmethod(rules.nesterov)
+    hyper_keys = Ruled.hyper_keys | {"rho": "momentum"}
+
+    def __init__(self, params, lr=1e-3, momentum=0.9, weight_decay=0.0, **options: Unpack[Options]):
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options
+        )
+
+    torch_only = {"dampening": (), "nesterov": ()}  # noqa: RUF012
+
+    def torch_state_dict(self) -> dict[str, Any]:
+        """Give the state as `torch.optim.SGD(nesterov=True)` loads it: its buffer is -velocity /
+        lr.
+
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> optimizer = Nesterov([x], lr=0.5); x.sum().backward(); optimizer.step()
+        >>> optimizer.torch_state_dict()["state"][0]["momentum_buffer"].tolist()
+        [1.0, 1.0]
+        """
+        saved = self.state_dict()
+        states = {}
+        for group in saved["param_groups"]:
+            group |= {"dampening": 0, "nesterov": True}
+            for number in group["params"]:
+                if number in saved["state"]:
+                    velocity = saved["state"][number]["velocity"]
+                    states[number] = {"momentum_buffer": velocity / -float(group["lr"])}
+        return saved | {"state": states}
+
+    def _from_torch(self, values, group):
+        if "momentum_buffer" not in values:
+            return values
+        return {"velocity": values["momentum_buffer"] * -float(group["lr"])}
+
+
+class AdaGrad(Ruled):
+    """Steps shrink with the root of all squared gradients (slide 'AdaGrad'); the same as
+    `torch.optim.Adagrad`.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = AdaGrad([x], lr=0.5, eps=0.0); x.sum().backward(); optimizer.step(); x.tolist()
+    [0.5, 0.5]
+    """
+
+    rule = staticmethod(rules.adagrad)
+    counted = True
+    state_keys = {"grad_squared": "sum"}  # noqa: RUF012
+    torch_only = {"lr_decay": (0, 0.0), "initial_accumulator_value": ()}  # noqa: RUF012
+
+    def __init__(self, params, lr=1e-2, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]):
+        super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, options)
+
+
+class RMSProp(Ruled):
+    """Steps by the root of recent squared gradients (slide 'RMSProp'); the same as
+    `torch.optim.RMSprop`.
+
+    `alpha` is the slide's decay_rate.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = RMSProp([x], lr=0.5, alpha=0.75, eps=0.0)
+    >>> x.sum().backward(); optimizer.step(); x.tolist()
+    [0.0, 0.0]
+    """
+
+    rule = staticmethod(rules.rmsprop)
+    counted = True
+    hyper_keys = Ruled.hyper_keys | {"decay_rate": "alpha"}
+    state_keys = {"grad_squared": "square_avg"}  # noqa: RUF012
+    torch_only = {"momentum": (0, 0.0), "centered": (False,)}  # noqa: RUF012
+
+    def __init__(
+        self, params, lr=1e-3, alpha=0.99, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]
+    ):
+        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults, options)
+
+
+class Adam(Ruled):
+    """Momentum over RMSProp with unbiased moments (slide 'Adam'); the same as `torch.optim.Adam`.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = Adam([x], lr=0.5, eps=0.0); x.sum().backward(); optimizer.step(); x.tolist()
+    [0.5, 0.5]
+    """
+
+    rule = staticmethod(rules.adam)
+    counted = True
+    state_keys = _MOMENTS
+    torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (False,)}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-7,
+        weight_decay=0.0,
+        **options: Unpack[Options],
+    ):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults, options)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights themselves (Loshchilov & Hutter 2019); as
+    `torch.optim.AdamW`.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = AdamW([x], lr=0.5, eps=0.0, weight_decay=0.5)
+    >>> x.sum().backward(); optimizer.step(); x.tolist()
+    [0.25, 0.25]
+    """
+
+    decoupled = True
+    torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (True,)}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-7,
+        weight_decay=1e-2,
+        **options: Unpack[Options],
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, **options)
+
+
+class NAdam(Ruled):
+    """Adam that looks ahead as Nesterov does (Dozat 2016); the same as `torch.optim.NAdam`.
+
+    The momentum warms up: beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay)).
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = NAdam([x], lr=0.5); x.sum().backward(); optimizer.step(); x.dim()
+    1
+    """
+
+    rule = staticmethod(rules.nadam)
+    counted = True
+    state_keys = _MOMENTS
+    torch_only = {"decoupled_weight_decay": (False,)}  # noqa: RUF012
+
+    def __init__(
+        self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, momentum_decay=4e-3,
+        **options: Unpack[Options],
+    ):  # fmt: skip
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults | {"momentum_decay": momentum_decay}, options)
+
+    def _option(self, group, name):
+        return (
+            0.0 if name.startswith("mu") else super()._option(group, name)
+        )  # filled in below, for each count
+
+    def _start(self, p):
+        super()._start(p)
+        self.state[p]["mu_product"] = torch.tensor(1.0)
+
+    def _hypers(self, group, parameters):
+        filled = []
+        for p, hyper in zip(parameters, super()._hypers(group, parameters), strict=True):
+            mu, mu_next = (self._warm(group, hyper["t"] + ahead) for ahead in (0, 1))
+            product = self.state[p]["mu_product"].mul_(mu)
+            filled.append({**hyper, "mu": mu, "mu_next": mu_next, "mu_product": float(product)})
+        return filled
+
+    def _warm(self, group, t):
+        return float(group["betas"][0]) * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"]))
+
+
+class Lion(Ruled):
+    """Steps of one length, by the sign of a momentum (Chen et al. 2023); weight decay shrinks the
+    weights.
+
+    Take a rate 3 to 10 times smaller than Adam's, and a decay as many times larger.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = Lion([x], lr=0.5); x.sum().backward(); optimizer.step(); x.tolist()
+    [0.5, 0.5]
+    """
+
+    rule = staticmethod(rules.lion)
+    decoupled = True
+    state_keys = _MOMENTS
+
+    def __init__(
+        self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, **options: Unpack[Options]
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay}, options)
+
+
+def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
+    """Make an optimizer class of your own rule; it has every engine, `state_dict` and option of the
+    others.
+
+    Args:
+        rule: `x, *state = rule(x, dx, *state, learning_rate, ...)`, plain arithmetic; `t` counts
+            steps from 1.
+        name: of the class; by default the rule's.
+
+    >>> def friction(x, dx, velocity, learning_rate, keep=0.5):
+    ...     velocity = keep * velocity - learning_rate * dx
+    ...     return x + velocity, velocity
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> optimizer = optimizer_of(friction)([x], lr=0.25, keep=0.9)
+    >>> x.sum().backward(); optimizer.step(); x.tolist()
+    [0.75, 0.75]
+    """
+    hyper = {n: v for n, v in signature(rule).hyper.items() if n not in ("learning_rate", "t")}
+
+    class Own(Ruled):
+        hyper_keys = {"learning_rate": "lr"}  # noqa: RUF012
+        counted = "t" in signature(rule).hyper
+
+        def __init__(self, params, lr, weight_decay=0.0, **options):
+            mine = {n: options.pop(n, v) for n, v in hyper.items()}
+            super().__init__(params, {"lr": lr, "weight_decay": weight_decay} | mine, options)
+
+    Own.rule = staticmethod(rule)  # type: ignore[assignment]
+    Own.__name__ = Own.__qualname__ = name or rule.__name__
+    Own.__doc__ = rule.__doc__
+    return Own

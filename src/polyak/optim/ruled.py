@@ -1,0 +1,242 @@
+"""A torch optimizer made of a rule: groups, state, hooks, scalers and files are torch's ways, the
+step is the rule.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypedDict
+
+import torch
+from torch import Tensor
+
+from polyak.errors import UsageError
+from polyak.optim import engine
+from polyak.optim.average import Average
+from polyak.optim.state import Portable
+from polyak.optim.translate import signature
+
+
+class OptionError(UsageError, ValueError):
+    """An optimizer's option has a value that it cannot have.
+
+    >>> issubclass(OptionError, ValueError)
+    True
+    """
+
+
+class GradientError(UsageError, RuntimeError):
+    """A gradient or a parameter is of a kind that the rules do not cover.
+
+    >>> issubclass(GradientError, RuntimeError)
+    True
+    """
+
+
+class Options(TypedDict, total=False):
+    """What every optimizer takes besides its rule's own hyperparameters.
+
+    maximize: climb instead of descend. max_norm: clip all gradients together to this Euclidean
+    length, inside the step. averages: `Average`s brought up to date inside the step. foreach,
+    fused: taken for torch's sake, every engine of polyak is fused. capturable, differentiable: must
+    be false.
+    """
+
+    maximize: bool
+    max_norm: float | None
+    averages: Sequence[Average]
+    foreach: bool | None
+    fused: bool | None
+    capturable: bool
+    differentiable: bool
+
+
+class Ruled(Portable):
+    """Step by a rule; the classes of `polyak.optim` say which.
+
+    Class attributes: decoupled (weight decay shrinks weights instead of joining the
+    gradient); counted (keeps `step` in its state); hyper_keys (torch's names of the
+    hyperparameters, where they differ from the rule's).
+    """
+
+    decoupled: ClassVar[bool] = False
+    counted: ClassVar[bool] = False
+    hyper_keys: ClassVar[dict[str, Any]] = {
+        "learning_rate": "lr",
+        "beta1": ("betas", 0),
+        "beta2": ("betas", 1),
+    }
+    _step_supports_amp_scaling = True
+
+    def __init__(self, params, defaults: dict[str, Any], options: Options):
+        rest: dict[str, Any] = dict(options)
+        self.averages = list(rest.pop("averages", ()))
+        common = {"maximize": False, "max_norm": None, "foreach": None, "fused": None}
+        common |= {"capturable": False, "differentiable": False}
+        unknown = sorted(set(rest) - set(common))
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__}() got an unexpected keyword argument '{unknown[0]}'"
+            )
+        if rest.get("foreach") and rest.get("fused"):
+            raise GradientError(
+                "`fused` and `foreach` cannot be `True` together", then="name one or none"
+            )
+        for name in ("capturable", "differentiable"):
+            if rest.get(name):
+                raise GradientError(
+                    f"{name}=True is not supported", where=type(self).__name__, then="leave it out"
+                )
+        super().__init__(params, defaults | common | rest)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters with its own options; impossible values are refused here."""
+        super().add_param_group(param_group)
+        try:
+            check(self.param_groups[-1], type(self).__name__)
+        except OptionError:
+            del self.param_groups[-1]
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "averages": self.averages}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Take one step; returns the closure's loss, or None.
+
+        Args:
+            closure: computes the loss and the gradients anew.
+
+        Raises:
+            GradientError: a gradient is sparse, or a parameter is complex or an integer.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf = getattr(
+            self, "found_inf", None
+        )  # both set by torch's GradScaler around this call
+        if found_inf is not None and float(found_inf):
+            return loss
+        groups = [
+            (group, [p for p in group["params"] if p.grad is not None])
+            for group in self.param_groups
+        ]
+        gradients = [_checked(p) for _, parameters in groups for p in parameters]
+        grad_scale = getattr(self, "grad_scale", None)
+        unscale = 1.0 if grad_scale is None else 1.0 / float(grad_scale)
+        length = None
+        if any(group["max_norm"] is not None for group in self.param_groups):
+            length = engine.norm(gradients) * unscale
+        decays = [average.advance() for average in self.averages]
+        for group, parameters in groups:
+            self._step_group(group, parameters, unscale, length, decays)
+        for average in self.averages:
+            average.finish({id(p) for _, parameters in groups for p in parameters})
+        return loss
+
+    def _step_group(self, group, parameters, unscale, length, decays):
+        scale = -unscale if group["maximize"] else unscale
+        if length is not None and group["max_norm"] is not None:
+            scale = scale * clip(length, group["max_norm"])
+        rate, decay = float(group["lr"]), group["weight_decay"]
+        batches: dict[tuple, list] = {}
+        for p, hyper in zip(parameters, self._hypers(group, parameters), strict=True):
+            state = [self.state[p][key] for key in self._state_keys()]
+            tests = [average.of(p) for average in self.averages]
+            key = (p.device.type, *hyper.items())
+            batches.setdefault(key, []).append((p, p.grad, *state, *tests))
+        for (_, *hyper), rows in batches.items():
+            work = engine.Pass(
+                type(self).rule,
+                dict(hyper),
+                scale,
+                l2=0.0 if self.decoupled else decay,
+                shrink=1 - rate * decay if self.decoupled else 1.0,
+                decays=decays,
+            )
+            engine.apply(work, rows)
+
+    def _hypers(self, group, parameters) -> list[dict[str, float]]:
+        """Give every parameter its hyperparameters; only the count of its steps can differ within a
+        group.
+        """
+        for p in parameters:
+            if not self.state[p]:
+                self._start(p)
+        fixed = {
+            name: self._option(group, name)
+            for name in signature(type(self).rule).hyper
+            if name != "t"
+        }
+        if not self.counted or not parameters:
+            return [fixed] * len(parameters)
+        steps = [self.state[p]["step"] for p in parameters]
+        torch._foreach_add_(steps, 1)
+        counts = torch.stack(steps).tolist()
+        if "t" not in signature(type(self).rule).hyper:
+            return [fixed] * len(parameters)
+        by_count = {t: {**fixed, "t": t} for t in set(counts)}
+        return [by_count[t] for t in counts]
+
+    def _option(self, group, name):
+        key = self.hyper_keys.get(name, name)
+        return float(group[key[0]][key[1]] if isinstance(key, tuple) else group[key])
+
+    def _start(self, p):
+        if self.counted:
+            self.state[p]["step"] = torch.tensor(0.0)
+        for key in self._state_keys():
+            zeros = torch.zeros_like(
+                p, dtype=engine.wide_dtype(p.dtype), memory_format=torch.preserve_format
+            )
+            self.state[p][key] = zeros
+
+
+def clip(length: float | Tensor, max_norm: float) -> float | Tensor:
+    """Say what to multiply gradients of this length with, as `torch.nn.utils.clip_grad_norm_` does.
+
+    >>> round(clip(4.0, 2.0), 6), clip(1.0, 2.0)
+    (0.5, 1.0)
+    """
+    factor = max_norm / (length + 1e-6)
+    return (
+        factor.clamp(max=1.0)
+        if isinstance(factor, Tensor)
+        else (factor if not factor > 1.0 else 1.0)
+    )
+
+
+def check(group: dict[str, Any], name: str) -> None:
+    """Refuse options that no rule can take.
+
+    >>> check({"lr": -1.0}, "SGD")
+    Traceback (most recent call last):
+    ...
+    polyak.optim.ruled.OptionError: Invalid learning rate: -1.0: SGD. Next: take a number >= 0
+    """
+    words = {"lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value"}
+    for key in ("lr", "eps", "weight_decay", "momentum", "alpha", "momentum_decay", "max_norm"):
+        value = group.get(key)
+        if isinstance(value, Tensor) and value.numel() != 1:
+            raise OptionError("Tensor lr must be 1-element", where=name, then="take a 0-d tensor")
+        if value is not None and not float(value) >= 0.0:
+            shown = float(value)
+            raise OptionError(
+                f"Invalid {words.get(key, key)}: {shown}", where=name, then="take a number >= 0"
+            )
+    for place, value in enumerate(group.get("betas", ())):
+        if not 0.0 <= float(value) < 1.0:
+            what = f"Invalid beta parameter at index {place}: {float(value)}"
+            raise OptionError(what, where=name, then="take a number from 0 up to 1, without 1")
+
+
+def _checked(p):
+    where = f"parameter of shape {tuple(p.shape)}"
+    if p.grad.layout != torch.strided:
+        then = "make the embedding with sparse=False, or use torch.optim.SparseAdam"
+        raise GradientError("sparse gradients are not supported", where=where, then=then)
+    if not p.is_floating_point():
+        then = "train a view: torch.view_as_real(parameter)"
+        raise GradientError(f"{p.dtype} parameters are not supported", where=where, then=then)
+    return p.grad

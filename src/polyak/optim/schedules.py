@@ -1,0 +1,144 @@
+"""Learning rates as pure functions of progress: from 0 at the first step to 1 at the last, a factor
+of the base rate.
+
+    factor = schedule(progress)
+
+Every schedule is `schedule(progress, **options)`; `functools.partial` fixes the options, `warm_up`
+puts a ramp before. There is nothing to save: the rate at step k of n is `base * schedule(k / n)`.
+"""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:
+    """Keep the base rate.
+
+    >>> constant(0.7)
+    1.0
+    """
+    return 1.0
+
+
+def step(
+    progress: float, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1
+) -> float:
+    """Multiply by `factor` at every milestone (CS231n: 'step decay').
+
+    >>> step(0.49), step(0.5), round(step(0.8), 6)
+    (1.0, 0.1, 0.01)
+    """
+    return factor ** sum(progress >= milestone for milestone in milestones) if milestones else 1.0
+
+
+def exponential(progress: float, end: float = 1e-3) -> float:
+    """Fall by the same ratio in equal times, down to `end` (CS231n: 'exponential decay').
+
+    >>> exponential(0.5, end=0.25), exponential(1.0, end=0.25)
+    (0.5, 0.25)
+    """
+    return end**progress
+
+
+def inverse(progress: float, k: float = 99.0) -> float:
+    """Fall as 1 / (1 + k t) (CS231n: '1/t decay'); the default ends at a hundredth.
+
+    >>> inverse(0.0), inverse(1.0, k=3.0)
+    (1.0, 0.25)
+    """
+    return 1 / (1 + k * progress)
+
+
+def cosine(progress: float, floor: float = 0.0) -> float:
+    """Fall along half a cosine to `floor` (Loshchilov & Hutter 2016).
+
+    >>> cosine(0.0), round(cosine(0.5), 6), cosine(1.0)
+    (1.0, 0.5, 0.0)
+    """
+    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def sgdr(progress: float, cycles: int = 4, multiply: float = 1.0, floor: float = 0.0) -> float:
+    """Restart the cosine at the base rate, each cycle `multiply` times as long (slide; Loshchilov &
+    Hutter 2016).
+
+    A snapshot at the end of every cycle is a member of an ensemble (Huang et al. 2017); see
+    `cycle_ends`.
+
+    >>> [round(sgdr(progress, cycles=2), 6) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [1.0, 0.5, 1.0, 0.0]
+    """
+    start = 0.0
+    for end in cycle_ends(cycles, multiply):
+        if progress < end:
+            return cosine((progress - start) / (end - start), floor)
+        start = end
+    return floor
+
+
+def cycle_ends(cycles: int = 4, multiply: float = 1.0) -> list[float]:
+    """Give the progress at which each cycle of `sgdr` ends; the paper's T_0 is the first, T_mult is
+    `multiply`.
+
+    >>> cycle_ends(3, multiply=2.0)
+    [0.14285714285714285, 0.42857142857142855, 1.0]
+    """
+    lengths = [multiply**cycle for cycle in range(cycles)]
+    return [sum(lengths[: cycle + 1]) / sum(lengths) for cycle in range(cycles)]
+
+
+def cyclic(progress: float, cycles: int = 4, floor: float = 0.1) -> float:
+    """Rise and fall in triangles between `floor` and the base rate (Smith 2017: 'triangular').
+
+    >>> cyclic(0.0, cycles=2, floor=0.5), cyclic(0.25, cycles=2), cyclic(0.5, cycles=2, floor=0.5)
+    (0.5, 1.0, 0.5)
+    """
+    place = progress * cycles % 1.0
+    return floor + (1 - floor) * (1 - abs(2 * place - 1))
+
+
+def one_cycle(progress: float, peak: float = 0.3, start: float = 0.04, end: float = 4e-6) -> float:
+    """Rise once to the base rate at `peak`, then fall to `end`, both along cosines (Smith & Topin
+    2018).
+
+    >>> one_cycle(0.0, start=0.25), one_cycle(0.3), one_cycle(1.0, end=0.125)
+    (0.25, 1.0, 0.125)
+    """
+    if progress < peak:
+        return cosine(1 - progress / peak, start)
+    return cosine((progress - peak) / (1 - peak), end) if peak < 1 else 1.0
+
+
+def warm_up(schedule: Schedule, share: float = 0.05, start: float = 0.0) -> Schedule:
+    """Put a straight ramp from `start` before a schedule, which then runs in the rest of the time.
+
+    Args:
+        schedule: any function of progress.
+        share: of the whole run that the ramp takes.
+        start: factor at progress 0, of the schedule's own first value.
+
+    Source: Goyal et al. 2017.
+
+    >>> ramp = warm_up(cosine, share=0.5)
+    >>> ramp(0.0), ramp(0.25), ramp(0.5), round(ramp(0.75), 6)
+    (0.0, 0.5, 1.0, 0.5)
+    """
+
+    def warmed(progress: float) -> float:
+        if progress < share:
+            return (start + (1 - start) * progress / share) * schedule(0.0)
+        return schedule((progress - share) / (1 - share) if share < 1 else 1.0)
+
+    return warmed
+
+
+def momentum_for(factor: float, low: float = 0.85, high: float = 0.95) -> float:
+    """Cycle the momentum against the rate: `low` where the rate's factor is 1, `high` where it is 0
+    (Smith 2018).
+
+    >>> momentum_for(1.0), momentum_for(0.0)
+    (0.85, 0.95)
+    """
+    return high - (high - low) * factor
