@@ -1,22 +1,18 @@
 """Writing that survives a crash: a file is either the old one, whole, or the new one, whole."""
 
+import contextlib
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from polyak.errors import DiskError
 
-_DISK = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EIO,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOENT,
-}
+# full, over quota, read-only, broken, closed to us; and an --out that cannot be a folder
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM}
+_DISK |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> None:
@@ -47,9 +43,12 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, Exception):
+            raise disk_error(error, path) from error
+        raise
 
 
 def sync(path: Path) -> None:
@@ -81,19 +80,24 @@ def check_writable(folder: Path) -> None:
         raise disk_error(error, folder) from error
 
 
-def disk_error(error: OSError, path: Path) -> Exception:
+def disk_error(error: Exception, path: Path) -> Exception:
     """Turn the system's refusal into one line with exit code 74; anything else stays as it is.
+
+    safetensors reports the system's refusals as its own errors, the number in the message.
 
     >>> line = str(disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("a")))
     >>> line[:71]
     'cannot write: a: No space left on device. Kept: what was there before. '
     """
-    if error.errno not in _DISK:
+    number = getattr(error, "errno", None)
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(found[1])
+    if number not in _DISK:
         return error
     return DiskError(
         "cannot write",
         where=str(path),
-        why=error.strerror or str(error),
+        why=os.strerror(number),
         kept="what was there before",
         then="free space or choose another --out, then add --resume",
     )
