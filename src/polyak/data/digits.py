@@ -10,7 +10,7 @@ import numpy as np
 from polyak import keys
 from polyak.data.folder import list_folder
 from polyak.data.listing import Listing
-from polyak.files import disk_error
+from polyak.errors import DiskError
 
 _TEST = 0.2
 
@@ -35,7 +35,12 @@ def list_digits() -> Listing:
         try:
             _make(cache, target)
         except OSError as error:
-            raise disk_error(error, target) from error
+            raise DiskError(
+                "cannot write the digits",
+                where=str(target),
+                why=error.strerror or str(error),
+                then="set XDG_CACHE_HOME to a folder that can be written",
+            ) from error
     return list_folder(target)
 
 

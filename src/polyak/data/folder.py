@@ -28,7 +28,8 @@ def list_folder(root: Path) -> Listing:
     folders = walk.folders("")
     parts = {name: SPLITS[name.lower()] for name in folders if name.lower() in SPLITS}
     parts = {name: part for name, part in parts.items() if _holds_classes(walk, name)}
-    if not parts:
+    if not parts or ("train" not in parts.values() and len(parts) < len(folders)):
+        walk.claim(folders)
         paths, names = _classes(walk, "", folders)
         splits, classes = [""] * len(paths), folders
     else:
@@ -52,8 +53,10 @@ def _parts(walk, parts, others):
     if others:
         walk.warnings.append(f"not used beside train: {shown(', '.join(others[:5]))}")
     paths, names, splits, classes = [], [], [], set()
+    insides = {name: walk.folders(name) for name in parts}
+    walk.claim(f"{name}/{folder}" for name, inside in insides.items() for folder in inside)
     for name, part in parts.items():
-        inside = walk.folders(name)
+        inside = insides[name]
         found, labels = _classes(walk, name, inside)
         classes.update(inside if part == "train" else labels)
         paths += found
@@ -77,7 +80,7 @@ class _Walk:
     def __init__(self, root):
         self.root = root
         self.warnings = []
-        self._read = set()
+        self._owner = {}
 
     def entries(self, folder):
         try:
@@ -85,7 +88,7 @@ class _Walk:
                 # ends of symbolic link loops answer neither question and are left to the scan
                 return sorted((e for e in found if e.name[0] != "."), key=lambda e: e.name)
         except OSError as error:
-            self.warnings.append(f"folder not read: {shown(folder or self.root)}: {error.strerror}")
+            self._warn(f"folder not read: {shown(folder or self.root)}: {error.strerror}")
             return []
 
     def folders(self, folder):
@@ -95,10 +98,8 @@ class _Walk:
         found, waiting = [], [folder]
         while waiting:
             folder = waiting.pop()
-            if not self._first_time(folder):
-                self.warnings.append(
-                    f"folder reached twice through a link, read once: {shown(folder)}"
-                )
+            if not self._own(folder):
+                self._warn(f"folder reached twice through a link, read once: {shown(folder)}")
                 continue
             inner = []
             for entry in self.entries(folder):
@@ -107,15 +108,21 @@ class _Walk:
             waiting += reversed(inner)
         return found
 
-    def _first_time(self, folder):
+    def _warn(self, line):
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+    def claim(self, folders):
+        """Give each class its own folder before any link inside another class can lead there."""
+        for folder in sorted(folders, key=lambda name: (self.root / name).is_symlink()):
+            self._own(folder)
+
+    def _own(self, folder):
         try:
             stat = (self.root / folder).stat()
         except OSError:
             return True  # `entries` will say why it cannot be read
-        identity = (stat.st_dev, stat.st_ino)
-        first = identity not in self._read
-        self._read.add(identity)
-        return first
+        return self._owner.setdefault((stat.st_dev, stat.st_ino), folder) == folder
 
 
 def _is_folder(entry):

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,7 +93,7 @@ class Loader:
         """Positions of this rank's share of a batch: int64, a function of (seed, epoch, number)."""
         return self._share(self._order(epoch), number)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch, beginning with number `start` at no cost for those before.
 
         Raises:

@@ -124,9 +124,12 @@ def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[objec
     header = list(header)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    careful = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(header)
     for row in rows:
-        writer.writerow(_quiet(str(cell), column) for cell, column in zip(row, header, strict=True))
+        cells = [_quiet(str(cell), column) for cell, column in zip(row, header, strict=True)]
+        # Python 3.11 leaves a carriage return bare, which would end the row
+        (careful if any("\r" in cell for cell in cells) else writer).writerow(cells)
     write_atomic(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
