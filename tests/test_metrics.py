@@ -68,6 +68,21 @@ def test_gaps_cancel_within_a_bin_and_not_across():
     assert metrics.evaluate(probabilities, np.array([1, 0])).ece.value == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("sure", "expected"),
+    [
+        ((0.71, 0.74), (0.29 + 0.74) / 2),  # either side of 11/15: two bins
+        ((0.6, 0.59), (0.59 - 0.4) / 2),  # 9/15 belongs to the bin below
+        ((1.0, 0.99), (0.99 - 0.0) / 2),  # the last bin
+    ],
+)
+def test_bins_are_fifteen_and_hold_their_upper_end(sure, expected):
+    """The first picture is right, the second wrong."""
+    probabilities = np.stack([sure, 1 - np.array(sure)], axis=1)
+    found = metrics.evaluate(probabilities, np.array([0, 1]), resamples=10)
+    assert found.ece.value == pytest.approx(expected)
+
+
 def test_nll_and_accuracy_are_scikit_learns():
     logits, labels = scores(500, 7)
     probabilities = metrics.softmax(logits.astype(np.float64))

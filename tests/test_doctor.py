@@ -1,0 +1,86 @@
+"""The doctor tells what is there, and what cannot be used, without training."""
+
+import shutil
+
+import pytest
+
+from polyak import machine
+from polyak.doctor import doctor
+from polyak.errors import DataError
+
+
+def told(*arguments, **options) -> dict[str, str]:
+    """Map each line's first word to its text; repeated words are joined."""
+    pages = {}
+    for line in doctor(*arguments, **options):
+        assert "\n" not in line
+        name, text = line[:10].strip(), line[11:]
+        pages[name] = f"{pages[name]} | {text}" if name in pages else text
+    return pages
+
+
+def test_the_machine_alone(tmp_path):
+    page = told(None, out=str(tmp_path / "runs"))
+    assert list(page) == [
+        "machine", "memory", "software", "device", "threads", "precision", "disk",
+    ]  # fmt: skip
+    assert f"{machine.cores()} cores" in page["machine"]
+    assert "torch 2." in page["software"]
+    assert page["precision"].startswith(("float32: ", "bfloat16: "))
+    assert page["disk"].endswith(f"free for {tmp_path / 'runs'}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
+    broken = tmp_path / "shapes"
+    shutil.copytree(tiny_folder, broken)
+    for number in range(7):
+        (broken / "bar" / f"empty\n{number}.jpg").touch()
+    for number in range(13):
+        (broken / "disc" / f"disc{number}.jpg").unlink()
+    page = told(str(broken), out=str(tmp_path))
+    assert page["found"] == "90 = 83 used + 7 left out"
+    assert page["left out"].count("empty\\n") == 5
+    assert page["left out"].endswith("and 2 more; `polyak train` lists them all")
+    assert page["classes"] == "4: 11 to 24 pictures each"
+    assert page["rarest"].startswith("disc 11, bar 24")
+    assert page["splits"] == "83 not split yet"
+    assert page["sizes"] == "32 x 32 pixels, all"
+    assert page["decoded"].startswith("0.2 MiB")
+    assert page["reading"].endswith("files a second")
+
+
+def test_splits_are_told(tiny_folder, tmp_path):
+    for part in ("train", "val", "test"):
+        shutil.copytree(tiny_folder, tmp_path / part)
+    page = told(str(tmp_path))
+    assert page["splits"] == "96 train, 96 val, 96 test"
+    assert "another split" in page["note"]  # every picture stands in all three
+
+
+def test_sizes_and_memory_are_told(tmp_path, monkeypatch):
+    from PIL import Image
+
+    for name, size in (("a", (10, 20)), ("b", (40, 30)), ("b2", (600, 500))):
+        folder = tmp_path / name[0]
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", size).save(folder / f"{name}.png")
+    monkeypatch.setattr(machine, "memory", lambda: 1_000_000)
+    page = told(str(tmp_path))
+    assert page["sizes"] == "smallest 20 x 10, median 30 x 40, largest 500 x 600 pixels"
+    assert page["decoded"].endswith("do not fit into half the free memory")
+
+
+def test_unusable_data_is_told_after_the_machine(tmp_path):
+    lines = doctor(str(tmp_path / "gone"))
+    assert next(lines).startswith("machine")
+    with pytest.raises(DataError, match="gone"):
+        list(lines)
+
+
+def test_a_disk_that_refuses_is_told(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    assert "Permission denied" in told(None, out=str(tmp_path))["disk"]
