@@ -104,7 +104,7 @@ class Classifier:
 
     def probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Predict opened pictures: float32 (N, K), and the (position, reason) of failures."""
-        how = {"views": self.views} | how
+        how.setdefault("views", self.views)
         logs, failed = log_probabilities(self.network, images, self.preprocessing, **how)
         return softmax(logs, self.temperature), failed
 
@@ -230,7 +230,7 @@ def _load(file: Path, device: str) -> Classifier:
         raise ValueError("a weight is not finite")
     network = from_spec(header["network"])
     network.load_state_dict(state)
-    network.to(device=device, memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last).to(device)
     classes, temperature = [str(name) for name in header["classes"]], float(header["temperature"])
     if len(classes) != int(header["network"]["classes"]) or not 0 < temperature < math.inf:
         raise ValueError("classes or temperature do not fit the network")

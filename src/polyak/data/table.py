@@ -121,6 +121,15 @@ def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[objec
     >>> target.read_text().split()
     ['path,label', "./=1+1.jpg,'=cat"]
     """
+    write_atomic(path, table_text(header, rows).encode("utf-8", "surrogateescape"))
+
+
+def table_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Give the text of a CSV as `write_table` writes it.
+
+    >>> table_text(["path", "error"], [["a.jpg", "@x"]])
+    "path,error\\na.jpg,'@x\\n"
+    """
     header = list(header)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -130,7 +139,7 @@ def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[objec
         cells = [_quiet(str(cell), column) for cell, column in zip(row, header, strict=True)]
         # Python 3.11 leaves a carriage return bare, which would end the row
         (careful if any("\r" in cell for cell in cells) else writer).writerow(cells)
-    write_atomic(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue()
 
 
 def _quiet(cell, column):

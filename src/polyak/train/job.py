@@ -20,6 +20,7 @@ from polyak.data.sources import find
 from polyak.data.split import split
 from polyak.errors import DataError, RefusedError
 from polyak.networks.build import build, spec
+from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
 from polyak.train.decide import colours
@@ -115,13 +116,13 @@ def make_network(
         wanted["mean"], wanted["std"] = colours(train.images)
         wanted["fraction"] = 1.0
     page = preprocessing(network, metadata, **wanted)
-    network.to(device=where.device, memory_format=torch.channels_last)
-    if recipe.model == "compact":
+    network.to(memory_format=torch.channels_last).to(where.device)
+    if isinstance(network, Compact):
         whiten(network, train, page, where)
     return network, spec(recipe.model, classes, **options), page
 
 
-def whiten(network: nn.Module, train: Data, page: Preprocessing, where: Machine) -> None:
+def whiten(network: Compact, train: Data, page: Preprocessing, where: Machine) -> None:
     """Compute compact's first layer from training pictures as the network will see them."""
     chosen = train.images.take(
         np.linspace(0, len(train) - 1, min(len(train), WHITENED)).astype(int)
@@ -159,7 +160,7 @@ def make_learner(
     """Make the learner of a decided recipe that expects to take so many steps."""
     assert recipe.learning_rate and recipe.label_smoothing is not None
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
-    if recipe.model == "compact":
+    if isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     schedule = SCHEDULES.get(recipe.schedule)
     return Learner(
