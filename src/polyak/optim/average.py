@@ -138,13 +138,10 @@ class Average:
 
     @torch.no_grad()
     def _take(self, parameters, decay):
-        rows: dict[tuple, list] = {}
-        for name, p in parameters.items():
-            rows.setdefault((p.device, self.x_test[name].dtype), []).append(
-                (self.x_test[name], p.detach())
-            )
-        for group in rows.values():
-            engine.apply(engine.Pass(polyak, {"decay": decay}), group)
+        if parameters:
+            tests = [self.x_test[name] for name in parameters]
+            columns = [tests, [p.detach() for p in parameters.values()]]
+            engine.apply(engine.Pass(polyak, {"decay": decay}), columns)
 
     @contextmanager
     def swapped_in(self, model: nn.Module, batches: Iterable | None = None) -> Iterator[nn.Module]:

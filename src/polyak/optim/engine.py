@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +22,8 @@ from torch import Tensor
 from polyak.optim import loops
 from polyak.optim.rules import polyak
 from polyak.optim.translate import DOUBLE, SINGLE, signature, translate
+
+Columns = Sequence[Sequence[Tensor]]
 
 PRECISION = {torch.float32: SINGLE, torch.float64: DOUBLE}
 STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
@@ -48,30 +50,33 @@ class Pass:
     decays: Sequence[float] = field(default_factory=tuple)
 
 
-def apply(work: Pass, rows: Sequence[tuple[Tensor, ...]], engine: str | None = None) -> None:
+def apply(
+    work: Pass, columns: Columns, memo: dict | None = None, engine: str | None = None
+) -> None:
     """Take one step in place.
 
     Args:
         work: what to do.
-        rows: for every parameter (x, dx, *state, *averages), all of one shape; state and averages
-            of a bfloat16 or float16 parameter are float32.
+        columns: x, dx, each tensor of state, each average; lists of equal length, a parameter a
+            place, all tensors of a place of one shape; state and averages of a bfloat16 or float16
+            parameter are float32.
+        memo: a dictionary that is the caller's to keep, for the same columns of the next step.
         engine: "eager", "numba" or "compiled"; None chooses by device.
 
     >>> from polyak.optim.rules import sgd
     >>> x = torch.ones(2)
-    >>> apply(Pass(sgd, {"learning_rate": 0.5}), [(x, torch.ones(2))])
+    >>> apply(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]])
     >>> x
     tensor([0.5000, 0.5000])
     """
-    if not rows:
-        return
-    engine = engine or choose(rows[0][0].device.type)
-    if engine == "numba":
-        rows = _numba(work, rows)
-    if engine == "compiled":
-        _compiled(work, rows)
-    elif rows:
-        eager(work, rows)
+    devices = list(dict.fromkeys([x.device for x in columns[0]]))
+    if len(devices) > 1:
+        for device in devices:
+            places = [k for k, x in enumerate(columns[0]) if x.device == device]
+            apply(work, [[column[k] for k in places] for column in columns], None, engine)
+    elif devices:
+        engine = engine or choose(devices[0].type)
+        {"numba": _numba, "compiled": _compiled}.get(engine, _eager)(work, columns, memo)
 
 
 def choose(device: str) -> str:
@@ -85,16 +90,19 @@ def choose(device: str) -> str:
     return {"cpu": "numba", "cuda": "compiled"}.get(device, "eager")
 
 
-def eager(work: Pass, rows: Sequence[Sequence[Tensor]], states: int | None = None) -> None:
+def _eager(work, columns, memo=None):
+    eager(work, columns, len(signature(work.rule).state))
+
+
+def eager(work: Pass, columns: Columns, states: int) -> None:
     """Take the step with tensor arithmetic: the reference for the other engines.
 
     >>> from polyak.optim.rules import sgd
     >>> x = torch.ones(2)
-    >>> eager(Pass(sgd, {"learning_rate": 0.5}), [(x, torch.ones(2))]); x
+    >>> eager(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]], states=0); x
     tensor([0.5000, 0.5000])
     """
-    states = len(signature(work.rule).state) if states is None else states
-    for x, dx, *others in rows:
+    for x, dx, *others in zip(*columns, strict=True):
         state, averages = others[:states], others[states:]
         wide = wide_dtype(x.dtype)
         x_wide, dx_wide = x.to(wide), dx.to(wide)
@@ -117,28 +125,53 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def _numba(work, rows):
-    """Do the rows that lie in memory as the loops want them; return the others."""
-    by_dtype, rest = {}, []
-    for row in rows:
+def _numba(work, columns, memo=None):
+    """Do the places that lie in memory as the loops want them compiled, the others eagerly."""
+    table = _known(columns, memo) if memo else None
+    if table is not None:
+        return _run(work, table, memo["sizes"], memo["precision"])
+    rows, rest = {}, []
+    for row in zip(*columns, strict=True):
         lined_up = _line_up(row)
-        if lined_up:
-            by_dtype.setdefault(row[0].dtype, []).append(lined_up)
+        if lined_up and _sweep_or_none(work.rule, PRECISION[row[0].dtype]):
+            rows.setdefault(PRECISION[row[0].dtype], []).append(lined_up)
         else:
             rest.append(row)
-    for dtype, group in by_dtype.items():
-        go = _sweep_or_none(work.rule, PRECISION[dtype])
-        if go:
-            _run(go, work, group, PRECISION[dtype])
-        else:
-            rest += group
-    return rest
+    for precision, group in rows.items():
+        table = np.array(
+            [[t.data_ptr() for t in column] for column in zip(*group, strict=True)], np.uint64
+        )
+        sizes = np.array([row[0].numel() for row in group], np.int64)
+        _run(work, table, sizes, precision)
+        if memo is not None and len(group) == len(columns[0]):
+            strides = [row[0].stride() for row in group]
+            memo |= {"table": table, "sizes": sizes, "precision": precision, "strides": strides}
+            memo["dtype"] = group[0][0].dtype
+    if rest:
+        _eager(work, list(zip(*rest, strict=True)))
+
+
+def _known(columns, memo):
+    """Give the addresses of columns that were checked before, or None if anything may have moved.
+
+    Only gradients are new at every step; looking at a tensor costs more than stepping a small one.
+    """
+    x, dx = columns[0], columns[1]
+    if len(x) != len(memo["strides"]) or any(g.dtype is not memo["dtype"] for g in dx):
+        return None
+    table = np.array([[t.data_ptr() for t in column] for column in columns], np.uint64)
+    old = memo["table"]
+    if table.shape != old.shape or (table[0] != old[0]).any() or (table[2:] != old[2:]).any():
+        return None
+    try:
+        in_order = [t.stride() for t in x] == memo["strides"] == [g.stride() for g in dx]
+    except RuntimeError:  # a sparse gradient has no strides
+        return None
+    return table if in_order else None
 
 
 def _line_up(row):
-    """Check that all tensors of a row share one order in memory; a gradient that does not is copied
-    into it.
-    """
+    """Check that all tensors of a place share one order in memory; copy a gradient into it."""
     x, dx, *others = row
     if x.dtype not in PRECISION or not dense(x):
         return None
@@ -191,19 +224,17 @@ def _sweep_or_none(rule, precision):
     return go
 
 
-def _run(go, work, rows, precision):
+def _run(work, table, sizes, precision):
     """Run the compiled pass, a stretch of weights to each of torch's threads."""
-    addresses = np.array([[tensor.data_ptr() for tensor in row] for row in rows], np.uint64)
-    sizes = np.array([row[0].numel() for row in rows], np.int64)
+    go = _sweep_or_none(work.rule, precision)
     constants = loops.literals(precision, *translate(work.rule, precision).constants(work.hyper))
     terms = loops.literals(precision, work.scale, work.l2, work.shrink)
     average = translate(polyak, precision)
-    decays = np.array([average.constants({"decay": d}) for d in work.decays], precision).reshape(
-        -1, 2
-    )
+    decays = np.array([average.constants({"decay": d}) for d in work.decays], precision)
+    decays = decays.reshape(-1, 2)
 
     def stretch(begin, end):
-        go(addresses, sizes, begin, end, constants, *terms, decays)
+        go(table, sizes, begin, end, constants, *terms, decays)
 
     spread(stretch, int(sizes.sum()))
 
@@ -278,27 +309,27 @@ def _sum_of_squares(tensors, precision):
     return float(sums.sum())
 
 
-def _compiled(work, rows):
-    """Let Inductor write the fused kernel; numbers travel as 0-d tensors, so that a new rate is no
-    new compilation.
-    """
-    constants = [
-        torch.tensor(c, dtype=torch.float64)
-        for c in translate(work.rule, None).constants(work.hyper)
-    ]
-    terms = [torch.as_tensor(v, dtype=torch.float64) for v in (work.scale, work.l2, work.shrink)]
-    decays = [torch.tensor(d, dtype=torch.float64) for d in work.decays]
-    _kernel(work.rule)([list(row) for row in rows], constants, *terms, decays)
+def _compiled(work, columns, memo=None):
+    """Let Inductor write the fused kernel; numbers travel as 0-d tensors: no new compilation."""
+    lifted = translate(work.rule, None).constants(work.hyper)
+    double = partial(torch.as_tensor, dtype=torch.float64)
+    terms = [double(value) for value in (work.scale, work.l2, work.shrink)]
+    _kernel(work.rule)(
+        [list(column) for column in columns],
+        [double(c) for c in lifted],
+        *terms,
+        [double(d) for d in work.decays],
+    )
 
 
 @cache
 def _kernel(rule):
     element, states = translate(rule, None).element, len(signature(rule).state)
 
-    def step(rows, constants, scale, l2, shrink, decays):
-        lifted = Pass(
-            lambda x, dx, *state: element(x, dx, *state, constants), {}, scale, l2, shrink, decays
-        )
-        eager(lifted, rows, states)
+    def step(columns, constants, scale, l2, shrink, decays):
+        def lifted(x, dx, *state):
+            return element(x, dx, *state, constants)
+
+        eager(Pass(lifted, {}, scale, l2, shrink, decays), columns, states)
 
     return torch.compile(step, dynamic=False)

@@ -98,7 +98,7 @@ def sweep(rule, states, precision):
         precision: np.float32 or np.float64, the type of the weights.
 
     Returns:
-        a compiled function. addresses: uint64 (tensors, 2 + states + averages); sizes: int64
+        a compiled function. addresses: uint64 (2 + states + averages, tensors); sizes: int64
         (tensors,) weights; begin, end: the stretch of weights to do, counted through all tensors;
         constants: of the translated rule; scale, l2, shrink: of the gradient, of the weights added
         to it, of the weights; decays: (averages, 2).
@@ -110,7 +110,7 @@ def sweep(rule, states, precision):
     >>> import numpy as np
     >>> x, dx = np.ones(3, np.float32), np.ones(3, np.float32)
     >>> one, zero = np.float32(1), np.float32(0)
-    >>> at = np.array([[x.ctypes.data, dx.ctypes.data]], np.uint64)
+    >>> at = np.array([[x.ctypes.data], [dx.ctypes.data]], np.uint64)
     >>> go = sweep(sgd, 0, np.float32)
     >>> no_average = np.zeros((0, 2), np.float32)
     >>> go(at, np.array([3]), 1, 3, (np.float32(0.5),), one, zero, one, no_average)
@@ -130,8 +130,8 @@ def sweep(rule, states, precision):
             start += sizes[k]
             while first < last:
                 stop = min(first + BLOCK, last)
-                loop(addresses[k], first, stop, constants, scale, l2, shrink)
-                _averages(average, addresses[k], columns, first, stop, decays, scale)
+                loop(addresses[:, k], first, stop, constants, scale, l2, shrink)
+                _averages(average, addresses[:, k], columns, first, stop, decays, scale)
                 first = stop
 
     return run
@@ -140,7 +140,7 @@ def sweep(rule, states, precision):
 def warm(go, states, precision, constants):
     """Compile a pass now, on no weights, so that its errors come before anything is half done."""
     zero = precision(0)
-    nothing = np.zeros((0, 2 + states), np.uint64)
+    nothing = np.zeros((2 + states, 0), np.uint64)
     averages = np.zeros((0, 2), precision)
     go(nothing, np.zeros(0, np.int64), 0, 0, (zero,) * constants, zero, zero, zero, averages)
 

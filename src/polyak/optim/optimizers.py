@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import torch
 
 from polyak.optim import rules
-from polyak.optim.ruled import Options, Ruled
+from polyak.optim.ruled import Options, Ruled, places_of
 from polyak.optim.translate import signature
 
 _MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
@@ -215,10 +215,7 @@ class NAdam(Ruled):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"momentum_decay": momentum_decay}, options)
 
-    def _option(self, group, name):
-        return (
-            0.0 if name.startswith("mu") else super()._option(group, name)
-        )  # filled in below, for each count
+    filled = ("t", "mu", "mu_next", "mu_product")
 
     def _start(self, p):
         super()._start(p)
@@ -226,10 +223,13 @@ class NAdam(Ruled):
 
     def _hypers(self, group, parameters):
         filled = []
-        for p, hyper in zip(parameters, super()._hypers(group, parameters), strict=True):
+        for hyper, places in super()._hypers(group, parameters):
             mu, mu_next = (self._warm(group, hyper["t"] + ahead) for ahead in (0, 1))
-            product = self.state[p]["mu_product"].mul_(mu)
-            filled.append({**hyper, "mu": mu, "mu_next": mu_next, "mu_product": float(product)})
+            products = [self.state[parameters[k]]["mu_product"] for k in places]
+            torch._foreach_mul_(products, mu)  # type: ignore[attr-defined]
+            for product, inner in places_of(products).items():
+                full = {**hyper, "mu": mu, "mu_next": mu_next, "mu_product": product}
+                filled.append((full, [places[k] for k in inner]))
         return filled
 
     def _warm(self, group, t):

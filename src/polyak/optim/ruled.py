@@ -53,12 +53,14 @@ class Ruled(Portable):
     """Step by a rule; the classes of `polyak.optim` say which.
 
     Class attributes: decoupled (weight decay shrinks weights instead of joining the
-    gradient); counted (keeps `step` in its state); hyper_keys (torch's names of the
+    gradient); counted (keeps `step` in its state); filled (hyperparameters
+    that change from step to step, which no option gives); hyper_keys (torch's names of the
     hyperparameters, where they differ from the rule's).
     """
 
     decoupled: ClassVar[bool] = False
     counted: ClassVar[bool] = False
+    filled: ClassVar[tuple[str, ...]] = ("t",)
     hyper_keys: ClassVar[dict[str, Any]] = {
         "learning_rate": "lr",
         "beta1": ("betas", 0),
@@ -69,6 +71,7 @@ class Ruled(Portable):
     def __init__(self, params, defaults: dict[str, Any], options: Options):
         rest: dict[str, Any] = dict(options)
         self.averages = list(rest.pop("averages", ()))
+        self._memos = {}
         common = {"maximize": False, "max_norm": None, "foreach": None, "fused": None}
         common |= {"capturable": False, "differentiable": False}
         unknown = sorted(set(rest) - set(common))
@@ -118,66 +121,55 @@ class Ruled(Portable):
         )  # both set by torch's GradScaler around this call
         if found_inf is not None and float(found_inf):
             return loss
-        groups = [
-            (group, [p for p in group["params"] if p.grad is not None])
-            for group in self.param_groups
-        ]
-        gradients = [_checked(p) for _, parameters in groups for p in parameters]
+        chosen = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
+        gradients = [[_checked(p) for p in parameters] for parameters in chosen]
         grad_scale = getattr(self, "grad_scale", None)
         unscale = 1.0 if grad_scale is None else 1.0 / float(grad_scale)
         length = None
         if any(group["max_norm"] is not None for group in self.param_groups):
-            length = engine.norm(gradients) * unscale
+            length = engine.norm([dx for part in gradients for dx in part]) * unscale
         decays = [average.advance() for average in self.averages]
-        for group, parameters in groups:
-            self._step_group(group, parameters, unscale, length, decays)
+        for number, group in enumerate(self.param_groups):
+            columns = self._columns(chosen[number], gradients[number])
+            self._step_group(number, group, columns, unscale, length, decays)
         for average in self.averages:
-            average.finish({id(p) for _, parameters in groups for p in parameters})
+            average.finish({id(p) for parameters in chosen for p in parameters})
         return loss
 
-    def _step_group(self, group, parameters, unscale, length, decays):
+    def _columns(self, parameters, gradients):
+        """Line up x, dx, the rule's state and the averages."""
+        states = [self.state[p] for p in parameters]
+        for p, state in zip(parameters, states, strict=True):
+            if not state:
+                self._start(p)
+        kept = [[state[key] for state in states] for key in self._state_keys()]
+        tests = [[average.of(p) for p in parameters] for average in self.averages]
+        return [parameters, gradients, *kept, *tests]
+
+    def _step_group(self, number, group, columns, unscale, length, decays):
         scale = -unscale if group["maximize"] else unscale
         if length is not None and group["max_norm"] is not None:
             scale = scale * clip(length, group["max_norm"])
         rate, decay = float(group["lr"]), group["weight_decay"]
-        batches: dict[tuple, list] = {}
-        for p, hyper in zip(parameters, self._hypers(group, parameters), strict=True):
-            state = [self.state[p][key] for key in self._state_keys()]
-            tests = [average.of(p) for average in self.averages]
-            key = (p.device.type, *hyper.items())
-            batches.setdefault(key, []).append((p, p.grad, *state, *tests))
-        for (_, *hyper), rows in batches.items():
-            work = engine.Pass(
-                type(self).rule,
-                dict(hyper),
-                scale,
-                l2=0.0 if self.decoupled else decay,
-                shrink=1 - rate * decay if self.decoupled else 1.0,
-                decays=decays,
-            )
-            engine.apply(work, rows)
+        l2, shrink = (0.0, 1 - rate * decay) if self.decoupled else (decay, 1.0)
+        hypers = self._hypers(group, columns[0])
+        for hyper, places in hypers:
+            part = columns if len(hypers) == 1 else [[c[k] for k in places] for c in columns]
+            work = engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays)
+            memo = self._memos.setdefault(number, {}) if len(hypers) == 1 else None
+            engine.apply(work, part, memo)
 
-    def _hypers(self, group, parameters) -> list[dict[str, float]]:
-        """Give every parameter its hyperparameters; only the count of its steps can differ within a
-        group.
-        """
-        for p in parameters:
-            if not self.state[p]:
-                self._start(p)
-        fixed = {
-            name: self._option(group, name)
-            for name in signature(type(self).rule).hyper
-            if name != "t"
-        }
+    def _hypers(self, group, parameters) -> list[tuple[dict[str, float], list[int]]]:
+        """Give the hyperparameters and the places they hold for: counts can differ in a group."""
+        names = signature(type(self).rule).hyper
+        fixed = {name: self._option(group, name) for name in names if name not in self.filled}
         if not self.counted or not parameters:
-            return [fixed] * len(parameters)
+            return [(fixed, [])]
         steps = [self.state[p]["step"] for p in parameters]
-        torch._foreach_add_(steps, 1)
-        counts = torch.stack(steps).tolist()
-        if "t" not in signature(type(self).rule).hyper:
-            return [fixed] * len(parameters)
-        by_count = {t: {**fixed, "t": t} for t in set(counts)}
-        return [by_count[t] for t in counts]
+        torch._foreach_add_(steps, 1)  # type: ignore[attr-defined]
+        if "t" not in names:
+            return [(fixed, [])]
+        return [({**fixed, "t": t}, places) for t, places in places_of(steps).items()]
 
     def _option(self, group, name):
         key = self.hyper_keys.get(name, name)
@@ -191,6 +183,18 @@ class Ruled(Portable):
                 p, dtype=engine.wide_dtype(p.dtype), memory_format=torch.preserve_format
             )
             self.state[p][key] = zeros
+
+
+def places_of(numbers: list[Tensor]) -> dict[float, list[int]]:
+    """Group the places of 0-d tensors by their value.
+
+    >>> places_of([torch.tensor(2.0), torch.tensor(3.0), torch.tensor(2.0)])
+    {2.0: [0, 2], 3.0: [1]}
+    """
+    places: dict[float, list[int]] = {}
+    for place, number in enumerate(torch.stack(numbers).tolist()):
+        places.setdefault(number, []).append(place)
+    return places
 
 
 def clip(length: float | Tensor, max_norm: float) -> float | Tensor:

@@ -69,6 +69,7 @@ class Portable(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("averages", [])
+        self._memos = {}
         for group in self.param_groups:
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
@@ -101,7 +102,7 @@ def _like(p: Tensor, value: Tensor) -> Tensor:
 
 
 def _number(value: Any) -> Any:
-    """Copy a count or a scalar; old torch saved counts as plain numbers, fused torch on the device."""
+    """Copy a count: old torch saved it as a plain number, fused torch on the device."""
     if isinstance(value, Tensor):
         return value.detach().clone().cpu()
     return torch.tensor(float(value)) if isinstance(value, int | float) else value
