@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROWS = (
     ("__init__", "__main__"),
     ("cli",),
+    ("console", "options"),
     ("doctor", "race"),
     ("train",),
     ("report", "transfer"),

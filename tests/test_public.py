@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_the_first_page_resolves_and_refuses():
     assert polyak.__version__
     with pytest.raises(AttributeError):
         _ = polyak.not_there
+
+
+def test_the_readme_tells_every_option():
+    from polyak.train.recipe import Recipe
+
+    text = (SOURCE.parent.parent / "README.md").read_text()
+    told = set(re.findall(r"^\| `--([a-z-]+)", text, re.MULTILINE))
+    options = {name.replace("_", "-") for name in Recipe.model_fields} - {"data"}
+    assert told == options | {"resume", "config"}
 
 
 def test_what_is_lacking_is_seen():

@@ -154,7 +154,7 @@ def wilson(right: int, n: int) -> Estimate:
     centre = share + z**2 / (2 * n)
     reach = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     low, high = (centre - reach) / (1 + z**2 / n), (centre + reach) / (1 + z**2 / n)
-    return Estimate(share, max(0.0, low) if right else 0.0, min(1.0, high) if right < n else 1.0)
+    return Estimate(share, max(0.0, low), min(1.0, high))
 
 
 def softmax(logits, temperature: float = 1.0) -> np.ndarray:
