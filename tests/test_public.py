@@ -24,7 +24,9 @@ def is_public(file: Path) -> bool:
 
 
 DOORS = [file for file in sorted(SOURCE.rglob("*.py")) if is_public(file)]
-NAMES = [module(file) for file in DOORS if file.stem != "__main__"]
+# the command's own rooms are used by typing, and tested by typing
+COMMAND = {"polyak.__main__", "polyak.cli", "polyak.console", "polyak.options"}
+NAMES = sorted({module(file) for file in DOORS} - COMMAND)
 
 
 def exported(name: str) -> list[str]:
@@ -39,20 +41,19 @@ def exported(name: str) -> list[str]:
     ]
 
 
-def surface() -> list[tuple[str, str]]:
-    """Pair every public module with each of its names."""
-    return [(name, key) for name in NAMES for key in exported(name)]
-
-
 def wanting(value: object) -> str:
     """Say what a public object lacks, if anything: a docstring, an example."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return ""  # a constant or a module: its name and the page around it say it
     text = inspect.getdoc(value) or ""
-    own = vars(value).get("__doc__") if inspect.isclass(value) else text
-    if not own:
+    if inspect.isclass(value):
+        text = vars(value).get("__doc__") or ""
+        methods = [inspect.getdoc(one) or "" for one in vars(value).values() if callable(one)]
+    else:
+        methods = []
+    if not text:
         return "docstring"
-    return "" if ">>> " in text else "example"
+    return "" if any(">>> " in one for one in (text, *methods)) else "example"
 
 
 @pytest.mark.parametrize("name", NAMES)
