@@ -82,10 +82,10 @@ def test_threads_below_one_are_refused():
 def test_prepare_flushes_denormals_and_repeats_itself():
     import torch
 
-    machine.prepare(1)
+    machine.prepare(2)
     assert float(torch.tensor([1e-39]) * 0.5) == 0
     assert torch.are_deterministic_algorithms_enabled()
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
@@ -142,6 +142,17 @@ def test_device_is_chosen_or_refused_in_one_line():
         machine.device("abacus")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 64
+
+
+def test_a_long_refusal_is_cut_to_its_first_line(monkeypatch):
+    import torch
+
+    def refuse(*_, **__):
+        raise RuntimeError("no driver.\nInstall one.\n")
+
+    monkeypatch.setattr(torch, "empty", refuse)
+    with pytest.raises(UsageError, match=r"--device cuda: no driver\. Next"):
+        machine.device("cuda")
 
 
 def test_a_missing_gpu_is_one_line():
