@@ -90,7 +90,7 @@ def train(arguments: list[str], began: float) -> int:
 
     # under torchrun every process runs this, and one of them speaks
     page = Console(quiet=os.environ.get("RANK", "0") != "0")
-    console.summary(console.follow(records(recipe, resume=resume, began=began), page), page)
+    console.follow(records(recipe, resume=resume, began=began), page)
     return 0
 
 

@@ -125,10 +125,10 @@ def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[objec
 
 
 def table_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Give the text of a CSV as `write_table` writes it.
+    r"""Give the text of a CSV as `write_table` writes it.
 
     >>> table_text(["path", "error"], [["a.jpg", "@x"]])
-    "path,error\\na.jpg,'@x\\n"
+    "path,error\na.jpg,'@x\n"
     """
     header = list(header)
     text = io.StringIO()

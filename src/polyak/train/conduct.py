@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
-from polyak.train import checkpoint, distributed, job
+from polyak.train import checkpoint, distributed, job, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
@@ -22,27 +23,28 @@ from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.train.speed import step_seconds
 
-STEPWISE = {"step"}  # records too many to write down
-
 
 def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
     """Run a recipe from its first line to its last, on every process."""
     world = distributed.join(asked.device)
     try:
         with Stop() as stop:
-            path = find(asked) if resume else None
+            path = find(asked, world) if resume else None
             if path is not None and runs.finished(path):
-                yield runs.records(path)[-1] | {"resumed": str(path)}
+                yield runs.records(path)[-1]
                 return
             yield from _conduct(asked, path, began, world, stop)
     finally:
         distributed.leave()
 
 
-def find(asked: Recipe) -> Path | None:
+def find(asked: Recipe, world: World) -> Path | None:
     """Find the run that these choices began, None where there is none and data to begin with."""
-    choices = given(asked)
-    path = runs.find(asked.out, asked.name, choices if asked.data else {})
+    choices = given(asked) if asked.data else {}
+    path = runs.find(asked.out, asked.name, choices)
+    # a slower process could already see the run that the leader is about to begin
+    if not world.from_leader([float(path is not None)])[0]:
+        path = None
     if path is None and not asked.data:
         then = "polyak train DATA"
         raise UsageError("there is no unfinished run to resume", where=asked.out, then=then)
@@ -84,7 +86,10 @@ def _conduct(
             loop.load_state_dict(state)
         start = opening(recipe, reasons, dataset, where, loop, path, lines)
         for record in _records(start, loop, recipe, dataset, spec):
-            write_down(run, record)
+            if run is not None and record["kind"] != "step":
+                run.record(record)
+                for line in words.lines(record):
+                    run.log(line)
             yield record
     finally:
         if run is not None:
@@ -97,16 +102,13 @@ def _records(
     yield start
     yield from loop.records()
     if loop.run is not None:
+        late = [(str(loop.loader.images.files[i]), why) for i, why in loop.loader.failed]
+        if late:  # readable when the run began, and no longer
+            dataset = replace(dataset, quarantine=[*dataset.quarantine, *late])
+            dataset.write_quarantine(loop.run.path / "quarantine.csv")
         facts = {"spec": spec, "steps": loop.step}
         end = finish(recipe, dataset, loop.learner, loop.judge, loop.run, facts)
-        yield end | {"seconds": round(loop.clock.elapsed(), 2)}
-
-
-def write_down(run: Run | None, record: dict) -> None:
-    """Keep a record in the run directory, unless there are too many of its kind."""
-    if run is not None and record["kind"] not in STEPWISE:
-        run.record(record)
-        run.log(json.dumps(record))
+        yield end | loop.throughput() | {"seconds": round(loop.clock.elapsed(), 2)}
 
 
 def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) -> Run:

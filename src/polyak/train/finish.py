@@ -96,6 +96,7 @@ def finish(
         "evaluation": measured,
         "confused": confused,
         "temperature": temperature,
+        "left_out": len(data.quarantine),
         "model": str(run.model),
     }
 

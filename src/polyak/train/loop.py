@@ -20,6 +20,30 @@ PLAN_EVERY = 0.02  # of the budget: how often the clock may bend the pace
 PLAN_SLACK = 0.005  # deviations below this share of the remaining steps are noise
 
 
+class Spent:
+    """Add up where the time of steps went.
+
+    >>> spent = Spent(); spent.add(wait=0.5, compute=1.5, images=8); spent.rates()
+    {'images_per_second': 4.0, 'wait_share': 0.25}
+    """
+
+    def __init__(self):
+        self.wait, self.compute, self.images = 0.0, 0.0, 0
+
+    def add(self, wait: float, compute: float, images: int) -> None:
+        """Add one step: seconds of waiting and of computing, images of all processes."""
+        self.wait, self.compute = self.wait + wait, self.compute + compute
+        self.images += images
+
+    def rates(self) -> dict:
+        """Images a second, and the share of the time that was waiting for data."""
+        seconds = max(1e-9, self.wait + self.compute)
+        return {
+            "images_per_second": round(self.images / seconds, 1),
+            "wait_share": round(self.wait / seconds, 5),
+        }
+
+
 class Loop:
     """Take the steps of a run and tell of each.
 
@@ -52,7 +76,8 @@ class Loop:
         self.save_every = save_every
         self.step = 0
         self.loss_sum, self.loss_count = 0.0, 0
-        self.seconds = {"wait": 0.0, "compute": 0.0}
+        self.spent = Spent()  # since the last validation
+        self.total = Spent()  # by this process
         self._pending: tuple[torch.Tensor, np.ndarray] | None = None
         self._saved = self._planned = time.monotonic()
 
@@ -92,8 +117,8 @@ class Loop:
         self._note_loss()
         self._pending = loss, batch.indices
         self.step += 1
-        self.seconds["wait"] += waited
-        self.seconds["compute"] += time.monotonic() - began
+        for spent in (self.spent, self.total):
+            spent.add(waited, time.monotonic() - began, whole)
         return {"kind": "step", "step": self.step, "epoch": epoch, "progress": progress,
                 "loss": self.loss_sum / max(1, self.loss_count)}  # fmt: skip
 
@@ -143,8 +168,6 @@ class Loop:
     def _validate(self, epoch: int) -> dict:
         self._note_loss()
         began = time.monotonic()
-        seconds, self.seconds = self.seconds, {"wait": 0.0, "compute": 0.0}
-        seen = self.loss_count * self.loader.batch_size
         record = {
             "kind": "validation",
             "step": self.step,
@@ -153,14 +176,17 @@ class Loop:
             "learning_rate": self.learner.optimizer.param_groups[0]["lr"],
             "train_loss": self.loss_sum / max(1, self.loss_count),
             **self.judge.validate(self.learner, self.pace.at(self.step), self.world),
-            "images_per_second": round(seen / max(1e-9, sum(seconds.values())), 1),
-            "wait_share": round(seconds["wait"] / max(1e-9, sum(seconds.values())), 5),
+            **self.spent.rates(),
             "seconds": round(self.clock.elapsed(), 2),
         }
-        self.loss_sum, self.loss_count = 0.0, 0
+        self.loss_sum, self.loss_count, self.spent = 0.0, 0, Spent()
         self.clock.validation_seconds = time.monotonic() - began
         self.clock.finish_seconds = self.judge.finish_seconds()
         return record
+
+    def throughput(self) -> dict:
+        """Images a second and share of waiting, over all steps of this process."""
+        return self.total.rates()
 
     def save(self) -> None:
         """Write a checkpoint, where this process leads."""

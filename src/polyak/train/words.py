@@ -1,0 +1,55 @@
+"""What a record says to a person: the same lines on the terminal and in log.txt."""
+
+
+def lines(record: dict) -> list[str]:
+    """Put a record into words, a line each; a kind without words gives none.
+
+    >>> lines({"kind": "step"})
+    []
+    """
+    tell = {"start": _start, "validation": _validation, "end": _end}.get(record["kind"])
+    return tell(record) if tell else []
+
+
+def _start(record: dict) -> list[str]:
+    used = record["found"] - record["left_out"]
+    parts = ", ".join(f"{record[part]} {part}" for part in ("train", "val", "test") if record[part])
+    going = f"continuing at step {record['step']}" if record["resumed"] else "training"
+    return [
+        f"{record['found']} files found = {used} used + {record['left_out']} left out; "
+        f"{parts}; {record['classes']} classes",
+        *(f"note: {line}" for line in record["warnings"]),
+        *(
+            f"  {name.replace('_', '-')} = {value}  ({why})"
+            for name, (value, why) in record["decided"].items()
+        ),
+        f"{going}: {record['model']} on {record['device']}, {record['precision']}; "
+        f"{record['steps']} steps; run {record['run']}",
+    ]
+
+
+def _validation(record: dict) -> list[str]:
+    if "val_accuracy" not in record:
+        return []
+    average = record.get("average_accuracy")
+    return [
+        f"{record['progress']:4.0%}  epoch {record['epoch']:.1f}  "
+        f"loss {record['train_loss']:.3f}  validation {record['val_accuracy']:.2%}"
+        + (f"  averaged {average:.2%}" if average is not None else "")
+        + f"  {record['images_per_second']:.0f} images/s"
+    ]
+
+
+def _end(record: dict) -> list[str]:
+    left_out = record["left_out"]
+    return [
+        *(
+            f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
+            for label, predicted, count, share in record["confused"][:3]
+        ),
+        f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} images/s in training, "
+        f"{record['wait_share']:.1%} of it waiting for data"
+        + (f"; {left_out} files left out (quarantine.csv)" if left_out else ""),
+        f"model: {record['model']}",
+        f"next: polyak predict {record['model']} PICTURES",
+    ]
