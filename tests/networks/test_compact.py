@@ -180,3 +180,22 @@ def test_it_learns_64_pictures_by_heart():
 def test_its_description_is_plain():
     network = Compact(3, [16, 24], widths=[8])
     assert json.dumps([network.classes, network.size, network.widths]) == "[3, [16, 24], [8]]"
+
+
+def test_widths_follow_the_time_and_the_pictures():
+    assert Compact.widths_for(750, 540, 45_000) == (32, 128, 128)
+    # sixteen times the work: twice as wide (four times the cost a picture), four times as long
+    assert Compact.widths_for(16 * 750, 540, 45_000) == (64, 256, 256)
+    assert Compact.widths_for(750, 16 * 540, 45_000) == (64, 256, 256)
+    # a GPU for an hour does not buy what 45,000 pictures cannot use
+    assert Compact.widths_for(50_000, 3600, 45_000) == (64, 256, 256)
+    assert Compact.widths_for(1e9, 3600, 720_000) == (128, 512, 512)
+    assert Compact.widths_for(0.1, 1, 45_000) == (16, 64, 64)
+    few = Compact.widths_for(8000, 100, 1437)
+    assert few == (24, 112, 112)
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 1), (1, -1, 1), (1, 1, 0), (float("nan"), 1, 1)])
+def test_widths_for_nothing_are_refused(arguments):
+    with pytest.raises(ValueError, match="above zero"):
+        Compact.widths_for(*arguments)

@@ -19,6 +19,16 @@ LOGIT_SCALE = 1 / 9
 # (grey pictures have eight such directions of twelve)
 NOISE = 1e-6
 
+REFERENCE = (32, 128, 128)  # widths whose speed `widths_for` starts from
+REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 pictures
+
+# how to train it (docs/log.md); the learning rate belongs to momentum 0.85 and is in proportion to
+# the batch
+MOMENTUM = 0.85
+RATE_PER_PICTURE = 1.5 / 1024
+WEIGHT_DECAY = 0.0013
+LABEL_SMOOTHING = 0.2
+
 
 class Compact(nn.Module):
     """Classify small pictures: float32 (N, 3, height, width) to logits (N, classes).
@@ -45,7 +55,7 @@ class Compact(nn.Module):
         self,
         classes: int,
         size: tuple[int, int] = (32, 32),
-        widths: Sequence[int] = (32, 128, 128),
+        widths: Sequence[int] = REFERENCE,
     ):
         super().__init__()
         _check(classes, size, widths)
@@ -77,6 +87,37 @@ class Compact(nn.Module):
         """
         x = functional.conv2d(images, self.whitening, self.whitening_bias, self.stride)
         return self.stages(functional.relu_(x)).amax(dim=(2, 3))
+
+    @staticmethod
+    def widths_for(speed: float, seconds: float, pictures: int) -> tuple[int, ...]:
+        """Choose widths that a machine can train well in a given time.
+
+        The time a picture takes grows with the square of the widths. More time is spent on both,
+        wider and longer: widths grow with its fourth root, epochs with its square root. Few
+        pictures earn no great width.
+
+        Args:
+            speed: pictures a second that REFERENCE trains at here, at the size in question.
+            seconds: for training alone.
+            pictures: to train on.
+
+        Returns:
+            Channels of each stage, multiples of 8.
+
+        Raises:
+            ValueError: an argument is not above zero.
+
+        >>> Compact.widths_for(speed=750, seconds=540, pictures=45_000)
+        (32, 128, 128)
+        >>> Compact.widths_for(speed=12_000, seconds=540, pictures=45_000)
+        (64, 256, 256)
+        """
+        if not min(speed, seconds, pictures) > 0:
+            raise ValueError("speed, seconds and pictures must be above zero")
+        affordable = (speed * seconds / pictures / REFERENCE_EPOCHS) ** 0.25
+        useful = 2 * (pictures / 45_000) ** 0.25
+        scale = min(max(min(affordable, useful), 0.5), 4.0)
+        return tuple(max(16, round(width * scale / 8) * 8) for width in REFERENCE)
 
     @torch.no_grad()
     def whiten(self, images: Tensor, eps: float = 5e-4) -> None:
