@@ -86,6 +86,8 @@ def test_many_refused_rows_are_counted_and_a_few_shown(table):
 
 def test_a_row_twice_counts_once_but_must_agree(table):
     assert len(list_table(table("path,label\nx.jpg,cat\n./x.jpg,cat\na/../x.jpg,cat\n"))) == 1
+    same = "path,label,split\nx.jpg,cat,val\nx.jpg,cat,Valid\n"
+    assert list_table(table(same)).splits.tolist() == ["val"]
     with pytest.raises(DataError, match="row 3: the same path again"):
         list_table(table("path,label\nx.jpg,cat\nx.jpg,dog\n"))
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from polyak.data.listing import SPLITS, Listing, listing
@@ -35,10 +36,14 @@ def list_table(path: Path) -> Listing:
             then="begin the file with the line path,label or path,label,split",
         )
     found, refused = {}, []
+    meaning = cache(_meaning)  # one object for all rows of a class: a million labels are long
     for number, cells in rows:
         if not any(cells):
             continue
-        name, value, why = _judge(dict(zip(header, cells, strict=False)))
+        row = dict(zip(header, cells, strict=False))
+        name, why = _place(row.get("path") or "")
+        value, fault = meaning(row.get("label") or "", row.get("split") or "")
+        why = why or fault
         if not why and found.setdefault(name, value) != value:
             why = "the same path again with another label or split"
         if why:
@@ -65,31 +70,35 @@ def _rows(path):
         raise DataError("cannot read the CSV", where=str(path), why=error.strerror or "") from error
 
 
-def _judge(row):
-    name, label = row.get("path") or "", _bare(row.get("label") or "")
-    split = (row.get("split") or "").strip().lower()
-    why = _unsafe(name)
+def _meaning(label, split):
+    """Give (label, split), and why not."""
+    label, split = _bare(label), split.strip().lower()
+    why = ""
     if not label.strip() or label.strip().lower() == "nan":
-        why = why or "no label"
-    if split and split not in SPLITS:
-        why = why or f"split '{split[:20]}' is none of train, val, test"
-    return _plain(name), (label, SPLITS.get(split, "")), why
+        why = "no label"
+    elif split and split not in SPLITS:
+        why = f"split '{split[:20]}' is none of train, val, test"
+    return (label, SPLITS.get(split, "")), why
 
 
-def _unsafe(name):
+def _place(name):
+    """Give the path below the CSV's folder, and why not."""
     if not name.strip():
-        return "no path"
+        return name, "no path"
     if "://" in name:
-        return "a URL, not a file"
+        return name, "a URL, not a file"
     if "\0" in name:
-        return "a zero byte in the path"
+        return name, "a zero byte in the path"
     if name.startswith(("/", "\\")) or name[1:3] in (":\\", ":/"):
-        return "an absolute path"
-    return "the path leaves the CSV's folder" if _plain(name) is None else ""
+        return name, "an absolute path"
+    plain = _plain(name)
+    return plain, "" if plain else "the path leaves the CSV's folder"
 
 
 def _plain(name):
     """Resolve "." and ".." by the text alone; None when the path leaves its folder."""
+    if "." != name[0] and not any(odd in name for odd in ("/.", "//")) and name[-1] != "/":
+        return name
     parts = []
     for part in PurePosixPath(name).parts:
         if part != "..":
