@@ -132,25 +132,30 @@ class Loader:
         return whole[self.rank :: self.world]
 
     def _start(self, pool, epoch, indices, out, chunk):
+        # one plan a batch, made on a thread before the parts begin: it costs by the call
+        plan = pool.submit(self._plan, epoch, indices)
         return [
-            pool.submit(self._draw, epoch, indices[i : i + chunk], out[i : i + chunk], i)
+            pool.submit(self._draw, plan, slice(i, i + chunk), indices, out)
             for i in range(0, len(indices), chunk)
         ]
 
-    def _draw(self, epoch, indices, out, first):
-        """Draw a part of a batch; return (row of the batch, reason) of the pictures that failed."""
+    def _plan(self, epoch, indices):
         sizes = self.images.sizes[indices]
-        plan = self.policy.plan(self.seed, epoch, indices, sizes, self.size, self.mean, self.std)
+        return self.policy.plan(self.seed, epoch, indices, sizes, self.size, self.mean, self.std)
+
+    def _draw(self, plan, part, indices, out):
+        """Draw a part of a batch; return (row of the batch, reason) of the pictures that failed."""
+        plan, indices, out = plan.result()[part], indices[part], out[part]
         if self.images.uniform:
             block, failed = self.images.block(indices)
             render_batch(block, plan, out)
-            return [(first + row, reason) for row, reason in failed]
+            return [(part.start + row, reason) for row, reason in failed]
         failed = []
         for row, position in enumerate(indices):
             try:
                 render(self.images[position], plan[row], out[row])
             except Unreadable as error:
-                failed.append((first + row, error.reason))
+                failed.append((part.start + row, error.reason))
         return failed
 
     def _finish(self, indices, out, parts):
