@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import statistics
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src" / "polyak"
+HOUSE = Path(__file__).parent.parent
+SOURCE = HOUSE / "src" / "polyak"
+SCRIPTS = sorted((HOUSE / "scripts").iterdir())
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # top to bottom; rooms of one row do not know one another
@@ -124,7 +127,8 @@ def lines(node: ast.AST) -> int:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_files_and_functions_stay_small(file):
     text = file.read_text()
-    assert len(text.splitlines()) <= 350
+    count = len(text.splitlines())
+    assert count <= 350
     functions = [
         node
         for node in ast.walk(ast.parse(text))
@@ -141,3 +145,10 @@ def test_the_median_file_is_small():
 def test_line_counts_are_counted():
     tree = ast.parse('def f():\n    """Say."""\n    a = 1\n\n    return (\n        a\n    )\n')
     assert lines(tree.body[0]) == 5
+
+
+@pytest.mark.parametrize("name", ["Makefile", ".ci/run", *(s.name for s in SCRIPTS)])
+def test_scripts_are_short_and_run(name):
+    file = next(root / name for root in (HOUSE, HOUSE / "scripts") if (root / name).is_file())
+    assert 4 <= len(file.read_text().splitlines()) <= 15
+    assert name == "Makefile" or os.access(file, os.X_OK)
