@@ -231,3 +231,36 @@ def test_mutated_bytes_are_decoded_or_unreadable_and_nothing_else(kind, scene, e
             assert "\n" not in error.reason
             outcomes["unreadable"] += 1
     assert outcomes["unreadable"] > 0
+
+
+@pytest.mark.parametrize("size", [(64, 64), (129, 71), (300, 400)])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_shrinking_while_decoding_is_pillows_and_leaves_enough(
+    size, factor, orientation, scene, encoded
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(*size), "JPEG", exif=exif)
+    upright_size = size if orientation == 1 else size[::-1]
+    least = tuple(-(-side // factor) for side in upright_size)
+    found = decode(data, least=least)
+    assert found.shape[:2] == least == read_header(data).shrunk(least)[1]
+    image = Image.open(io.BytesIO(data))
+    image.draft(None, (size[1] // factor, size[0] // factor))
+    expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert _levels(found, expected).max() <= 2
+    one_more = (least[0] + 1, least[1])
+    assert decode(data, least=one_more).shape[0] >= one_more[0]
+
+
+def test_only_jpegs_shrink_and_never_beyond_an_eighth(scene, encoded):
+    assert decode(encoded(scene(64, 64), "PNG"), least=(8, 8)).shape == (64, 64, 3)
+    assert decode(encoded(scene(64, 64), "JPEG"), least=(1, 1)).shape == (8, 8, 3)
+    cmyk = encoded(Image.new("CMYK", (64, 64)), "JPEG")
+    assert decode(cmyk, least=(8, 8)).shape == (64, 64, 3)
+
+
+def test_a_shrunk_picture_keeps_its_mean(scene, encoded):
+    data = encoded(scene(256, 256), "JPEG", quality=95)
+    assert abs(decode(data).mean() - decode(data, least=(32, 32)).mean()) < 1

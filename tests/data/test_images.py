@@ -106,3 +106,31 @@ def test_pixels_from_memory(scene):
 def test_nothing_at_all():
     images = Images.open([])
     assert (len(images), images.kept, images.good.tolist()) == (0, 0, [])
+
+
+@pytest.mark.parametrize("budget", [0, 10**9])
+def test_large_photographs_are_kept_smaller_the_same_kept_or_not(tree, scene, encoded, budget):
+    root = tree(
+        {
+            "a/large.jpg": (200, 260, 0),
+            "a/small.jpg": (60, 99, 1),
+            "b/edge.jpg": (99, 101, 2),
+            "b/large.png": encoded(scene(200, 200), "PNG"),
+        }
+    )
+    data = scan(find(root))
+    images = Images.open(data, budget=budget, least=(50, 50))
+    found = dict(zip(data.paths, images.sizes.tolist(), strict=True))
+    assert found == {
+        "a/large.jpg": [50, 65],
+        "a/small.jpg": [60, 99],
+        "b/edge.jpg": [50, 51],
+        "b/large.png": [200, 200],
+    }
+    assert data.sizes[0].tolist() == [200, 260]
+    assert images.failed == []
+    for i in range(4):
+        expected = decode(data.file(i).read_bytes(), least=(50, 50))
+        assert np.array_equal(images[i], expected)
+        assert np.array_equal(images.take([i])[0], expected)
+    assert np.array_equal(Images.open([data.file(0)], least=(50, 50))[0], images[0])

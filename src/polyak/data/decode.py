@@ -14,7 +14,9 @@ from polyak.data.header import (
 )
 
 
-def decode(data: bytes, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
+def decode(
+    data: bytes, pixel_cap: int = PIXEL_CAP, least: tuple[int, int] | None = None
+) -> np.ndarray:
     r"""Decode the first frame of a JPEG, PNG, WebP, BMP, GIF or TIFF to upright RGB.
 
     Alpha lies on white; grey, palette and CMYK become RGB; 16-bit grey is scaled, not clipped;
@@ -23,6 +25,8 @@ def decode(data: bytes, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
     Args:
         data: the whole file.
         pixel_cap: the most pixels that a picture may have.
+        least: (height, width); a JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that leaves
+            this much. Its decoder averages, so nothing aliases.
 
     Returns:
         uint8 (H, W, 3), C-contiguous.
@@ -35,37 +39,28 @@ def decode(data: bytes, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
     [[[255, 0, 0]]]
     """
     header = read_header(data, pixel_cap)
+    factor, _ = header.shrunk(least)
     if header.plain:
         try:
-            pixels = simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
+            pixels = simplejpeg.decode_jpeg(
+                data,
+                fastdct=False,
+                fastupsample=False,
+                min_height=-(-header.stored[0] // factor),
+                min_width=-(-header.stored[1] // factor),
+                min_factor=factor,
+            )
             return upright(pixels, header.orientation)
         except Exception as error:
             # strict: mere oddities are left to Pillow, but Pillow would paint lost pixels grey
             if any(sign in str(error).lower() for sign in _LOST):
                 raise broken("JPEG", error) from error
-    return upright(_decode_pillow(data, header, pixel_cap), header.orientation)
+    return upright(_decode_pillow(data, header, pixel_cap, factor), header.orientation)
 
 
 # libjpeg's warnings after which pixels are made up (jerror.h: HIT_MARKER, JPEG_EOF, HUFF_BAD_CODE,
 # MUST_RESYNC)
 _LOST = ("premature end", "bad huffman code", "instead of rst")
-
-
-def decode_into(data: bytes, out: np.ndarray, pixel_cap: int = PIXEL_CAP) -> None:
-    """Decode to an array whose size the scan foretold.
-
-    Args:
-        data: the whole file.
-        out: uint8 (H, W, 3), C-contiguous.
-        pixel_cap: the most pixels that a picture may have.
-
-    Raises:
-        Unreadable: for whatever is wrong with the bytes, another size included.
-    """
-    pixels = decode(data, pixel_cap)
-    if pixels.shape != out.shape:
-        raise Unreadable("the file has changed since the scan: another size")
-    out[:] = pixels
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -83,10 +78,12 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_pillow(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
+def _decode_pillow(data: bytes, header: Header, pixel_cap: int, factor: int) -> np.ndarray:
     try:
         with open_pillow(data, header.format) as image:
             check_pixels((image.height, image.width), pixel_cap)
+            if factor > 1:
+                image.draft(None, (image.width // factor, image.height // factor))
             image.load()
             return np.asarray(_rgb(image))
     except Unreadable:

@@ -71,6 +71,23 @@ class Header:
         height, width = self.stored
         return (width, height) if self.orientation > 4 else (height, width)
 
+    def shrunk(self, least: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+        """Give the factor that a JPEG can be decoded smaller by, and the upright size then.
+
+        Args:
+            least: (height, width) that must be left; None: the factor is 1.
+
+        >>> Header("JPEG", (3000, 4001), plain=True).shrunk((448, 448))
+        (4, (750, 1001))
+        """
+        height, width = self.size
+        if least and self.plain:
+            for factor in (8, 4, 2):
+                smaller = -(-height // factor), -(-width // factor)
+                if smaller[0] >= least[0] and smaller[1] >= least[1]:
+                    return factor, smaller
+        return 1, self.size
+
 
 def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
     r"""Judge a file without decoding: format, size, orientation, and whether its end is there.

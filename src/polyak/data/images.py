@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import decode_into
+from polyak.data.decode import decode
 from polyak.data.header import PIXEL_CAP, Unreadable, read_header
 from polyak.data.scan import read_file
 
@@ -31,8 +31,8 @@ class Images:
     (2, (4, 5, 3), 2)
     """
 
-    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP):
-        self.files, self.sizes, self.pixel_cap = files, sizes, pixel_cap
+    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP, least=None):
+        self.files, self.sizes, self.pixel_cap, self.least = files, sizes, pixel_cap, least
         self.failed: list[tuple[int, str]] = []
         self._starts, self._pixels = starts, pixels
         self._stride = 0
@@ -46,6 +46,7 @@ class Images:
         threads: int | None = None,
         budget: int | None = None,
         pixel_cap: int = PIXEL_CAP,
+        least: tuple[int, int] | None = None,
     ) -> "Images":
         """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
 
@@ -54,21 +55,27 @@ class Images:
             threads: how many files at once; default one a processor.
             budget: bytes of decoded pictures to keep; default a quarter of the available memory.
             pixel_cap: the most pixels that a picture may have.
+            least: (height, width) that large JPEGs may be shrunk to while decoding, in whole
+                powers of two; `sizes` then are the smaller ones. The same whether kept or not.
         """
         threads = threads or os.cpu_count() or 1
         if isinstance(source, Dataset):
             files = [source.root / name for name in source.paths]
-            sizes, failed = source.sizes, []
+            sizes = source.sizes.copy()
+            large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
+            unsure = np.flatnonzero(large.all(1))
         else:
             files = [Path(name) for name in source]
-            sizes, failed = _measure(files, threads, pixel_cap)
+            sizes = np.zeros((len(files), 2), np.int64)
+            unsure = np.arange(len(files))
+        failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
         lengths = sizes.prod(1) * 3
         ends = np.cumsum(lengths)
         kept = int(np.searchsorted(ends, _budget() if budget is None else budget, side="right"))
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        images = cls(files, sizes, starts, pixels, pixel_cap)
+        images = cls(files, sizes, starts, pixels, pixel_cap, least)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
 
@@ -103,7 +110,8 @@ class Images:
         positions = np.asarray(positions)
         files = [self.files[i] for i in positions]
         starts = self._starts[positions]
-        return Images(files, self.sizes[positions], starts, self._pixels, self.pixel_cap)
+        sizes, how = self.sizes[positions], (self.pixel_cap, self.least)
+        return Images(files, sizes, starts, self._pixels, *how)
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Give one picture: uint8 (H, W, 3), not to be written to.
@@ -115,9 +123,7 @@ class Images:
         start = self._starts[position]
         if start >= 0:
             return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
-        out = np.empty((height, width, 3), np.uint8)
-        decode_into(read_file(self.files[position]), out, self.pixel_cap)
-        return out
+        return self._decoded(position)
 
     def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Give pictures of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
@@ -135,14 +141,19 @@ class Images:
                 failed.append((row, error.reason))
         return out, failed
 
+    def _decoded(self, position):
+        pixels = decode(read_file(self.files[position]), self.pixel_cap, self.least)
+        if pixels.shape[:2] != tuple(self.sizes[position]):
+            raise Unreadable("the file has changed since the scan: another size")
+        return pixels
+
     def _fill(self, kept, threads):
         failed = []
 
         def fill(first):
             for i in range(first, min(first + _CHUNK, kept)):
                 try:
-                    out = self[i]
-                    decode_into(read_file(self.files[i]), out, self.pixel_cap)
+                    self[i][:] = self._decoded(i)
                 except Unreadable as error:
                     failed.append((i, error.reason))
 
@@ -151,19 +162,20 @@ class Images:
         return failed
 
 
-def _measure(files, threads, pixel_cap):
-    sizes = np.zeros((len(files), 2), np.int64)
+def _measure(files, positions, sizes, threads, how):
+    """Write the size that each picture will have decoded; return those that failed."""
+    pixel_cap, least = how
     failed = []
 
     def measure(i):
         try:
-            sizes[i] = read_header(read_file(files[i]), pixel_cap).size
+            _, sizes[i] = read_header(read_file(files[i]), pixel_cap).shrunk(least)
         except Unreadable as error:
             failed.append((i, error.reason))
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(measure, range(len(files)), chunksize=_CHUNK))
-    return sizes, failed
+        list(pool.map(measure, positions.tolist(), chunksize=_CHUNK))
+    return failed
 
 
 def _budget():
