@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         RMSProp,
         optimizer_of,
     )
+    from polyak.optim.rate_sweep import range_test
+    from polyak.optim.scheduler import Scheduled
 
 __all__ = [
     "SGD",
@@ -37,13 +39,20 @@ __all__ = [
     "NAdam",
     "Nesterov",
     "RMSProp",
+    "Scheduled",
     "optimizer_of",
+    "range_test",
     "refresh_batch_norm",
     "rules",
     "schedules",
 ]
 
-_HOME = {"Average": "average", "refresh_batch_norm": "batch_norm"}
+_HOME = {
+    "Average": "average",
+    "Scheduled": "scheduler",
+    "range_test": "rate_sweep",
+    "refresh_batch_norm": "batch_norm",
+}
 
 
 def __getattr__(name: str):

@@ -69,13 +69,13 @@ def apply(
     >>> x
     tensor([0.5000, 0.5000])
     """
-    devices = list(dict.fromkeys([x.device for x in columns[0]]))
+    devices = {x.device for x in columns[0]}
     if len(devices) > 1:
         for device in devices:
             places = [k for k, x in enumerate(columns[0]) if x.device == device]
             apply(work, [[column[k] for k in places] for column in columns], None, engine)
     elif devices:
-        engine = engine or choose(devices[0].type)
+        engine = engine or choose(columns[0][0].device.type)
         {"numba": _numba, "compiled": _compiled}.get(engine, _eager)(work, columns, memo)
 
 
@@ -85,8 +85,6 @@ def choose(device: str) -> str:
     >>> choose("cpu"), choose("mps")
     ('numba', 'eager')
     """
-    if torch.compiler.is_compiling():
-        return "eager"
     return {"cpu": "numba", "cuda": "compiled"}.get(device, "eager")
 
 
@@ -262,6 +260,15 @@ def _pool(threads):
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+def count(steps: Sequence[Tensor]) -> list[float]:
+    """Add one to every count, in place, and read them; float32, 0-d, on the CPU.
+
+    >>> count([torch.tensor(0.0), torch.tensor(4.0)])
+    [1.0, 5.0]
+    """
+    return loops.count(np.array([step.data_ptr() for step in steps], np.uint64)).tolist()
+
+
 def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     """Measure the Euclidean length of all gradients together, in double precision on the CPU.
 
@@ -272,7 +279,7 @@ def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     """
     if not gradients:
         return 0.0
-    if gradients[0].device.type != "cpu" or torch.compiler.is_compiling():
+    if gradients[0].device.type != "cpu":
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
     squares = 0.0
     for dtype in dict.fromkeys(g.dtype for g in gradients):
@@ -310,20 +317,28 @@ def _sum_of_squares(tensors, precision):
 
 
 def _compiled(work, columns, memo=None):
-    """Let Inductor write the fused kernel; numbers travel as 0-d tensors: no new compilation."""
+    compiled(work, columns, kernel(work.rule))
+
+
+def compiled(work: Pass, columns: Columns, step: Callable) -> None:
+    """Run a kernel; numbers travel as 0-d tensors, so that a new rate is no new compilation.
+
+    >>> from polyak.optim.rules import sgd
+    >>> x = torch.ones(2)
+    >>> step = kernel(sgd, backend="eager")
+    >>> compiled(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]], step); x
+    tensor([0.5000, 0.5000])
+    """
     lifted = translate(work.rule, None).constants(work.hyper)
     double = partial(torch.as_tensor, dtype=torch.float64)
     terms = [double(value) for value in (work.scale, work.l2, work.shrink)]
-    _kernel(work.rule)(
-        [list(column) for column in columns],
-        [double(c) for c in lifted],
-        *terms,
-        [double(d) for d in work.decays],
-    )
+    decays = [double(decay) for decay in work.decays]
+    step([list(column) for column in columns], [double(c) for c in lifted], *terms, decays)
 
 
 @cache
-def _kernel(rule):
+def kernel(rule: Callable, backend: str = "inductor") -> Callable:
+    """Let Inductor write the fused kernel of a rule, from the very code of the eager engine."""
     element, states = translate(rule, None).element, len(signature(rule).state)
 
     def step(columns, constants, scale, l2, shrink, decays):
@@ -332,4 +347,4 @@ def _kernel(rule):
 
         eager(Pass(lifted, {}, scale, l2, shrink, decays), columns, states)
 
-    return torch.compile(step, dynamic=False)
+    return torch.compile(step, dynamic=False, backend=backend)

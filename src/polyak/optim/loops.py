@@ -153,9 +153,20 @@ def sums_of_squares(addresses, sizes, first, last, sums, like):
         values = _pointer(addresses[k], like)
         total = 0.0
         for i in range(sizes[k]):
-            value = float(values[i])
+            value = np.float64(values[i])
             total += value * value
         sums[k] = total
+
+
+@njit(**_options)
+def count(addresses):
+    """Add one to every float32 at these addresses and give the sums."""
+    counts = np.empty(len(addresses), np.float32)
+    for k in range(len(addresses)):
+        step = _pointer(addresses[k], counts[0])
+        step[0] += np.float32(1)
+        counts[k] = step[0]
+    return counts
 
 
 def literals(precision, *values):

@@ -136,7 +136,7 @@ class RMSProp(Ruled):
     torch_only = {"momentum": (0, 0.0), "centered": (False,)}  # noqa: RUF012
 
     def __init__(
-        self, params, lr=1e-3, alpha=0.99, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]
+        self, params, lr=1e-2, alpha=0.99, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]
     ):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults, options)
@@ -221,13 +221,12 @@ class NAdam(Ruled):
         super()._start(p)
         self.state[p]["mu_product"] = torch.tensor(1.0)
 
-    def _hypers(self, group, parameters):
+    def _hypers(self, group, states):
         filled = []
-        for hyper, places in super()._hypers(group, parameters):
+        for hyper, places in super()._hypers(group, states):
             mu, mu_next = (self._warm(group, hyper["t"] + ahead) for ahead in (0, 1))
-            products = [self.state[parameters[k]]["mu_product"] for k in places]
-            torch._foreach_mul_(products, mu)  # type: ignore[attr-defined]
-            for product, inner in places_of(products).items():
+            products = [state["mu_product"].mul_(mu) for state in (states[k] for k in places)]
+            for product, inner in places_of([float(p) for p in products]).items():
                 full = {**hyper, "mu": mu, "mu_next": mu_next, "mu_product": product}
                 filled.append((full, [places[k] for k in inner]))
         return filled

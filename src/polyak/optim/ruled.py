@@ -116,60 +116,64 @@ class Ruled(Portable):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        found_inf = getattr(
-            self, "found_inf", None
-        )  # both set by torch's GradScaler around this call
+        self._step_all()
+        return loss
+
+    @torch.compiler.disable  # the engine brings its own compiled code
+    def _step_all(self):
+        found_inf = getattr(self, "found_inf", None)  # set by GradScaler, as grad_scale
         if found_inf is not None and float(found_inf):
-            return loss
-        chosen = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
-        gradients = [[_checked(p) for p in parameters] for parameters in chosen]
+            return
+        groups = [self._columns(group) for group in self.param_groups]
         grad_scale = getattr(self, "grad_scale", None)
         unscale = 1.0 if grad_scale is None else 1.0 / float(grad_scale)
         length = None
         if any(group["max_norm"] is not None for group in self.param_groups):
-            length = engine.norm([dx for part in gradients for dx in part]) * unscale
+            length = engine.norm([dx for columns, _ in groups for dx in columns[1]]) * unscale
         decays = [average.advance() for average in self.averages]
-        for number, group in enumerate(self.param_groups):
-            columns = self._columns(chosen[number], gradients[number])
-            self._step_group(number, group, columns, unscale, length, decays)
+        for number, (columns, states) in enumerate(groups):
+            if states:
+                self._step_group(number, columns, states, unscale, length, decays)
         for average in self.averages:
-            average.finish({id(p) for parameters in chosen for p in parameters})
-        return loss
+            average.finish({id(p) for columns, _ in groups for p in columns[0]})
 
-    def _columns(self, parameters, gradients):
-        """Line up x, dx, the rule's state and the averages."""
+    def _columns(self, group):
+        """Line up x, dx, the rule's state and the averages of the parameters with a gradient."""
+        pairs = [(p, dx) for p in group["params"] if (dx := p.grad) is not None]
+        parameters, gradients = [p for p, _ in pairs], [dx for _, dx in pairs]
+        refuse(parameters, gradients)
         states = [self.state[p] for p in parameters]
         for p, state in zip(parameters, states, strict=True):
             if not state:
                 self._start(p)
         kept = [[state[key] for state in states] for key in self._state_keys()]
         tests = [[average.of(p) for p in parameters] for average in self.averages]
-        return [parameters, gradients, *kept, *tests]
+        return [parameters, gradients, *kept, *tests], states
 
-    def _step_group(self, number, group, columns, unscale, length, decays):
+    def _step_group(self, number, columns, states, unscale, length, decays):
+        group = self.param_groups[number]
         scale = -unscale if group["maximize"] else unscale
         if length is not None and group["max_norm"] is not None:
             scale = scale * clip(length, group["max_norm"])
         rate, decay = float(group["lr"]), group["weight_decay"]
         l2, shrink = (0.0, 1 - rate * decay) if self.decoupled else (decay, 1.0)
-        hypers = self._hypers(group, columns[0])
+        hypers = self._hypers(group, states)
         for hyper, places in hypers:
             part = columns if len(hypers) == 1 else [[c[k] for k in places] for c in columns]
             work = engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays)
             memo = self._memos.setdefault(number, {}) if len(hypers) == 1 else None
             engine.apply(work, part, memo)
 
-    def _hypers(self, group, parameters) -> list[tuple[dict[str, float], list[int]]]:
+    def _hypers(self, group, states) -> list[tuple[dict[str, float], list[int]]]:
         """Give the hyperparameters and the places they hold for: counts can differ in a group."""
         names = signature(type(self).rule).hyper
         fixed = {name: self._option(group, name) for name in names if name not in self.filled}
-        if not self.counted or not parameters:
+        if not self.counted:
             return [(fixed, [])]
-        steps = [self.state[p]["step"] for p in parameters]
-        torch._foreach_add_(steps, 1)  # type: ignore[attr-defined]
+        counts = engine.count([state["step"] for state in states])
         if "t" not in names:
             return [(fixed, [])]
-        return [({**fixed, "t": t}, places) for t, places in places_of(steps).items()]
+        return [({**fixed, "t": t}, places) for t, places in places_of(counts).items()]
 
     def _option(self, group, name):
         key = self.hyper_keys.get(name, name)
@@ -185,14 +189,14 @@ class Ruled(Portable):
             self.state[p][key] = zeros
 
 
-def places_of(numbers: list[Tensor]) -> dict[float, list[int]]:
-    """Group the places of 0-d tensors by their value.
+def places_of(numbers: Sequence[float]) -> dict[float, list[int]]:
+    """Group the places of numbers by their value.
 
-    >>> places_of([torch.tensor(2.0), torch.tensor(3.0), torch.tensor(2.0)])
+    >>> places_of([2.0, 3.0, 2.0])
     {2.0: [0, 2], 3.0: [1]}
     """
     places: dict[float, list[int]] = {}
-    for place, number in enumerate(torch.stack(numbers).tolist()):
+    for place, number in enumerate(numbers):
         places.setdefault(number, []).append(place)
     return places
 
@@ -235,12 +239,19 @@ def check(group: dict[str, Any], name: str) -> None:
             raise OptionError(what, where=name, then="take a number from 0 up to 1, without 1")
 
 
-def _checked(p):
-    where = f"parameter of shape {tuple(p.shape)}"
-    if p.grad.layout != torch.strided:
-        then = "make the embedding with sparse=False, or use torch.optim.SparseAdam"
-        raise GradientError("sparse gradients are not supported", where=where, then=then)
-    if not p.is_floating_point():
-        then = "train a view: torch.view_as_real(parameter)"
-        raise GradientError(f"{p.dtype} parameters are not supported", where=where, then=then)
-    return p.grad
+def refuse(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Raise a GradientError for the first parameter or gradient that the rules do not cover.
+
+    >>> refuse([torch.ones(2)], [torch.ones(2)])
+    """
+    odd = {dx.layout for dx in gradients} - {torch.strided}
+    if not odd and all(dtype.is_floating_point for dtype in {p.dtype for p in parameters}):
+        return
+    for p, dx in zip(parameters, gradients, strict=True):
+        where = f"parameter of shape {tuple(p.shape)}"
+        if dx.layout in odd:
+            then = "make the embedding with sparse=False, or use torch.optim.SparseAdam"
+            raise GradientError("sparse gradients are not supported", where=where, then=then)
+        if not p.is_floating_point():
+            then = "train a view: torch.view_as_real(parameter)"
+            raise GradientError(f"{p.dtype} parameters are not supported", where=where, then=then)

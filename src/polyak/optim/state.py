@@ -88,7 +88,7 @@ class Portable(Optimizer):
                 if number in saved["state"]:
                     values = self._from_torch(saved["state"][number], new)
                     own = {
-                        key: _like(p, value) if key in self._state_keys() else _number(value)
+                        key: _like(p, value) if key in self._state_keys() else _number(key, value)
                         for key, value in values.items()
                     }
                     self.state[p] = own
@@ -101,11 +101,12 @@ def _like(p: Tensor, value: Tensor) -> Tensor:
     return torch.empty_like(p, dtype=wide_dtype(p.dtype), requires_grad=False).copy_(value)
 
 
-def _number(value: Any) -> Any:
+def _number(key: str, value: Any) -> Any:
     """Copy a count: old torch saved it as a plain number, fused torch on the device."""
-    if isinstance(value, Tensor):
-        return value.detach().clone().cpu()
-    return torch.tensor(float(value)) if isinstance(value, int | float) else value
+    if not isinstance(value, Tensor | int | float):
+        return value
+    kept = value.dtype if isinstance(value, Tensor) and key != "step" else torch.float32
+    return torch.as_tensor(value).detach().to("cpu", kept, copy=True)
 
 
 def _refuse(name, groups, torch_only):

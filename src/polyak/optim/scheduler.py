@@ -1,0 +1,68 @@
+"""polyak's schedules in the way that PyTorch programs are used to: a scheduler that is stepped."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from polyak.errors import UsageError
+from polyak.optim.schedules import momentum_for
+
+
+class Scheduled(LRScheduler):
+    """Set the rates of any torch optimizer by a schedule; call `step()` after every optimizer step.
+
+    Args:
+        optimizer: each group's rate now is its base rate.
+        schedule: a function from progress in [0, 1] to a factor of the base rate.
+        steps: of the whole run; afterwards the factor stays that of progress 1.
+        momentum: (low, high) to cycle the momentum between, against the rate; None leaves it.
+
+    Raises:
+        UsageError: `steps` is not positive, or there is no momentum to cycle.
+
+    Source: cyclic momentum is Smith 2018, "A disciplined approach to neural network
+    hyper-parameters".
+
+    >>> import torch
+    >>> from polyak.optim.schedules import cosine
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    >>> scheduler = Scheduled(optimizer, cosine, steps=2)
+    >>> for _ in range(2):
+    ...     optimizer.step(); scheduler.step()
+    ...     print(round(optimizer.param_groups[0]["lr"], 6))
+    0.25
+    0.0
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Callable[[float], float],
+        steps: int,
+        momentum: tuple[float, float] | None = None,
+        last_epoch: int = -1,
+    ):
+        if steps < 1:
+            raise UsageError(f"a schedule over {steps} steps", then="give the steps of the run")
+        if momentum and not all("momentum" in g or "betas" in g for g in optimizer.param_groups):
+            raise UsageError("no momentum to cycle", where=type(optimizer).__name__)
+        self.schedule, self.steps, self.momentum = schedule, steps, momentum
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Give every group's rate at this step, and set its momentum."""
+        factor = self.schedule(min(self.last_epoch / self.steps, 1.0))
+        if self.momentum:
+            for group in self.optimizer.param_groups:
+                value = momentum_for(factor, *self.momentum)
+                if "momentum" in group:
+                    group["momentum"] = value
+                else:
+                    group["betas"] = (value, *group["betas"][1:])
+        return [float(base) * factor for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the place in the schedule; the schedule itself is code, which no file holds."""
+        return {key: value for key, value in super().state_dict().items() if key != "schedule"}
