@@ -75,3 +75,41 @@ def normalise(mean, std) -> np.ndarray:
 def _blend(other: np.ndarray, factor) -> np.ndarray:
     factor = np.asarray(factor, dtype=np.float64)[..., None, None]
     return factor * np.eye(3, 4) + (1.0 - factor) * other
+
+
+def hue(degrees) -> np.ndarray:
+    """Turn colours about the grey axis, keeping luma: a rotation in YIQ, as on television.
+
+    torchvision turns HSV's hexagon instead, which is no matrix and keeps the largest channel.
+
+    >>> np.round(hue(180.0) @ [0.5, 0.5, 0.5, 1.0], 6)
+    array([0.5, 0.5, 0.5])
+    """
+    angle = np.deg2rad(np.asarray(degrees, dtype=np.float64))
+    turn = np.zeros((*angle.shape, 3, 3))
+    turn[..., 0, 0] = 1.0
+    turn[..., 1, 1] = turn[..., 2, 2] = np.cos(angle)
+    turn[..., 1, 2], turn[..., 2, 1] = -np.sin(angle), np.sin(angle)
+    return np.linalg.inv(_YIQ) @ turn @ _YIQ @ np.eye(3, 4)
+
+
+def lighting(amounts) -> np.ndarray:
+    """Add amounts (..., 3) of the three principal components of ImageNet's colours.
+
+    Source: Krizhevsky et al., ImageNet classification with deep CNNs, 2012, section 4.1.
+
+    >>> np.round(lighting([1.0, 0.0, 0.0])[:, 3], 4)
+    array([-0.1234, -0.1263, -0.1269])
+    """
+    amounts = np.asarray(amounts, dtype=np.float64)
+    map = np.broadcast_to(np.eye(3, 4), (*amounts.shape[:-1], 3, 4)).copy()
+    map[..., 3] = (amounts * _SPREADS) @ _COMPONENTS.T
+    return map
+
+
+# the components and spreads that AlexNet's followers share (fb.resnet.torch, Lighting)
+_SPREADS = np.array([0.2175, 0.0188, 0.0045])
+_COMPONENTS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+)
+_YIQ = np.array([GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])

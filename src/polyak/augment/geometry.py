@@ -8,6 +8,8 @@ therefore `first @ then` on the maps.
 
 import numpy as np
 
+from polyak.keys import uniform
+
 
 def identity(n: int) -> np.ndarray:
     """Leave every pixel where it is: float64 (n, 3, 3).
@@ -135,3 +137,30 @@ def about(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _cross(a, b):
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def field(key: int, cells: int) -> np.ndarray:
+    """Draw the control points of a smooth displacement: float32 (2, cells + 3, cells + 3), -1 to 1.
+
+    The cubic B-spline of these points, over cells x cells squares that cover the result, moves each
+    pixel in x and in y. Source: Simard et al., Best Practices for CNNs, 2003 (elastic distortion).
+
+    >>> field(7, 4).shape
+    (2, 7, 7)
+    """
+    points = np.arange(2 * (cells + 3) ** 2)
+    return (2.0 * uniform("field", key, points) - 1.0).astype(np.float32).reshape(2, cells + 3, -1)
+
+
+def spline(cells: int, n: int) -> np.ndarray:
+    """Place n pixels on `cells` cells: float32 (n, 5), first point and four B-spline weights.
+
+    >>> spline(4, 2)[:, 0].tolist(), spline(4, 2)[:, 1:].sum(axis=1).tolist()
+    ([1.0, 3.0], [1.0, 1.0])
+    """
+    at = (np.arange(n) + 0.5) * cells / n
+    cell = np.minimum(at.astype(np.int64), cells - 1)
+    t = at - cell
+    s = 1.0 - t
+    weights = [s**3, 4 - 6 * t**2 + 3 * t**3, 4 - 6 * s**2 + 3 * s**3, t**3]
+    return np.stack([cell, *(w / 6 for w in weights)], axis=1).astype(np.float32)

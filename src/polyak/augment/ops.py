@@ -2,69 +2,57 @@
 
     operation(draft, on, draw, parameter=default, ...)
 
-`on` says which rows it applies to; `draw(k)` gives n numbers in [0, 1), another set for every
-k. The signature is the specification: names and defaults of a policy's text. A parameter
-written as one number is the symmetric amount (rotate(degrees=15) draws from -15 to 15,
-brightness(by=0.2) from 0.8 to 1.2), written as a range (0.9..1.4) it is that range. LIMITS
-holds what is allowed.
+`on` says which rows it applies to; `draw(k)` gives n numbers in [0, 1), another set for every k.
+The signature is the specification: names and defaults of a policy's text. A parameter written as
+one number is the symmetric amount (rotate(degrees=15) draws from -15 to 15, brightness(by=0.2) from
+0.8 to 1.2); written as a range (0.9..1.4) it is that range. LIMITS holds what is allowed.
+
+Geometry composes in the order of the policy, within the result's pixels; lens and fisheye belong to
+the camera and act on the source. Tables (equalize, solarize, posterize) come before the resample.
 """
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from polyak.augment import colour, geometry
+from polyak.augment import kernels as row_of
+from polyak.augment.draft import BORDERS
 
-LIMITS = {  # (operation, parameter): (lowest, highest); "exclusive" below where 0 would be singular
-    ("crop", "scale"): (1e-6, 1.0),
-    ("crop", "ratio"): (1e-3, 1e3),
-    ("centre", "fraction"): (1e-3, 10.0),
-    ("centre", "down"): (0.0, 1.0),
-    ("centre", "right"): (0.0, 1.0),
-    ("shift", "by"): (-1.0, 1.0),
-    ("brightness", "by"): (0.0, 10.0),
-    ("contrast", "by"): (0.0, 10.0),
-    ("saturation", "by"): (0.0, 10.0),
+LIMITS = {  # lowest and highest value, or the words that are allowed
+    "crop": {"scale": (1e-6, 1.0), "ratio": (1e-3, 1e3)},
+    "centre": {"fraction": (1e-3, 10.0), "down": (0.0, 1.0), "right": (0.0, 1.0)},
+    "border": {"mode": BORDERS},
+    "shift": {"by": (-1.0, 1.0)},
+    "zoom": {"by": (0.0, 10.0)},
+    "stretch": {"by": (0.0, 10.0)},
+    "rotate": {"degrees": (-360.0, 360.0)},
+    "shear": {"degrees": (-60.0, 60.0)},
+    "perspective": {"by": (0.0, 0.9)},
+    "lens": {"k1": (-0.3, 1.0), "k2": (-0.1, 1.0), "off": (0.0, 0.5)},
+    "fisheye": {"by": (-1.4, 1.4)},
+    "elastic": {"by": (0.0, 0.5), "cells": (1, 64)},
+    "brightness": {"by": (0.0, 10.0)},
+    "contrast": {"by": (0.0, 10.0)},
+    "saturation": {"by": (0.0, 10.0)},
+    "hue": {"degrees": (-180.0, 180.0)},
+    "lighting": {"by": (0.0, 10.0)},
+    "solarize": {"level": (0.0, 256.0)},
+    "posterize": {"bits": (1, 8)},
+    "hole": {"area": (0.0, 1.0), "ratio": (1e-2, 1e2)},
+    "rand": {"count": (1, 10), "magnitude": (0.0, 1.0)},
 }
-
-
-@dataclass
-class Draft:
-    """What the operations have composed so far, a row a picture."""
-
-    sizes: np.ndarray  # (n, 2) height, width
-    size: tuple[int, int]
-    grey: float  # the data's mean grey, the pivot of contrast
-    frames: np.ndarray = field(init=False)  # (n, 4) top, left, height, width shown, input pixels
-    maps: np.ndarray = field(init=False)  # (n, 3, 3) within the result's pixels
-    colours: np.ndarray = field(init=False)  # (n, 3, 4)
-
-    def __post_init__(self):
-        self.frames = _placed(self.sizes, self.size, 1.0, 0.5, 0.5)
-        self.maps = geometry.identity(len(self.sizes))
-        self.colours = colour.identity(len(self.sizes))
-
-    def warp(self, on: np.ndarray, map: np.ndarray) -> None:
-        """Let the content go through one more map, where `on`."""
-        self.maps = np.where(on[:, None, None], self.maps @ map, self.maps)
-
-    def tint(self, on: np.ndarray, map: np.ndarray) -> None:
-        """Let the colours go through one more map, where `on`."""
-        self.colours = np.where(on[:, None, None], colour.compose(self.colours, map), self.colours)
 
 
 def crop(draft, on, draw, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3)):
     """Show a random rectangle of `scale` times the area, width / height in `ratio`."""
     height, width = np.maximum(draft.sizes, 1).T.astype(np.float64)
-    area, ratio = _between(draw(0), scale), _pair(ratio)
+    area, (least, most) = _between(draw(0), scale), _pair(ratio)
     # the ratios at which a rectangle of this area fits, so that no draw is ever refused
-    low, high = (
-        np.maximum(ratio[0], area * width / height),
-        np.minimum(ratio[1], width / height / area),
-    )
-    wide = np.exp(np.log(low) + draw(1) * (np.log(np.maximum(high, low)) - np.log(low)))
-    wide = np.where(low <= high, wide, np.clip(width / height, *ratio))
+    low = np.log(np.maximum(least, area * width / height))
+    high = np.log(np.minimum(most, width / height / area))
+    wide = np.exp(low + draw(1) * (high - low))
+    wide = np.where(low <= high, wide, np.clip(width / height, least, most))
     w = np.minimum(np.sqrt(area * height * width * wide), np.minimum(width, height * wide))
     h = np.minimum(w / wide, height)
     rows = np.stack([draw(2) * (height - h), draw(3) * (width - w), h, w], axis=1)
@@ -73,13 +61,17 @@ def crop(draft, on, draw, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3)):
 
 def centre(draft, on, draw, fraction=0.875, down=0.5, right=0.5):
     """Resize the shorter side to size / `fraction` and cut; 0, 0 is the top left corner."""
-    rows = _placed(draft.sizes, draft.size, fraction, down, right)
-    draft.frames = np.where(on[:, None], rows, draft.frames)
+    draft.place(on, fraction, down, right)
+
+
+def border(draft, on, draw, mode="reflect"):
+    """Say what lies outside the picture: its reflection, its edge, or the data's mean colour."""
+    draft.set(on, row_of.BORDER, BORDERS.index(mode))
 
 
 def shift(draft, on, draw, by=0.0625):
     """Move by up to `by` of the side, in whole pixels of the result so that nothing blurs."""
-    low, high = by if isinstance(by, tuple) else (-by, by)
+    low, high = _around(by)
     moves = [_whole(draw(k), low * side, high * side) for k, side in enumerate(draft.size)]
     draft.warp(on, geometry.shift(*moves))
 
@@ -94,6 +86,60 @@ def upset(draft, on, draw):
     draft.warp(on, geometry.upset(draft.size[0]))
 
 
+def zoom(draft, on, draw, by=0.2):
+    """Enlarge or shrink about the middle."""
+    factor = np.maximum(_factor(draw(0), by), 0.05)
+    draft.warp(on, geometry.scale(factor, factor, draft.size))
+
+
+def stretch(draft, on, draw, by=0.2):
+    """Widen by a factor and lower by the same, or the reverse; the area stays."""
+    factor = np.sqrt(np.maximum(_factor(draw(0), by), 0.05))
+    draft.warp(on, geometry.scale(1.0 / factor, factor, draft.size))
+
+
+def rotate(draft, on, draw, degrees=15.0):
+    """Turn about the middle."""
+    draft.warp(on, geometry.rotate(_between(draw(0), _around(degrees)), draft.size))
+
+
+def shear(draft, on, draw, degrees=10.0):
+    """Slant along x, and independently along y."""
+    right, down = (_between(draw(k), _around(degrees)) for k in range(2))
+    draft.warp(on, geometry.shear(right, down, draft.size))
+
+
+def perspective(draft, on, draw, by=0.3):
+    """Tilt: every corner moves by up to a quarter of `by` of the side, in or out."""
+    h, w = draft.size
+    moves = np.stack([draw(k) - 0.5 for k in range(8)], axis=-1).reshape(-1, 4, 2) * by / 2
+    corners = (np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) + moves) * (w, h)
+    draft.warp(on, geometry.perspective(corners, draft.size))
+
+
+def lens(draft, on, draw, k1=0.15, k2=0.0, off=0.1):
+    """Bend as a lens does: radius r is taken from r (1 + k1 r^2 + k2 r^4), 1 at the corner.
+
+    Positive is barrel, negative pincushion; the middle lies up to `off` of the side off centre.
+    """
+    bends = [_between(draw(k), _around(value)) for k, value in enumerate((k1, k2))]
+    _camera(draft, on, 1.0, bends, [0.5 + off * (2.0 * draw(k) - 1.0) for k in (2, 3)])
+
+
+def fisheye(draft, on, draw, by=0.7):
+    """Bend as a fisheye that sees `by` radians off axis at the corner; negative undoes one."""
+    half_angle = _between(draw(0), _around(by))
+    half_angle = np.where(np.abs(half_angle) < 1e-3, 1e-3, half_angle)
+    _camera(draft, on, 2.0, [half_angle, 0.0], [0.5, 0.5])
+
+
+def elastic(draft, on, draw, by=0.03, cells=5):
+    """Move pixels by up to `by` of the shown side, smoothly over `cells` squares a side."""
+    amplitude = by * np.minimum(draft.frames[:, 2], draft.frames[:, 3])
+    key = np.floor(draw(0) * 2.0**24)
+    draft.set(on, row_of.FIELD, amplitude, int(cells), key)
+
+
 def brightness(draft, on, draw, by=0.2):
     """Multiply the values."""
     draft.tint(on, colour.brightness(_factor(draw(0), by)))
@@ -101,7 +147,8 @@ def brightness(draft, on, draw, by=0.2):
 
 def contrast(draft, on, draw, by=0.2):
     """Push the values away from the data's mean grey, or to it."""
-    draft.tint(on, colour.contrast(_factor(draw(0), by), np.full(len(on), draft.grey)))
+    pivot = np.full(len(on), colour.GREY @ draft.mean)
+    draft.tint(on, colour.contrast(_factor(draw(0), by), pivot))
 
 
 def saturation(draft, on, draw, by=0.2):
@@ -109,13 +156,56 @@ def saturation(draft, on, draw, by=0.2):
     draft.tint(on, colour.saturation(_factor(draw(0), by)))
 
 
-OPERATIONS = {
-    f.__name__: f for f in (crop, centre, shift, flip, upset, brightness, contrast, saturation)
-}
+def hue(draft, on, draw, degrees=18.0):
+    """Turn the colours about the grey axis."""
+    draft.tint(on, colour.hue(_between(draw(0), _around(degrees))))
+
+
+def grey(draft, on, draw):
+    """Take the colour away."""
+    draft.tint(on, colour.saturation(np.zeros(len(on))))
+
+
+def lighting(draft, on, draw, by=0.1):
+    """Add AlexNet's noise along the principal components of ImageNet's colours."""
+    u = [np.sqrt(-2.0 * np.log(1.0 - draw(2 * k))) for k in range(2)]  # Box and Muller
+    angles = [2.0 * np.pi * draw(2 * k + 1) for k in range(2)]
+    normal = [u[0] * np.cos(angles[0]), u[0] * np.sin(angles[0]), u[1] * np.cos(angles[1])]
+    draft.tint(on, colour.lighting(by * np.stack(normal, axis=-1)))
+
+
+def equalize(draft, on, draw):
+    """Spread every channel's histogram over all levels."""
+    draft.set(on, row_of.TABLE, 1.0)
+
+
+def solarize(draft, on, draw, level=(128.0, 256.0)):
+    """Invert the levels from a threshold on."""
+    draft.set(on, row_of.TABLE + 1, np.round(_between(draw(0), level)))
+
+
+def posterize(draft, on, draw, bits=(4, 8)):
+    """Keep only the first bits of every level."""
+    draft.set(on, row_of.TABLE + 2, _whole(draw(0), *_pair(bits)))
+
+
+def hole(draft, on, draw, area=(0.02, 0.2), ratio=(0.3, 3.3)):
+    """Cut a rectangle out, inside the result, and fill it with the data's mean colour."""
+    h, w = draft.size
+    low, high = np.log(_pair(ratio))
+    part, wide = _between(draw(0), area) * h * w, np.exp(low + draw(1) * (high - low))
+    high, wide = np.minimum(np.sqrt(part / wide), h), np.minimum(np.sqrt(part * wide), w)
+    high, wide = np.round(high), np.round(wide)
+    top, left = np.floor(draw(2) * (h - high + 1)), np.floor(draw(3) * (w - wide + 1))
+    draft.set(on, row_of.HOLE, top, left, top + high, left + wide)
 
 
 def _pair(value):
     return value if isinstance(value, tuple) else (value, value)
+
+
+def _around(value):
+    return value if isinstance(value, tuple) else (-value, value)
 
 
 def _between(u, value):
@@ -131,12 +221,17 @@ def _whole(u, low, high):
     if low == high:
         return np.full_like(u, math.copysign(math.floor(abs(low) + 0.5), low))
     low, high = math.ceil(low - 1e-9), math.floor(high + 1e-9)
-    return np.floor(_between(u, (low, high + 1.0)))
+    return np.minimum(np.floor(_between(u, (low, high + 1.0))), high)
 
 
-def _placed(sizes, size, fraction, down, right):
-    sizes = np.maximum(sizes, 1).astype(np.float64)
-    shown = (
-        np.min(sizes / size, axis=1, keepdims=True) * fraction * np.array(size, dtype=np.float64)
-    )
-    return np.concatenate([(sizes - shown) * (down, right), shown], axis=1)
+def _camera(draft, on, kind, bends, middle):
+    height, width = np.maximum(draft.sizes, 1).T
+    radius = np.hypot(height, width) / 2
+    values = (kind, *bends, middle[0] * width, middle[1] * height, radius)
+    draft.set(on, row_of.LENS, *values)
+
+
+_GEOMETRY = (crop, centre, border, shift, flip, upset, zoom, stretch, rotate, shear, perspective)
+_BENT = (lens, fisheye, elastic)
+_COLOUR = (brightness, contrast, saturation, hue, grey, lighting, equalize, solarize, posterize)
+OPERATIONS = {f.__name__: f for f in (*_GEOMETRY, *_BENT, *_COLOUR, hole)}

@@ -8,20 +8,47 @@ import hashlib
 import inspect
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from polyak import keys
-from polyak.augment import colour, geometry, ops
-from polyak.augment import kernels as layout
+from polyak.augment import ops
+from polyak.augment.chance import OPERATIONS
+from polyak.augment.draft import Draft
 from polyak.errors import UsageError
+
+if TYPE_CHECKING:
+    from polyak.augment.transform import Transform
 
 _LIGHT = (
     "shift(by=0.0625, on=small) | crop(scale=0.35..1, ratio=0.75..1.3333, on=large)"
     " | flip(p=alternate)"
     " | brightness(by=0.2, on=large) | contrast(by=0.2, on=large) | saturation(by=0.2, on=large)"
 )
-NAMED = {"none": "none", "light": _LIGHT}
+_LECTURE = (  # slide "Get creative for your problem!", every item of it
+    "shift(by=0.0625, on=small) | crop(scale=0.35..1, ratio=0.75..1.3333, on=large)"
+    " | flip(p=alternate) | rotate(degrees=12) | stretch(by=0.15) | shear(degrees=6)"
+    " | shift(by=0.04) | lens(k1=-0.1..0.2, off=0.1) | brightness(by=0.3) | contrast(by=0.3)"
+    " | saturation(by=0.3) | lighting(by=0.1)"
+)
+_STRONG = (
+    "shift(by=0.125, on=small) | crop(scale=0.1..1, ratio=0.6..1.6667, on=large)"
+    " | flip(p=alternate) | rotate(degrees=25) | stretch(by=0.25) | shear(degrees=12)"
+    " | perspective(by=0.4, p=0.5) | lens(k1=-0.15..0.4, off=0.2, p=0.5) | elastic(by=0.03, p=0.25)"
+    " | brightness(by=0.4) | contrast(by=0.4) | saturation(by=0.4) | hue(degrees=20)"
+    " | lighting(by=0.1) | grey(p=0.05) | hole(area=0.02..0.2, p=0.25)"
+)
+_CROPPED = "crop(scale=0.08..1, on=large) | shift(by=0.125, on=small) | flip(p=alternate)"
+NAMED = {
+    "none": "none",
+    "light": _LIGHT,
+    "lecture": _LECTURE,
+    "strong": _STRONG,
+    "rand": f"{_CROPPED} | rand(count=2, magnitude=0.3)",
+    "trivial": f"{_CROPPED} | trivial",
+}
+_WORDS = ("alternate", "any", "small", "large", *(mode for mode in ops.BORDERS))
 
 
 @dataclass(frozen=True)
@@ -29,7 +56,7 @@ class Operation:
     """One step of a policy.
 
     Args:
-        name: one of `ops.OPERATIONS`.
+        name: one of `OPERATIONS`.
         parameters: (name, number or (low, high)) pairs.
         p: probability to apply; "alternate": a picture is met both ways in any two epochs.
         on: "any", "small" (a picture no larger than the result either way) or "large".
@@ -65,11 +92,10 @@ class Policy:
     """
 
     operations: tuple[Operation, ...] = ()
-    border: str = "reflect"
 
     @classmethod
     def named(cls, name: str) -> "Policy":
-        """Look a ready-made policy up: "none" or "light".
+        """Look a ready-made policy up: none, light, lecture, strong, rand or trivial.
 
         >>> str(Policy.named("none"))
         'none'
@@ -111,7 +137,7 @@ class Policy:
         >>> Policy.named("none").digest() == Policy.parse("none").digest()
         True
         """
-        return hashlib.sha256(f"{self} border={self.border}".encode()).hexdigest()[:16]
+        return hashlib.sha256(str(self).encode()).hexdigest()[:16]
 
     def plan(
         self, seed: int, epoch: int, indices, sizes, size: tuple[int, int], mean, std
@@ -142,10 +168,20 @@ class Policy:
         indices, sizes = np.asarray(indices, dtype=np.int64), np.asarray(sizes, dtype=np.int64)
         mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
         _check_call(indices, sizes, size, mean, std)
-        draft = ops.Draft(sizes, size, float(colour.GREY @ mean))
+        draft = Draft(sizes, size, mean, std)
         for place, operation in enumerate(self.operations):
             _apply(draft, operation, (seed, epoch, indices), place)
-        return _rows(draft, mean, std, self.border)
+        return draft.rows()
+
+    def transform(self, size: tuple[int, int], mean, std, seed: int = 0) -> "Transform":
+        """Make a callable for torchvision datasets and DataLoaders; see `Transform`.
+
+        >>> Policy.named("none").transform((8, 8), (0, 0, 0), (1, 1, 1)).policy
+        Policy(operations=())
+        """
+        from polyak.augment.transform import Transform
+
+        return Transform(self, size, mean, std, seed)
 
 
 def _apply(draft, operation, counters, place):
@@ -165,25 +201,7 @@ def _apply(draft, operation, counters, place):
         small = (draft.sizes <= np.array(draft.size)).all(axis=1)
         on &= small if operation.on == "small" else ~small
     if on.any():
-        ops.OPERATIONS[operation.name](draft, on, draw, **dict(operation.parameters))
-
-
-def _rows(draft, mean, std, border):
-    n = len(draft.sizes)
-    rows = np.zeros((n, layout.COLUMNS), dtype=np.float32)
-    top, left, height, width = draft.frames.T
-    maps = geometry.frame(top, left, height, width, draft.size) @ draft.maps
-    rows[:, layout.MATRIX : layout.COLOUR] = maps.reshape(n, 9)
-    normalise = colour.normalise(mean, std)
-    colours = colour.compose(draft.colours, normalise) / [255.0, 255.0, 255.0, 1.0]
-    rows[:, layout.COLOUR : layout.LOW] = colours.reshape(n, 12)
-    rows[:, layout.LOW : layout.HIGH] = (0.0 - mean) / std
-    rows[:, layout.HIGH : layout.SOURCE] = (1.0 - mean) / std
-    rows[:, layout.SOURCE : layout.BORDER] = draft.sizes
-    rows[:, layout.BORDER] = ("reflect", "edge", "colour").index(border)
-    rows[:, layout.FILL : layout.HOLE] = 255.0 * mean
-    rows[:, layout.TABLE : layout.COLUMNS] = 256.0, 8.0, 0.0
-    return rows
+        OPERATIONS[operation.name](draft, on, draw, **dict(operation.parameters))
 
 
 def _check_call(indices, sizes, size, mean, std):
@@ -206,22 +224,18 @@ def _check_call(indices, sizes, size, mean, std):
 
 
 def _check(operation):
-    if operation.name not in ops.OPERATIONS:
-        known = ", ".join(ops.OPERATIONS)
+    if operation.name not in OPERATIONS:
+        known = ", ".join(OPERATIONS)
         raise UsageError("no such operation", where=operation.name, then=f"choose of {known}")
-    signature = list(inspect.signature(ops.OPERATIONS[operation.name]).parameters)[3:]
+    signature = list(inspect.signature(OPERATIONS[operation.name]).parameters)[3:]
     for name, value in operation.parameters:
         where = f"{operation.name}({name})"
         if name not in signature:
             known = ", ".join([*signature, "p", "on"])
             raise UsageError("no such parameter", where=where, then=f"choose of {known}")
-        low, high = ops.LIMITS[operation.name, name]
-        values = value if isinstance(value, tuple) else (value,)
-        if not all(low <= v <= high for v in values):
-            why = f"{_text(value)} is outside {low:g} to {high:g}"
+        why = _wrong(value, ops.LIMITS[operation.name][name])
+        if why:
             raise UsageError("bad parameter", where=where, why=why)
-        if list(values) != sorted(values):
-            raise UsageError("bad parameter", where=where, why=f"{_text(value)} runs backwards")
     if operation.p != "alternate" and not (
         isinstance(operation.p, int | float) and 0 <= operation.p <= 1
     ):
@@ -230,6 +244,15 @@ def _check(operation):
     if operation.on not in ("any", "small", "large"):
         why = f"{operation.on} is not any, small or large"
         raise UsageError("bad parameter", where=f"{operation.name}(on)", why=why)
+
+
+def _wrong(value, limits):
+    if isinstance(limits[0], str):
+        return "" if value in limits else f"{_text(value)} is none of {', '.join(limits)}"
+    values = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(v, str) or not limits[0] <= v <= limits[1] for v in values):
+        return f"{_text(value)} is outside {limits[0]:g} to {limits[1]:g}"
+    return "" if list(values) == sorted(values) else f"{_text(value)} runs backwards"
 
 
 def _operation(text):
@@ -242,14 +265,14 @@ def _operation(text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UsageError("cannot read the policy", where=text, why=f"{part} is not name=value")
-        pairs.append((name, _value(value, text) if name != "on" else value))
+        pairs.append((name, _value(value, text)))
     named = dict(pairs)
     p, on = named.pop("p", 1.0), named.pop("on", "any")
     return Operation(match[1], tuple(named.items()), p, on)
 
 
 def _value(text, where):
-    if text == "alternate":
+    if text in _WORDS:
         return text
     try:
         numbers = tuple(float(number) for number in text.split(".."))

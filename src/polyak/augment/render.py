@@ -1,16 +1,21 @@
-"""Draw it: a picture and a row of a plan in, normalised pixels out, one resample from source to
-batch.
+"""Draw it: a picture and a row of a plan in, normalised pixels out, one resample into the batch.
 
 Interpolation is bilinear; shrinking widens the triangle by the factor (antialiased, Pillow's
-BILINEAR); an output pixel that falls on an input pixel is that pixel, exactly. Outside the
-picture: its reflection about the edge, its edge, or a colour. Rendering is pure: the same
-picture and row give the same bytes.
+BILINEAR); an output pixel that falls on an input pixel is that pixel, exactly. Outside the picture:
+its reflection about the edge, its edge, or a colour. Rendering is pure: the same picture and row
+give the same bytes, whatever the number of threads.
 """
 
 import numpy as np
 
-from polyak.augment.kernels import COLUMNS, draw, draw_batch
+from polyak.augment import geometry
+from polyak.augment import kernels as row_of
+from polyak.augment.soften import soften
+from polyak.augment.tones import toned
 from polyak.errors import UsageError
+
+_SLANTED = row_of.MATRIX + np.array([1, 3, 6, 7])
+_STILL = np.zeros((2, 1, 1), np.float32), *np.zeros((2, 1, 5), np.float32)
 
 
 def render(image: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
@@ -30,12 +35,11 @@ def render(image: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
     >>> render(np.full((2, 2, 3), 255, np.uint8), plan[0], out); float(out.min())
     1.0
     """
-    _check(image, 3, row, 1, out)
-    draw(np.ascontiguousarray(image), row, out)
+    render_batch(image[None], row[None], out[None])
 
 
 def render_batch(images: np.ndarray, plan: np.ndarray, out: np.ndarray) -> None:
-    """Draw pictures of one size in one call, without the interpreter lock.
+    """Draw pictures of one size, without the interpreter lock; one call where no map is slanted.
 
     Args:
         images: uint8 (n, H, W, 3).
@@ -51,22 +55,103 @@ def render_batch(images: np.ndarray, plan: np.ndarray, out: np.ndarray) -> None:
     >>> render_batch(np.full((1, 2, 2, 3), 51, np.uint8), plan, out); out.round(4)
     array([[[[0.2, 0.2, 0.2]]]], dtype=float32)
     """
-    _check(images, 4, plan, 2, out)
-    if not len(images) == len(plan) == len(out):
-        counts = f"{len(images)} pictures, {len(plan)} rows, {len(out)} places"
-        raise UsageError("cannot render", where="the batch", why=counts)
-    draw_batch(np.ascontiguousarray(images), plan, out)
+    _check(images, plan, out)
+    slanted = _slanted(plan)
+    retoned = _retoned(plan)
+    if not slanted.any() and not retoned.any():
+        _upright(images, plan, out)
+        return
+    for i, image in enumerate(images):
+        if retoned[i]:
+            equalize, solarize, posterize = plan[i, row_of.TABLE : row_of.COLUMNS].tolist()
+            image = toned(image, bool(equalize), solarize, int(posterize))
+        if slanted[i]:
+            _warp(image, plan[i], out[i])
+        else:
+            _upright(image[None], plan[i : i + 1], out[i : i + 1])
 
 
-def _check(image, dimensions, row, row_dimensions, out):
-    if image.dtype != np.uint8 or image.ndim != dimensions or image.shape[-1] != 3:
-        why = f"{image.dtype} {image.shape} is not uint8 with 3 channels last"
+def _slanted(plan):
+    bent = (plan[:, row_of.LENS] != 0) | (plan[:, row_of.FIELD] != 0)
+    return bent | plan[:, _SLANTED].any(axis=1)
+
+
+def _retoned(plan):
+    none = np.array([0, 256, 8], np.float32)
+    return (plan[:, row_of.TABLE : row_of.COLUMNS] != none).any(axis=1)
+
+
+def _upright(images, plan, out):
+    n, height, width, _ = images.shape
+    row_of.upright(_own(images).reshape(n, height, width * 3), width, plan, out)
+
+
+def _warp(image, row, out):
+    height, width, _ = image.shape
+    picture = _own(image).reshape(height, width * 3)
+    sy, sx, *part = row_of.survey(row, height, width, out.shape[0], out.shape[1])
+    made_of = height, width, 0, 0, 1, 1
+    if max(sy, sx) > 1.02:  # less does not show
+        picture, block = soften(picture, (sy, sx), part)
+        made_of = height, width, part[0], part[1], *block
+    field = _STILL
+    if row[row_of.FIELD] != 0:
+        cells, key = int(row[row_of.FIELD + 1]), int(row[row_of.FIELD + 2])
+        h, w, _ = out.shape
+        field = geometry.field(key, cells), geometry.spline(cells, h), geometry.spline(cells, w)
+    row_of.warp(picture, made_of, row, (sy, sx), field, out)
+
+
+def _own(image):
+    # the kernels are compiled once, for memory that could be written to, though they only read
+    return image if image.flags.c_contiguous and image.flags.writeable else image.copy(order="C")
+
+
+def _check(images, plan, out):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        why = f"{images.dtype} {images.shape[1:]} is not uint8 (height, width, 3)"
         raise UsageError("cannot render", where="image", why=why)
-    if 0 in image.shape[-3:-1]:
-        raise UsageError("cannot render", where="image", why=f"{image.shape} holds no pixel")
-    if row.dtype != np.float32 or row.ndim != row_dimensions or row.shape[-1] != COLUMNS:
-        why = f"{row.dtype} {row.shape} is not float32 with {COLUMNS} columns"
+    if images[:1].size >= 2**31:  # offsets into a picture are 32 bits
+        raise UsageError("cannot render", where="image", why=f"{images.shape[1:]} is over 2 GiB")
+    if 0 in images.shape[1:3]:
+        raise UsageError("cannot render", where="image", why=f"{images.shape[1:]} holds no pixel")
+    if plan.dtype != np.float32 or plan.ndim != 2 or plan.shape[-1] != row_of.COLUMNS:
+        why = f"{plan.dtype} {plan.shape} is not float32 with {row_of.COLUMNS} columns"
         raise UsageError("cannot render", where="plan", why=why)
-    if out.dtype != np.float32 or out.ndim != dimensions or out.shape[-1] != 3:
-        why = f"{out.dtype} {out.shape} is not float32 with 3 channels last"
+    fits = out.ndim == 4 and out.shape[-1] == 3 and out.flags.c_contiguous
+    if out.dtype != np.float32 or not fits or 0 in out.shape[1:3]:
+        why = f"{out.dtype} {out.shape[1:]} is not contiguous float32 (height, width, 3)"
         raise UsageError("cannot render", where="out", why=why)
+    if not len(images) == len(plan) == len(out):
+        why = f"{len(images)} pictures, {len(plan)} rows, {len(out)} places"
+        raise UsageError("cannot render", where="the batch", why=why)
+
+
+def decode_scale(plan: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Tell how much smaller a JPEG may be decoded before its map would enlarge it.
+
+    Args:
+        plan: float32 (n, COLUMNS).
+        size: (height, width) of the result.
+
+    Returns:
+        int64 (n,) of 1, 2, 4 or 8; the picture decoded at that fraction is drawn by the same row.
+
+    >>> from polyak.augment import Policy
+    >>> sizes = [(900, 1200), (400, 400), (224, 300)]
+    >>> plan = Policy.centre().plan(0, 0, range(3), sizes, (224, 224), (0, 0, 0), (1, 1, 1))
+    >>> decode_scale(plan, (224, 224)).tolist()
+    [2, 1, 1]
+    """
+    map = plan[:, row_of.MATRIX : row_of.COLOUR].astype(np.float64).reshape(-1, 3, 3)
+    corners = np.array([[x, y, 1.0] for x in (0, 1) for y in (0, 1)]) * (size[1], size[0], 1.0)
+    depth = (map[:, None, 2] * corners).sum(axis=-1)
+    place = map[:, None, :2] @ corners[..., None] / depth[..., None, None]
+    # derivative of a projective map by x and y, at every corner
+    slope = (map[:, None, :2, :2] - place * map[:, None, 2:, :2]) / depth[..., None, None]
+    steps = np.sqrt((slope**2).sum(axis=-1)).min(axis=(1, 2))
+    pinch = 3.0 * np.minimum(plan[:, row_of.LENS + 1], 0) + 5.0 * np.minimum(
+        plan[:, row_of.LENS + 2], 0
+    )
+    steps *= np.where(plan[:, row_of.LENS] != 0, np.maximum(1.0 + pinch, 0.0), 1.0)
+    return 2 ** np.clip(np.floor(np.log2(np.maximum(steps, 1.0) + 1e-9)), 0, 3).astype(np.int64)

@@ -1,6 +1,6 @@
 """Test-time views: several fixed looks at every picture, whose probabilities are averaged.
 
-Source: CS231n lecture 7, slide "Data Augmentation: random crops and scales", testing: average a fixed
+Source: CS231n lecture 7, slide "Random crops and scales", testing: average a fixed
 set of crops (ResNet: ten crops at five scales).
 """
 

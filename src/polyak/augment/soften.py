@@ -1,0 +1,71 @@
+"""What a warp needs before it may shrink: the picture averaged until sampling cannot alias."""
+
+import numba
+import numpy as np
+
+
+def soften(image: np.ndarray, steps, part) -> tuple[np.ndarray, tuple[int, int]]:
+    """Average a part of a picture for a map that steps over more than a pixel.
+
+    Blocks of pixels, then a triangle over blocks: together as wide as the triangle of an upright
+    resize by `steps`, and fine enough that the sampler's own triangle adds little.
+
+    Args:
+        image: uint8 (H, W * 3).
+        steps: mean steps of the map down and across, pixels.
+        part: top, left, bottom, right of what the map uses, pixels.
+
+    Returns:
+        uint8 (H', W' * 3) of blocks, and the height and width of a block in pixels.
+
+    >>> small, block = soften(np.full((8, 24), 9, np.uint8), (2.0, 4.0), (0, 0, 8, 8))
+    >>> small.shape, block, int(small.min()), int(small.max())
+    ((8, 12), (1, 2), 9, 9)
+    """
+    top, left, bottom, right = part
+    by = min(max(int(steps[0] / 1.5), 1), bottom - top)
+    bx = min(max(int(steps[1] / 1.5), 1), right - left)
+    h, w = (bottom - top) // by, (right - left) // bx
+    small = _blocks(
+        image, top, left, h, w, by, bx, _triangle(steps[0] / by), _triangle(steps[1] / bx)
+    )
+    return small, (by, bx)
+
+
+def _triangle(step):
+    """Weigh the blocks at a distance of 0, 1 and 2."""
+    weights = np.maximum(1.0 - np.arange(3) / max(step, 1.0), 0.0)
+    return (weights / (weights[0] + 2.0 * weights[1:].sum())).astype(np.float32)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _blocks(image, top, left, h, w, by, bx, down, across):
+    """Average h x w blocks of by x bx pixels, then weigh by distance in blocks along both axes."""
+    out = np.empty((h, w * 3), np.uint8)
+    sums, cells = np.zeros(w * bx * 3, np.float32), np.zeros((w + 4) * 3, np.float32)
+    near, far, half = across[1], across[2], np.float32(0.5)
+    for y in range(h):
+        for i in range(sums.size):
+            sums[i] = np.float32(0)
+        for block in range(-2, 3):
+            weight = down[abs(block)] / np.float32(by * bx)
+            for k in range(by if weight > np.float32(0) else 0):
+                at = min(max(top + (y + block) * by + k, 0), image.shape[0] - 1)
+                line = image[at, left * 3 : left * 3 + sums.size]  # from 0: no check for sign
+                for i in range(line.size):
+                    sums[i] += weight * np.float32(line[i])
+        inner = cells[6:-6]
+        for i in range(inner.size):
+            inner[i] = sums[i] if bx == 1 else np.float32(0)
+        for x in range(w if bx > 1 else 0):
+            for k in range(bx):
+                for c in range(3):
+                    inner[x * 3 + c] += sums[(x * bx + k) * 3 + c]
+        for c in range(3):
+            cells[c] = cells[3 + c] = inner[c]
+            cells[cells.size - 3 + c] = cells[cells.size - 6 + c] = inner[inner.size - 3 + c]
+        a, b, d, e, result = cells[:-12], cells[3:-9], cells[9:-3], cells[12:], out[y]
+        for i in range(result.size):
+            value = across[0] * inner[i] + near * (b[i] + d[i]) + far * (a[i] + e[i])
+            result[i] = np.uint8(np.int32(value + half))
+    return out

@@ -1,0 +1,120 @@
+"""A policy as a drop-in for torchvision's datasets and every kind of DataLoader."""
+
+import hashlib
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+
+from polyak.augment.policy import Policy
+from polyak.augment.render import decode_scale, render
+from polyak.errors import DataError
+
+
+class Transform:
+    """Turn one picture into what a network takes; pickles, and works in forked and spawned workers.
+
+    The row of a picture depends on (seed, epoch, picture): its bytes stand for its index, so that
+    workers need no seeds. `transform.epoch = 3` is seen by all workers, also persistent ones, and
+    makes every pixel independent of their number. Left alone, epochs advance by themselves: a
+    picture met again by the same worker, or by another epoch's workers, is drawn anew.
+
+    Args:
+        policy: what to draw.
+        size: (height, width) of the result, pixels.
+        mean: three numbers in [0, 1], subtracted.
+        std: three numbers in [0, 1], divided by.
+        seed: any integer.
+
+    >>> transform = Policy.named("light").transform((32, 32), (0.5,) * 3, (0.5,) * 3)
+    >>> transform(np.zeros((40, 50, 3), np.uint8)).shape
+    torch.Size([3, 32, 32])
+    """
+
+    def __init__(self, policy: Policy, size: tuple[int, int], mean, std, seed: int = 0):
+        self.policy, self.size, self.mean, self.std, self.seed = policy, size, mean, std, seed
+        self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
+        self._met: dict[int, int] = {}
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch that was set, for all workers; None: they advance by themselves."""
+        return None if int(self._epoch) < 0 else int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    def __call__(self, picture) -> torch.Tensor:
+        """Draw a picture: PIL, uint8 numpy (H, W[, 3]), uint8 tensor (3, H, W), or bytes of a file.
+
+        Returns:
+            float32 (3, h, w), channels last in memory.
+
+        Raises:
+            DataError: this is no picture.
+        """
+        if isinstance(picture, bytes):
+            index = _index(picture)
+            sizes, decode = _opened(picture)
+        else:
+            image = np.ascontiguousarray(pixels(picture))
+            index = _index(image)
+            sizes, decode = image.shape[:2], lambda scale: image
+        plan = self.policy.plan(
+            self.seed, self._current(index), [index], [sizes], self.size, self.mean, self.std
+        )
+        out = np.empty((*self.size, 3), np.float32)
+        render(decode(int(decode_scale(plan, self.size)[0])), plan[0], out)
+        return torch.from_numpy(out).permute(2, 0, 1)
+
+    def _current(self, index):
+        if self.epoch is not None:
+            return self.epoch
+        worker = torch.utils.data.get_worker_info()
+        # the seed that all workers of one epoch share, whatever their number
+        shared = (worker.seed - worker.id) % 2**62 if worker else 0
+        self._met[index] = self._met.get(index, -1) + 1
+        return shared + self._met[index]
+
+
+def pixels(picture) -> np.ndarray:
+    """Read a picture that is in memory: uint8 (H, W, 3).
+
+    >>> pixels(np.zeros((4, 5), np.uint8)).shape
+    (4, 5, 3)
+    """
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("RGB"))
+    array = picture
+    if isinstance(picture, torch.Tensor):
+        array = picture.detach().cpu().numpy()
+        array = np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[0] in (1, 3) else array
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (2, 3):
+        what = f"{type(picture).__name__} {getattr(picture, 'dtype', '')}".strip()
+        why = "neither PIL, uint8 numpy or tensor, nor the bytes of a picture"
+        raise DataError("cannot augment", where=what, why=why)
+    array = array if array.ndim == 3 else array[..., None]
+    if array.shape[-1] not in (1, 3):
+        raise DataError("cannot augment", where=f"{array.shape}", why="not 1 or 3 channels")
+    return np.broadcast_to(array, (*array.shape[:2], 3))
+
+
+def _index(content):
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+
+
+def _opened(content):
+    try:
+        image = Image.open(io.BytesIO(content))
+    except OSError as error:
+        raise DataError("cannot augment", where=f"{len(content)} bytes", why=str(error)) from error
+    width, height = image.size
+
+    def decode(scale):
+        if scale > 1:
+            image.draft("RGB", (-(-width // scale), -(-height // scale)))
+        return np.asarray(image.convert("RGB"))
+
+    return (height, width), decode
