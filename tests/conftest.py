@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, small pictures that can be learnt, the real ones if at hand."""
+"""What tests may ask for: small pictures that can be learnt, the real ones if at hand."""
 
 import os
 from pathlib import Path
@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
-
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """Four classes of 24 noisy 32-pixel JPEG pictures: a bright square in one of the corners."""
+    """Four classes of 24 noisy 32-pixel JPEG pictures: a red, green, blue or white square."""
     folder = tmp_path_factory.mktemp("tiny")
-    for label, (top, left) in enumerate([(2, 2), (2, 18), (18, 2), (18, 18)]):
-        (folder / f"corner {label}").mkdir()
+    for label, colour in enumerate([(250, 40, 40), (40, 250, 40), (40, 40, 250), (250, 250, 250)]):
+        (folder / f"square {label}").mkdir()
         for number in range(24):
             noise = np.random.default_rng([label, number])
             picture = noise.integers(0, 120, (32, 32, 3), dtype=np.uint8)
-            colour = noise.integers(150, 256, 3, dtype=np.uint8)
-            picture[top : top + 12, left : left + 12] = colour
-            Image.fromarray(picture).save(folder / f"corner {label}" / f"{number}.jpg", quality=90)
+            top, left = noise.integers(0, 16, 2)
+            picture[top : top + 16, left : left + 16] = colour
+            Image.fromarray(picture).save(folder / f"square {label}" / f"{number}.jpg", quality=90)
     return folder
 
 
