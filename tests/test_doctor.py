@@ -37,7 +37,7 @@ def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     first, _, third, _ = sorted(broken.iterdir())
     for number in range(7):
         (first / f"empty\n{number}.jpg").touch()
-    for number in range(13):
+    for _ in range(13):
         next(third.glob("*.jpg")).unlink()
     page = told(str(broken), out=str(tmp_path))
     assert page["found"] == "90 = 83 used + 7 left out"
