@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,3 +265,23 @@ def test_only_jpegs_shrink_and_never_beyond_an_eighth(scene, encoded):
 def test_a_shrunk_picture_keeps_its_mean(scene, encoded):
     data = encoded(scene(256, 256), "JPEG", quality=95)
     assert abs(decode(data).mean() - decode(data, least=(32, 32)).mean()) < 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
+def test_broken_bytes_leak_no_memory(scene, encoded):
+    broken = [encoded(scene(300, 300), kind) for kind in FORMATS]
+    broken = [data[: len(data) * 2 // 3] + data[-2:] for data in broken]
+
+    def decode_all():
+        for data in broken:
+            try:
+                decode(data)
+            except Unreadable:
+                pass
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    for _ in range(10):
+        before = decode_all()
+    for _ in range(100):
+        after = decode_all()
+    assert after - before < 5_000_000

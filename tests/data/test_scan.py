@@ -1,5 +1,6 @@
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from polyak.data.folder import list_folder
+from polyak.data.header import Unreadable, read_header
 from polyak.data.scan import read_file, scan
 from polyak.data.sources import find
 from polyak.errors import DataError
@@ -184,3 +186,16 @@ def test_reading_gives_whole_files_and_leaves_no_handle_open(tmp_path):
     before = len(list(handles.iterdir())) if handles.is_dir() else 0
     assert all(read_file(path) == content for _ in range(20))
     assert not before or len(list(handles.iterdir())) == before
+
+
+def test_pillow_does_not_chatter(tree, scene, encoded):
+    tiff = bytearray(encoded(scene(20, 20), "TIFF"))
+    at = int.from_bytes(tiff[4:8], "little")
+    tiff[at + 2 + 4 : at + 2 + 8] = b"\xff\xff\xff\x7f"  # a tag that claims more than the file
+    with pytest.warns(UserWarning, match="larger than file"), pytest.raises(Unreadable):
+        read_header(bytes(tiff))
+    root = tree({"a/1.jpg": (8, 8, 0), "b/1.jpg": (8, 8, 1), "b/2.tif": bytes(tiff)})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert len(scan(find(root)).quarantine) == 1
+    assert said == []

@@ -3,6 +3,8 @@
 import codecs
 import io
 import struct
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 PIXEL_CAP = 64_000_000
@@ -177,6 +179,19 @@ def open_pillow(data: bytes, kind: str):
         "TIFF": TiffImagePlugin.TiffImageFile,
     }[kind]
     return reader(io.BytesIO(data))
+
+
+@contextmanager
+def quiet():
+    """Hold Pillow's warnings back while many files are read; what they are about gets a reason.
+
+    >>> with quiet():
+    ...     pass
+    """
+    # set once around the threads: filters are one for the whole process
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _what_else(data):

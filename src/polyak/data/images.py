@@ -9,10 +9,31 @@ import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.data.decode import decode
-from polyak.data.header import PIXEL_CAP, Unreadable, read_header
+from polyak.data.header import PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.scan import read_file
 
 _CHUNK = 64
+
+
+class Files:
+    """Give paths by position, made when asked for: a million Path objects would fill memory.
+
+    >>> Files(Path("data"), ["a/1.jpg"])[0].name
+    '1.jpg'
+    """
+
+    def __init__(self, root, names):
+        self._root, self._names = Path(root), names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, position) -> Path:
+        return self._root / self._names[position]
+
+    def take(self, positions) -> "Files":
+        """Keep some positions, in their order."""
+        return Files(self._root, [self._names[i] for i in positions])
 
 
 class Images:
@@ -21,7 +42,7 @@ class Images:
     Make one with `Images.open` (files) or `Images.of` (pixels already in memory).
 
     Args:
-        files: n paths.
+        files: paths by position.
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
@@ -60,12 +81,12 @@ class Images:
         """
         threads = threads or os.cpu_count() or 1
         if isinstance(source, Dataset):
-            files = [source.root / name for name in source.paths]
+            files = Files(source.root, source.paths)
             sizes = source.sizes.copy()
             large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
-            files = [Path(name) for name in source]
+            files = Files(".", list(source))
             sizes = np.zeros((len(files), 2), np.int64)
             unsure = np.arange(len(files))
         failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
@@ -85,7 +106,9 @@ class Images:
         n, height, width, _ = pixels.shape
         sizes = np.tile(np.array([[height, width]], np.int64), (n, 1))
         starts = np.arange(n) * height * width * 3
-        return cls([Path()] * n, sizes, starts, np.ascontiguousarray(pixels).reshape(-1))
+        return cls(
+            Files(".", ["memory"] * n), sizes, starts, np.ascontiguousarray(pixels).reshape(-1)
+        )
 
     def __len__(self) -> int:
         return len(self.files)
@@ -108,7 +131,7 @@ class Images:
     def take(self, positions) -> "Images":
         """Keep some positions, in their order, sharing the memory."""
         positions = np.asarray(positions)
-        files = [self.files[i] for i in positions]
+        files = self.files.take(positions)
         starts = self._starts[positions]
         sizes, how = self.sizes[positions], (self.pixel_cap, self.least)
         return Images(files, sizes, starts, self._pixels, *how)
@@ -157,7 +180,7 @@ class Images:
                 except Unreadable as error:
                     failed.append((i, error.reason))
 
-        with ThreadPoolExecutor(threads) as pool:
+        with quiet(), ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, range(0, kept, _CHUNK)))
         return failed
 
@@ -173,7 +196,7 @@ def _measure(files, positions, sizes, threads, how):
         except Unreadable as error:
             failed.append((i, error.reason))
 
-    with ThreadPoolExecutor(threads) as pool:
+    with quiet(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(measure, positions.tolist(), chunksize=_CHUNK))
     return failed
 
