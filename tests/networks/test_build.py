@@ -20,7 +20,9 @@ def test_an_unknown_name_suggests_near_ones():
         build("compcat", 10)
 
 
-@pytest.mark.parametrize("name", ["hf-hub:some/model", "local-dir:/tmp", "", "../resnet18", "qzxw"])
+@pytest.mark.parametrize(
+    "name", ["hf-hub:some/model", "local-dir:/tmp", "", "../resnet18", "resnet18.qzxw"]
+)
 def test_only_names_on_the_list_are_followed(name):
     with pytest.raises(UsageError, match="unknown model"):
         build(name, 10)
@@ -102,3 +104,11 @@ def test_a_strange_description_is_refused_with_76(description):
         from_spec(description)
     assert refusal.value.exit_code == 76
     assert "\n" not in str(refusal.value)
+
+
+def test_a_description_reaches_no_hub(monkeypatch):
+    import timm
+
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked"))
+    with pytest.raises(RefusedError, match=r"resnet10t\.hub"):
+        from_spec({"name": "resnet10t", "classes": 2, "options": {"hub": True}})

@@ -87,7 +87,9 @@ def from_spec(description: dict[str, Any]) -> nn.Module:
         }
         return build(name, classes, **plain)
     except UsageError as error:
-        raise RefusedError("cannot rebuild the network", where=name, why=error.why) from error
+        raise RefusedError(
+            "cannot rebuild the network", where=error.where, why=error.why
+        ) from error
 
 
 def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
