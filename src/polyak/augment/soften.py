@@ -23,17 +23,29 @@ def soften(image: np.ndarray, steps, part) -> tuple[np.ndarray, tuple[int, int]]
     ((8, 12), (1, 2), 9, 9)
     """
     top, left, bottom, right = part
-    by = min(max(int(steps[0] / 1.5), 1), bottom - top)
-    bx = min(max(int(steps[1] / 1.5), 1), right - left)
+    by, bx = blocks(steps[0], bottom - top), blocks(steps[1], right - left)
     h, w = (bottom - top) // by, (right - left) // bx
     small = _blocks(
-        image, top, left, h, w, by, bx, _triangle(steps[0] / by), _triangle(steps[1] / bx)
+        image, top, left, h, w, by, bx, triangle(steps[0] / by), triangle(steps[1] / bx)
     )
     return small, (by, bx)
 
 
-def _triangle(step):
-    """Weigh the blocks at a distance of 0, 1 and 2."""
+def blocks(step: float, n: int) -> int:
+    """Choose a block's side for a step over n pixels: half to two thirds of the step.
+
+    >>> blocks(1.2, 100), blocks(4.0, 100), blocks(400.0, 100)
+    (1, 2, 100)
+    """
+    return min(max(int(step / 1.5), 1), n)
+
+
+def triangle(step: float) -> np.ndarray:
+    """Weigh the blocks at a distance of 0, 1 and 2 for a step in blocks: float32 (3,).
+
+    >>> triangle(2.0).tolist()
+    [0.5, 0.25, 0.0]
+    """
     weights = np.maximum(1.0 - np.arange(3) / max(step, 1.0), 0.0)
     return (weights / (weights[0] + 2.0 * weights[1:].sum())).astype(np.float32)
 

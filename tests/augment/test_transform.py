@@ -1,0 +1,95 @@
+"""The drop-in: the same pixels from PIL, numpy, tensors and bytes, for any number of workers."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import FakeData
+
+from polyak.augment import Policy
+from polyak.errors import DataError
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def transform(name="lecture"):
+    return Policy.named(name).transform((16, 24), (0.5,) * 3, (0.5,) * 3, seed=4)
+
+
+def loaded(given, workers=0, **how):
+    """Batches of a dataset that spawned workers can import."""
+    return DataLoader(FakeData(12, (3, 40, 50), transform=given), 5, num_workers=workers, **how)
+
+
+def pictures(loader):
+    return torch.cat([images for images, _ in loader])
+
+
+def png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_every_kind_of_picture_gives_the_same_pixels():
+    given = transform()
+    given.epoch = 0
+    kinds = [IMAGE, Image.fromarray(IMAGE), torch.from_numpy(IMAGE).permute(2, 0, 1)]
+    results = [given(kind) for kind in kinds]
+    assert all((result == results[0]).all() for result in results)
+    assert results[0].shape == (3, 16, 24) and results[0].dtype == torch.float32
+
+
+def test_bytes_are_decoded_and_drawn_by_the_plan():
+    plain = Policy.centre(1.0).transform((40, 50), (0.0,) * 3, (1 / 255,) * 3)
+    assert (plain(png(IMAGE)).permute(1, 2, 0).numpy() == IMAGE).all()
+
+
+def test_grey_pictures_become_three_channels():
+    plain = Policy.centre(1.0).transform((40, 50), (0.0,) * 3, (1 / 255,) * 3)
+    out = plain(IMAGE[..., 0])
+    assert (out == torch.from_numpy(IMAGE[..., 0]).float()).all()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(("workers", "start"), [(1, "fork"), (4, "fork"), (2, "spawn")])
+def test_workers_change_nothing(workers, start):
+    given = transform()
+    given.epoch = 3
+    expected = pictures(loaded(given))
+    assert (pictures(loaded(given, workers, multiprocessing_context=start)) == expected).all()
+
+
+def test_a_set_epoch_reaches_persistent_workers():
+    given = transform()
+    loader = loaded(given, 1, persistent_workers=True)
+    seen = []
+    for epoch in (0, 1, 0):
+        given.epoch = epoch
+        seen.append(pictures(loader))
+    assert (seen[0] == seen[2]).all() and (seen[0] != seen[1]).any()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_advance_by_themselves(workers):
+    loader = loaded(transform(), workers)
+    first, second = pictures(loader), pictures(loader)
+    assert (first != second).flatten(1).any(dim=1).all()
+
+
+def test_pickles():
+    again = pickle.loads(pickle.dumps(transform()))
+    again.epoch = 0
+    given = transform()
+    given.epoch = 0
+    assert (again(IMAGE) == given(IMAGE)).all()
+
+
+@pytest.mark.parametrize("wrong", [b"no picture", "a name", IMAGE.astype(float), IMAGE[..., :2]])
+def test_what_is_no_picture_is_refused(wrong):
+    with pytest.raises(DataError, match="cannot augment"):
+        transform()(wrong)
