@@ -128,7 +128,7 @@ def predict(options: "Predict") -> int:
     else:
         text = as_json(said, options.top) if form == "json" else as_csv(said, options.top)
         write_atomic(options.out, text) if options.out else print(text, end="")
-    return 65 if len(said.unreadable) == len(said.paths) else 0
+    return 0
 
 
 def as_csv(said: "Predictions", top: int) -> str:

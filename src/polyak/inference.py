@@ -10,6 +10,7 @@ from polyak.augment.views import policies
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.ensemble import combine
+from polyak.errors import DataError
 from polyak.networks.preprocessing import Preprocessing
 
 
@@ -38,32 +39,49 @@ def log_probabilities(
         precision: float32 or bfloat16.
         check: called at every batch; may raise to stop.
 
+    Raises:
+        DataError: no picture could be read.
+
     Returns:
         (float32 (N, K) with rows of NaN for failures, [(position, reason)] of the failures).
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> pictures = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
+    >>> log_probabilities(network, pictures, page)[0].shape
+    (3, 2)
     """
-    p, rows, failed = preprocessing, [], {}
+    good = images.good
+    failed = dict(images.failed)
+    if not len(good):
+        position, reason = next(iter(failed.items()), (None, "there is none"))
+        where = str(images.files[position]) if position is not None else ""
+        raise DataError("no picture could be read", where=where, why=reason)
+    readable, p, rows = images.take(good), preprocessing, []
     training = network.training
     network.eval()
     for policy in policies(views, p.fraction):
-        none = np.zeros(len(images), np.int64)
+        none = np.zeros(len(good), np.int64)
         how = {"batch_size": batch_size, "seed": 0, "threads": threads, "shuffle": False}
-        loader = Loader(images, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
-        logs = None
+        loader = Loader(readable, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
+        parts = []
         for batch in loader.epoch(0):
             check()
-            with (
-                torch.inference_mode(),
-                torch.autocast(
-                    torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"
-                ),
-            ):
-                logits = network(batch.images.to(device)).float()
-            part = logits.log_softmax(1).cpu().numpy()
-            logs = (
-                np.full((len(images), part.shape[1]), np.nan, np.float32) if logs is None else logs
+            parts.append(
+                (good[batch.indices], _forward(network, batch.images.to(device), precision))
             )
-            logs[batch.indices] = part
-        failed.update(loader.failed)
-        rows.append(logs if logs is not None else np.zeros((0, 0), np.float32))
+        logs = np.full((len(images), parts[0][1].shape[1]), np.nan, np.float32)
+        for positions, part in parts:
+            logs[positions] = part
+        failed.update((int(good[position]), reason) for position, reason in loader.failed)
+        rows.append(logs)
     network.train(training)
     return combine(np.stack(rows)), sorted(failed.items())
+
+
+def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:
+    with (
+        torch.inference_mode(),
+        torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        return network(images).float().log_softmax(1).cpu().numpy()

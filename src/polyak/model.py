@@ -70,6 +70,14 @@ class Classifier:
         temperature: the logits are divided by it; fitted on validation.
         views: test-time views that are averaged: one, flip, flip+shift.
         header: provenance, evaluation and whatever else travelled in the file.
+
+    >>> from polyak.networks.build import build, spec
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> network = build("compact", 2, **how)
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
+    >>> classifier.probabilities(Images.of(np.zeros((5, 8, 8, 3), np.uint8)))[0].shape
+    (5, 2)
     """
 
     def __init__(
@@ -122,8 +130,6 @@ class Classifier:
         dataset = labelled(data, split)
         probabilities, failed = self.probabilities(Images.open(dataset, budget=0), **how)
         read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
-        if not len(read):
-            raise DataError("no picture could be read", where=data)
         return evaluate(probabilities[read], self.align(dataset.classes)[dataset.labels[read]])
 
     def align(self, classes: Sequence[str]) -> np.ndarray:
@@ -147,6 +153,9 @@ def labelled(data: str, split: str | None) -> Dataset:
 
     Raises:
         UsageError: that split is not there.
+
+    >>> len(labelled("digits", "test"))
+    359
     """
     dataset = scan(find(data))
     present = set(dataset.splits.tolist())
@@ -171,6 +180,17 @@ def save(
 
     Raises:
         DiskError: the disk refused.
+
+    >>> import tempfile
+    >>> from polyak.networks.build import build, spec
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> network = build("compact", 2, **how)
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
+    >>> file = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> save(file, {"weights": network.state_dict()}, classifier, "weights")
+    >>> load(file).classes
+    ('cat', 'dog')
     """
     tensors = {
         f"{kind}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -196,6 +216,12 @@ def load(path: str | Path, *, device: str = "cpu") -> Classifier:
 
     Raises:
         RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.
+
+    >>> load("no/such/run")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.RefusedError: cannot load the model: no/such/run: there is no such file. Next: \
+give a run directory or a model.safetensors
     """
     file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
     try:

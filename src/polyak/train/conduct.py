@@ -71,6 +71,7 @@ def _conduct(
         job.check_unchanged(path, dataset)
     network, spec, page = job.make_network(recipe, parts["train"], where)
     loader = job.make_loader(recipe, parts["train"], page, where, world)
+    judge = make_judge(recipe, parts, loader, page, where, stop)
     run = None
     if world.leads:
         facts = job.environment(dataset, where, world, given(asked))
@@ -78,7 +79,6 @@ def _conduct(
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began, state["spent"] if state else 0.0)
-        judge = make_judge(recipe, parts, loader, page, where, stop)
         pace = first_pace(recipe, loader, network, judge, clock, where, world)
         learner = job.make_learner(recipe, network, where, world, round(1 / pace.rate))
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)

@@ -21,6 +21,7 @@ RATES = {
     "lion": 1e-4,
 }
 FINE_TUNING = 1 / 5
+WIDTHS = (32, 128, 128)
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
 
@@ -45,6 +46,8 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
 
     side = int(np.median(data.sizes.min(1)))
     model = choose("model", *_model(recipe, int(np.median(data.sizes.max(1)))))
+    if model == "compact":
+        choose("widths", WIDTHS, "channels of the three stages")
     compact, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
     if scratch:  # with weights, their own size decides

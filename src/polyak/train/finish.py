@@ -6,8 +6,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import Tensor
 
-import polyak
-from polyak import metrics, model
+from polyak import __version__, metrics, model
 from polyak.data.dataset import Dataset
 from polyak.data.table import write_table
 from polyak.files import write_atomic
@@ -105,7 +104,7 @@ def provenance(recipe: Recipe, data: Dataset, facts: dict) -> dict:
     """Say where a model comes from; nothing in it depends on clock, place or machine load."""
     counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
     return {
-        "polyak": polyak.__version__,
+        "polyak": __version__,
         "recipe": recipe.model_dump(exclude=ELSEWHERE),
         "data": {"fingerprint": data.fingerprint(), "left_out": len(data.quarantine), **counts},
         "steps": facts["steps"],

@@ -150,7 +150,7 @@ def read(path: Path) -> dict:
 def write(recipe: Recipe, reasons: dict[str, str]) -> str:
     """Print a recipe as YAML that reads back to itself, each decided value with its reason.
 
-    >>> print(write(make(data="digits", epochs=2), {"epochs": "asked"}).splitlines()[3])
+    >>> print(write(make(data="digits", epochs=2), {"epochs": "asked"}).splitlines()[4])
     epochs: 2.0  # asked
     """
     lines = []
