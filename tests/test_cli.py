@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import results
 from PIL import Image
 
+from jobs import results
 from polyak import __version__, cli
 from polyak.train import run as runs
 
-FAST = ("--model", "compact", "--widths", "8", "8", "--size", "16", "--epochs", "1", "--threads", "1",
-        "--batch-size", "16", "--val", "0.25")  # fmt: skip
+FAST = (
+    *("--model", "compact", "--widths", "8", "8", "--size", "16", "--epochs", "1"),
+    *("--threads", "1", "--batch-size", "16", "--val", "0.25"),
+)
 
 
 @pytest.fixture
@@ -296,7 +298,8 @@ def test_runs_without_a_name_are_numbered(tiny_folder, train, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_leaves_with_66(tiny_folder, train, tmp_path):
-    code, _, error = train(tiny_folder, "--learning-rate", "1e30", "--optimizer", "sgd", "--schedule", "constant")  # fmt: skip
+    wild = ("--learning-rate", "1e30", "--optimizer", "sgd", "--schedule", "constant")
+    code, _, error = train(tiny_folder, *wild)
     assert code == 66
     assert ".jpg" in one_line(error)
     assert "--learning-rate" in error

@@ -15,7 +15,7 @@ import torch
 from polyak import cli, keys
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from jobs import results  # noqa: E402
+from jobs import results
 
 
 def arguments(data: str, out: Path, name: str) -> list[str]:
@@ -68,4 +68,4 @@ def main(data: str, out: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int((sys.argv + ["0"])[4]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int([*sys.argv, "0"][4]))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import run
 from safetensors.numpy import load_file
 
+from jobs import run
 from polyak.train import make
 from polyak.train import run as runs
 

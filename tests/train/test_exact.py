@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import results, run, steps, timeless
 
+from jobs import results, run, steps, timeless
 from polyak.errors import DataError, RefusedError, Stopped, UsageError
 from polyak.train import checkpoint, train
 from polyak.train import run as runs
