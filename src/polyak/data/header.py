@@ -160,7 +160,12 @@ def broken(kind: str, error: Exception) -> Unreadable:
 
 
 def open_pillow(data: bytes, kind: str):
-    """Open with Pillow's reader of one format alone: no other parser ever sees the bytes."""
+    r"""Open with Pillow's reader of one format alone: no other parser ever sees the bytes.
+
+    >>> bitmap = b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 5, 3, 1, 24, 0) + bytes(20)
+    >>> open_pillow(bitmap, "BMP").size
+    (5, 3)
+    """
     from PIL import (
         BmpImagePlugin,
         GifImagePlugin,

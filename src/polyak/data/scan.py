@@ -77,6 +77,11 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         Unreadable: with the system's reason.
+
+    >>> read_file(Path("/dev/null"))
+    Traceback (most recent call last):
+    ...
+    polyak.data.header.Unreadable: not a regular file
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
