@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from polyak.augment.views import VIEWS
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
@@ -254,6 +255,8 @@ def _load(file: Path, device: str) -> Classifier:
         state = {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
     if any(value.is_floating_point() and not value.isfinite().all() for value in state.values()):
         raise ValueError("a weight is not finite")
+    if header["views"] not in VIEWS:
+        raise ValueError(f"unknown views {header['views']!r}")
     network = from_spec(header["network"])
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last).to(device)
@@ -266,6 +269,6 @@ def _load(file: Path, device: str) -> Classifier:
         classes,
         Preprocessing(**{name: checked(name, header["preprocessing"][name]) for name in FIELDS}),
         temperature,
-        str(header["views"]),
+        header["views"],
         header,
     )

@@ -1,5 +1,6 @@
 """The course of a run: find or create its directory, prepare, train, finish, write down."""
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -145,13 +146,14 @@ def first_pace(recipe, loader, network, judge, clock, where, world) -> Pace:
     """Plan the number of steps: of the epochs asked for, or of what fits the budget."""
     if recipe.epochs is not None:
         return Pace(1 / max(1, round(recipe.epochs * len(loader))))
-    seconds, pictures = step_seconds(network, loader, where)
-    judge.picture_seconds = seconds / pictures / 3  # forward alone
+    # alone: the other processes time their own, and the leader's word counts
+    trial = job.make_learner(recipe, copy.deepcopy(network), where, World(), 1000)
+    seconds = step_seconds(trial, loader)
+    judge.picture_seconds = seconds / (loader.batch_size / world.size) / 3  # forward alone
     clock.note_step(seconds)
     clock.validation_seconds = 2 * judge.picture_seconds * len(judge.data.get("val", ()))
     clock.finish_seconds = judge.finish_seconds()
-    steps = world.from_leader([float(clock.steps_left(judge.times))])[0]
-    return Pace(1 / steps)
+    return Pace(1 / world.from_leader([float(clock.steps_left(judge.times))])[0])
 
 
 def opening(recipe, reasons, dataset, where, loop, path, lines) -> dict:

@@ -1,40 +1,31 @@
-"""How fast this machine trains a network: measured on a copy, before anything counts."""
+"""How fast this machine trains: whole steps on a copy, before anything counts."""
 
-import copy
 import statistics
 import time
-
-import torch
-from torch import nn
-from torch.nn import functional
+from itertools import cycle, islice
 
 from polyak.data.loader import Loader
-from polyak.train.job import Machine
+from polyak.train.learner import Learner
+
+UNTIMED = 3  # steps that allocate, and compile the rule
 
 
-def step_seconds(
-    network: nn.Module, loader: Loader, where: Machine, times: int = 5
-) -> tuple[float, int]:
-    """Time forward and backward of a real batch.
+def step_seconds(trial: Learner, loader: Loader, times: int = 7) -> float:
+    """Time whole steps of a learner that is thrown away afterwards: median seconds of one.
 
-    Returns:
-        (median seconds of a step, pictures in it).
+    Args:
+        trial: a learner of a copy of the network.
+        loader: the training batches.
+        times: steps that are timed.
     """
-    with torch.random.fork_rng():
-        batch = next(iter(loader.epoch(0)))
-        trial = copy.deepcopy(network).train()
-        images, labels = batch.images.to(where.device), batch.labels.to(where.device)
+    epoch = loader.epoch(0)
+    try:
+        batches = list(islice(epoch, 2))  # two: a batch is only lent until two more were taken
         durations = []
-        for _ in range(times + 2):
+        for step, batch in enumerate(islice(cycle(batches), times + UNTIMED)):
             began = time.monotonic()
-            with torch.autocast(
-                torch.device(where.device).type,
-                torch.bfloat16,
-                enabled=where.precision.name == "bfloat16",
-            ):
-                logits = trial(images)
-            functional.cross_entropy(logits.float(), labels).backward()
-            if images.is_cuda:
-                torch.cuda.synchronize()
+            trial.step(batch, step, 0.0, len(batch.indices) * trial.world.size).item()
             durations.append(time.monotonic() - began)
-    return statistics.median(durations[2:]), len(labels)  # the first two allocate and compile
+    finally:
+        epoch.close()
+    return statistics.median(durations[UNTIMED:])

@@ -1,0 +1,122 @@
+"""The model file: what goes in comes out, same bytes for same content, and nothing foreign is loaded."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from polyak import load
+from polyak.data.images import Images
+from polyak.errors import DataError, RefusedError
+from polyak.model import Classifier, save
+from polyak.networks.build import build, spec
+from polyak.networks.preprocessing import Preprocessing
+
+HOW = {"size": (8, 8), "widths": (4, 4)}
+PAGE = Preprocessing((8, 8), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), 1.0)
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    network = build("compact", 3, **HOW)
+    network.whiten(torch.rand(64, 3, 8, 8))
+    return Classifier(network, spec("compact", 3, **HOW), ["a", "고양이", "c\n"], PAGE, 1.5, "flip")
+
+
+@pytest.fixture
+def file(classifier, tmp_path):
+    state = classifier.network.state_dict()
+    save(tmp_path / "m.safetensors", {"weights": state, "average": state}, classifier, "average")
+    return tmp_path / "m.safetensors"
+
+
+def rewrite(file, **changes):
+    """Write the file again with other fields in its header."""
+    with safe_open(file, "pt") as stored:
+        header = json.loads(stored.metadata()["polyak"]) | changes
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    save_file(tensors, file, {"polyak": json.dumps(header)})
+
+
+def test_a_file_is_the_model(classifier, file):
+    pixels = Images.of(np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8))
+    loaded = load(file)
+    assert loaded.classes == classifier.classes
+    assert (loaded.temperature, loaded.views) == (1.5, "flip")
+    assert loaded.preprocessing == PAGE
+    assert np.array_equal(loaded.probabilities(pixels)[0], classifier.probabilities(pixels)[0])
+
+
+def test_same_content_same_bytes(classifier, file, tmp_path):
+    state = classifier.network.state_dict()
+    for again in range(5):
+        other = tmp_path / f"{again}.safetensors"
+        save(other, {"average": state, "weights": state}, classifier, "average")
+        assert other.read_bytes() == file.read_bytes()
+
+
+def test_probabilities_by_hand(classifier):
+    """Two views averaged, then the temperature: by numpy, from the network's own logits."""
+    pixel = np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    x = (pixel / 255 - np.array(PAGE.mean)) / np.array(PAGE.std)
+    x = torch.tensor(x, dtype=torch.float32).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        p = [classifier.network(v).softmax(1).double().numpy() for v in (x, x.flip(3))]
+    mean = (p[0] + p[1]) / 2
+    want = mean ** (1 / 1.5) / (mean ** (1 / 1.5)).sum()
+    assert np.allclose(classifier.probabilities(Images.of(pixel))[0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 99},
+        {"chosen": "../weights"},
+        {"classes": ["a", "b"]},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"network": {"name": "compact", "classes": 10**9, "options": {}}},
+        {"network": {"name": "os.system", "classes": 3, "options": {}}},
+        {"network": {"name": "hf-hub:evil/model", "classes": 3, "options": {}}},
+        {"network": {"name": "compact", "classes": 3, "options": {"size": [8, 8], "widths": [10**6]}}},
+        {"preprocessing": {"size": [8, 8], "mean": [0] * 3, "std": [0] * 3, "fraction": 1}},
+        {"preprocessing": {"size": [10**6, 8], "mean": [0] * 3, "std": [1] * 3, "fraction": 1}},
+        {"views": 7},
+    ],
+)  # fmt: skip
+def test_an_altered_header_is_refused(file, changes):
+    rewrite(file, **changes)
+    with pytest.raises(RefusedError) as refused:
+        load(file).probabilities(Images.of(np.zeros((1, 8, 8, 3), np.uint8)))
+    assert refused.value.exit_code == 76
+
+
+def test_weights_that_are_not_finite_are_refused(classifier, tmp_path):
+    state = classifier.network.state_dict()
+    state["head.weight"] = state["head.weight"].clone().fill_(torch.nan)
+    save(tmp_path / "m.safetensors", {"weights": state}, classifier, "weights")
+    with pytest.raises(RefusedError, match="not finite"):
+        load(tmp_path / "m.safetensors")
+
+
+def test_predicting_reports_what_cannot_be_read(classifier, tmp_path):
+    Image.fromarray(np.zeros((9, 30, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no")
+    said = classifier.predict(tmp_path)
+    assert [name[-5:] for name in said.paths] == ["a.png", "b.png"]
+    assert [path[-5:] for path, _ in said.unreadable] == ["b.png"]
+    assert said.probabilities[0].sum() == pytest.approx(1)
+    assert np.isnan(said.probabilities[1]).all()
+    with pytest.raises(DataError, match="no picture could be read"):
+        classifier.predict(tmp_path / "b.png")
+
+
+def test_unknown_classes_are_refused_known_ones_aligned(classifier):
+    assert classifier.align(["c\n", "a"]).tolist() == [2, 0]
+    with pytest.raises(DataError, match="dog"):
+        classifier.align(["a", "dog"])

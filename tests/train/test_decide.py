@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyak.data.dataset import Dataset
+from polyak.data.images import Images
+from polyak.train import make
+from polyak.train.decide import colours, decide
+
+
+def pictures(n: int, side: int) -> Dataset:
+    return Dataset(
+        Path(), [str(i) for i in range(n)], np.arange(n) % 2, ("a", "b"),
+        np.full((n, 2), side), np.zeros((n, 2), np.uint64), np.full(n, "train"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("side", "weights", "model", "size"),
+    [
+        (8, None, "compact", 8),
+        (32, None, "compact", 32),
+        (64, None, "compact", 64),
+        (300, None, "resnet18", 128),
+        (96, None, "resnet18", 96),
+        (300, "hub", "resnet18", None),
+        (32, "a/mobilenetv2_100.safetensors", "mobilenetv2_100", None),
+    ],
+)
+def test_the_model_follows_pictures_and_weights(side, weights, model, size):
+    recipe, reasons = decide(make(data="x", weights=weights), pictures(1000, side))
+    assert (recipe.model, recipe.size) == (model, size)
+    assert reasons["model"]
+
+
+def test_nothing_is_left_open_and_nothing_asked_is_changed():
+    asked = make(data="x", optimizer="sgd", learning_rate=0.3, batch_size=17, seed=5)
+    recipe, reasons = decide(asked, pictures(1000, 32))
+    assert {"optimizer", "learning_rate", "batch_size", "seed"}.isdisjoint(reasons)
+    for name in asked.model_fields_set:
+        assert getattr(recipe, name) == getattr(asked, name)
+    open_still = {name for name, value in recipe if value in (None, "auto")}
+    may = {"weights", "budget", "patience", "name", "threads", "memory", "device", "precision"}
+    assert open_still <= may
+
+
+def test_a_budget_leaves_the_epochs_to_the_clock():
+    recipe, _ = decide(make(data="x", budget="5m"), pictures(1000, 32))
+    assert recipe.epochs is None
+
+
+@pytest.mark.parametrize("n", [2, 9, 40, 1000, 100_000])
+def test_a_batch_fits_the_data(n):
+    recipe, _ = decide(make(data="x"), pictures(n, 32))
+    assert 2 <= recipe.batch_size <= max(n, 2)
+
+
+def test_colours_against_numpy():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3), dtype=np.uint8)
+    mean, std = colours(Images.of(pixels))
+    flat = pixels.reshape(-1, 3) / 255
+    assert np.allclose(mean, flat.mean(0), atol=1e-4)
+    assert np.allclose(std, flat.std(0), atol=1e-4)
