@@ -1,4 +1,4 @@
-"""The model file: what goes in comes out, same bytes for same content, and nothing foreign is loaded."""
+"""The model file: what goes in comes out, same content is same bytes, nothing foreign is loaded."""
 
 import json
 
@@ -83,7 +83,7 @@ def test_probabilities_by_hand(classifier):
         {"network": {"name": "compact", "classes": 10**9, "options": {}}},
         {"network": {"name": "os.system", "classes": 3, "options": {}}},
         {"network": {"name": "hf-hub:evil/model", "classes": 3, "options": {}}},
-        {"network": {"name": "compact", "classes": 3, "options": {"size": [8, 8], "widths": [10**6]}}},
+        {"network": {"name": "compact", "classes": 3, "options": {"widths": [10**6]}}},
         {"preprocessing": {"size": [8, 8], "mean": [0] * 3, "std": [0] * 3, "fraction": 1}},
         {"preprocessing": {"size": [10**6, 8], "mean": [0] * 3, "std": [1] * 3, "fraction": 1}},
         {"views": 7},

@@ -58,10 +58,11 @@ def test_metrics_are_rewound_to_what_a_checkpoint_knew(tmp_path):
     run.record({"kind": "validation", "step": 1, "val_accuracy": 0.5})
     length = run.journal()
     run.record({"kind": "validation", "step": 2, "val_accuracy": 0.75})
-    assert (run.path / "metrics.csv").read_text().splitlines() == ["step,val_accuracy", "1,0.5", "2,0.75"]  # fmt: skip
+    table = run.path / "metrics.csv"
+    assert table.read_text().splitlines() == ["step,val_accuracy", "1,0.5", "2,0.75"]
     run.rewind(length)
     assert [r["step"] for r in run.records()] == [1]
-    assert (run.path / "metrics.csv").read_text().splitlines() == ["step,val_accuracy", "1,0.5"]
+    assert table.read_text().splitlines() == ["step,val_accuracy", "1,0.5"]
 
 
 def test_a_line_cut_by_a_crash_is_left_out(tmp_path):
