@@ -1,6 +1,6 @@
 """polyak.optim against torch.optim on the CPU, and against the speed of memory.
 
-    python benchmarks/bench_optim.py [--repeats 21] [--threads 2] [--out benchmarks/results/optim.json]
+    python benchmarks/bench_optim.py [--repeats 21] [--threads 2] [--out FILE]
 
 Contestants take turns, one step each, in rotating order; a ratio is the median of the ratios within
 a turn, so that a slow moment of the machine hits all alike. Every number comes with its quartiles.
@@ -212,8 +212,8 @@ def main():
                   flush=True)  # fmt: skip
         found = everything(model, repeats)
         result["everything"][model] = found
-        print(f"{model:10s} adam+clip+decay+average {found['speed_against_best']['median']:.2f}x best, "
-              f"{found['speed_against_default']['median']:.2f}x default", flush=True)  # fmt: skip
+        best, default = (found[f"speed_against_{k}"]["median"] for k in ("best", "default"))
+        print(f"{model:10s} adam+clip+decay+average {best:.2f}x best, {default:.2f}x default")
     result["first_call_seconds"] = {rule: first_call(RULES[rule][0]) for rule in given.rules}
     slowest = max(v["median"] for v in result["first_call_seconds"].values())
     print(f"first call at most {slowest:.2f} s")

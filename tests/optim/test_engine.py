@@ -6,8 +6,9 @@ import warnings
 import pytest
 import torch
 
-from polyak.optim import engine, rules
+from polyak.optim import engine, rules, threads
 from polyak.optim.engine import Pass
+from polyak.optim.norm import norm
 from polyak.optim.translate import signature
 
 HYPER = {
@@ -80,55 +81,55 @@ def test_compiled_engine_agrees(name):
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):
-    monkeypatch.setattr(engine, "STRETCH", 1000)
+    monkeypatch.setattr(threads, "STRETCH", 1000)
     many, one = (
         columns_of(rules.adam, torch.float32, sizes=[(5000,), (3,), (7001,)]) for _ in "ab"
     )
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
         engine.apply(work_of(rules.adam), many)
-        long = engine.norm(many[1])
+        long = norm(many[1])
         torch.set_num_threads(1)
         engine.apply(work_of(rules.adam), one)
-        assert engine.norm(one[1]) == long
+        assert norm(one[1]) == long
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
     for a, b in zip(many, one, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_every_thread_gets_its_stretch(monkeypatch):
-    monkeypatch.setattr(engine, "STRETCH", 10)
+    monkeypatch.setattr(threads, "STRETCH", 10)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    assert engine.spread(lambda begin, end: (begin, end), 40) == [
+    assert threads.spread(lambda begin, end: (begin, end), 40) == [
         (0, 10),
         (10, 20),
         (20, 30),
         (30, 40),
     ]
-    assert engine.spread(lambda begin, end: (begin, end), 25) == [(0, 12), (12, 25)]
+    assert threads.spread(lambda begin, end: (begin, end), 25) == [(0, 12), (12, 25)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_threads_again(monkeypatch):
-    monkeypatch.setattr(engine, "STRETCH", 1)
+    monkeypatch.setattr(threads, "STRETCH", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    engine.spread(lambda begin, end: 0, 2)
+    threads.spread(lambda begin, end: 0, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is the point
         child = os.fork()
     if child == 0:
-        os._exit(0 if engine.spread(lambda begin, end: end, 2) == [1, 2] else 1)
+        os._exit(0 if threads.spread(lambda begin, end: end, 2) == [1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_the_norm_is_the_length_of_all_gradients():
     gradients = [torch.tensor([2.0, 3.0]), torch.tensor([[6.0]]), torch.zeros(0)]
-    assert engine.norm(gradients) == 7.0
-    assert engine.norm([torch.full((2,), 1e30)]) == pytest.approx(2**0.5 * 1e30)
-    assert engine.norm([torch.tensor([float("nan")])]) != engine.norm([torch.zeros(1)])
-    assert engine.norm([torch.full((3, 3), 2.0)[:, :1], torch.ones(4, dtype=torch.bfloat16)]) == 4.0
+    assert norm(gradients) == 7.0
+    assert norm([torch.full((2,), 1e30)]) == pytest.approx(2**0.5 * 1e30)
+    assert norm([torch.tensor([float("nan")])]) != norm([torch.zeros(1)])
+    assert norm([torch.full((3, 3), 2.0)[:, :1], torch.ones(4, dtype=torch.bfloat16)]) == 4.0
 
 
 def four_states(x, dx, a, b, c, d, learning_rate):

@@ -6,27 +6,24 @@ gradient's scale and the averages are arguments of the pass. Results do not depe
 threads: every weight is computed alone.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numba.core.errors import NumbaError
 from torch import Tensor
 
-from polyak.optim import loops
+from polyak.optim import loops, threads
 from polyak.optim.rules import polyak
 from polyak.optim.translate import DOUBLE, SINGLE, signature, translate
 
 Columns = Sequence[Sequence[Tensor]]
 
 PRECISION = {torch.float32: SINGLE, torch.float64: DOUBLE}
-STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
 
 
 @dataclass
@@ -69,6 +66,10 @@ def apply(
     >>> x
     tensor([0.5000, 0.5000])
     """
+    table = _known(columns, memo) if memo else None
+    if memo and table is not None:
+        _run(work, table, memo["sizes"], memo["precision"])
+        return
     devices = {x.device for x in columns[0]}
     if len(devices) > 1:
         for device in devices:
@@ -125,9 +126,6 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def _numba(work, columns, memo=None):
     """Do the places that lie in memory as the loops want them compiled, the others eagerly."""
-    table = _known(columns, memo) if memo else None
-    if table is not None:
-        return _run(work, table, memo["sizes"], memo["precision"])
     rows, rest = {}, []
     for row in zip(*columns, strict=True):
         lined_up = _line_up(row)
@@ -155,7 +153,7 @@ def _known(columns, memo):
     Only gradients are new at every step; looking at a tensor costs more than stepping a small one.
     """
     x, dx = columns[0], columns[1]
-    if len(x) != len(memo["strides"]) or any(g.dtype is not memo["dtype"] for g in dx):
+    if len(x) != len(memo["strides"]) or {g.dtype for g in dx} != {memo["dtype"]}:
         return None
     table = np.array([[t.data_ptr() for t in column] for column in columns], np.uint64)
     old = memo["table"]
@@ -224,7 +222,7 @@ def _sweep_or_none(rule, precision):
 
 def _run(work, table, sizes, precision):
     """Run the compiled pass, a stretch of weights to each of torch's threads."""
-    go = _sweep_or_none(work.rule, precision)
+    go: Any = _sweep_or_none(work.rule, precision)
     constants = loops.literals(precision, *translate(work.rule, precision).constants(work.hyper))
     terms = loops.literals(precision, work.scale, work.l2, work.shrink)
     average = translate(polyak, precision)
@@ -234,30 +232,7 @@ def _run(work, table, sizes, precision):
     def stretch(begin, end):
         go(table, sizes, begin, end, constants, *terms, decays)
 
-    spread(stretch, int(sizes.sum()))
-
-
-def spread(stretch: Callable[[int, int], object], total: int) -> list:
-    """Call `stretch(begin, end)` for equal parts of range(total), one for each of torch's threads.
-
-    >>> spread(lambda begin, end: (begin, end), 10)
-    [(0, 10)]
-    """
-    threads = max(1, min(torch.get_num_threads(), total // STRETCH))
-    edges = [total * k // threads for k in range(threads + 1)]
-    if threads == 1:
-        return [stretch(0, total)]
-    parts = [_pool(threads).submit(stretch, *ends) for ends in pairwise(edges[1:])]
-    return [stretch(*edges[:2]), *(part.result() for part in parts)]
-
-
-@cache
-def _pool(threads):
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="polyak-optim")
-
-
-# a forked child has the parent's pool without its threads
-os.register_at_fork(after_in_child=_pool.cache_clear)
+    threads.spread(stretch, int(sizes.sum()))
 
 
 def count(steps: Sequence[Tensor]) -> list[float]:
@@ -267,53 +242,6 @@ def count(steps: Sequence[Tensor]) -> list[float]:
     [1.0, 5.0]
     """
     return loops.count(np.array([step.data_ptr() for step in steps], np.uint64)).tolist()
-
-
-def norm(gradients: Sequence[Tensor]) -> float | Tensor:
-    """Measure the Euclidean length of all gradients together, in double precision on the CPU.
-
-    The order of the sum is fixed, whatever the number of threads.
-
-    >>> norm([torch.tensor([3.0]), torch.tensor([4.0])])
-    5.0
-    """
-    if not gradients:
-        return 0.0
-    if gradients[0].device.type != "cpu":
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
-    squares = 0.0
-    for dtype in dict.fromkeys(g.dtype for g in gradients):
-        chosen = [g for g in gradients if g.dtype == dtype]
-        fast = [g for g in chosen if dtype in PRECISION and dense(g)]
-        squares += sum(
-            float(g.double().square().sum())
-            for g in chosen
-            if not (dtype in PRECISION and dense(g))
-        )
-        squares += _sum_of_squares(fast, PRECISION[dtype]) if fast else 0.0
-    return squares**0.5
-
-
-def _sum_of_squares(tensors, precision):
-    addresses, counts = [], []
-    for tensor in tensors:
-        address, size, width = tensor.data_ptr(), tensor.numel(), tensor.element_size()
-        for first in range(0, size, STRETCH):
-            addresses.append(address + first * width)
-            counts.append(min(STRETCH, size - first))
-    addresses, counts = np.array(addresses, np.uint64), np.array(counts, np.int64)
-    sums = np.zeros(len(counts))
-    like = precision(0)
-
-    def some(begin, end):
-        # stretches, not weights, are dealt out: each is summed whole, so no thread count
-        # changes a bit
-        loops.sums_of_squares(
-            addresses, counts, -(-begin // STRETCH), -(-end // STRETCH), sums, like
-        )
-
-    spread(some, len(counts) * STRETCH)
-    return float(sums.sum())
 
 
 def _compiled(work, columns, memo=None):

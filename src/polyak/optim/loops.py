@@ -8,6 +8,7 @@ weights in the cache where the step left them.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -22,12 +23,16 @@ MOST_STATES = 3
 _options = {"nogil": True, "error_model": "numpy"}
 
 
-@intrinsic
-def _pointer(context, address, like):
+def _typed(context, address, like):
+    """Turn an address into a pointer to values of the type of `like`."""
+
     def generate(context, builder, call, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(call.return_type))
 
     return types.CPointer(like)(types.uint64, like), generate
+
+
+_pointer: Any = intrinsic(_typed)
 
 
 def _loop0(element):

@@ -5,7 +5,7 @@ Options have torch's names (`lr momentum alpha betas eps weight_decay`), default
 """
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 
@@ -281,7 +281,8 @@ def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
 
         def __init__(self, params, lr, weight_decay=0.0, **options):
             mine = {n: options.pop(n, v) for n, v in hyper.items()}
-            super().__init__(params, {"lr": lr, "weight_decay": weight_decay} | mine, options)
+            defaults = {"lr": lr, "weight_decay": weight_decay} | mine
+            super().__init__(params, defaults, cast(Options, options))
 
     Own.rule = staticmethod(rule)  # type: ignore[assignment]
     Own.__name__ = Own.__qualname__ = name or rule.__name__

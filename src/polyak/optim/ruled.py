@@ -11,6 +11,7 @@ from torch import Tensor
 from polyak.errors import UsageError
 from polyak.optim import engine
 from polyak.optim.average import Average
+from polyak.optim.norm import norm
 from polyak.optim.state import Portable
 from polyak.optim.translate import signature
 
@@ -116,7 +117,7 @@ class Ruled(Portable):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step_all()
+        self._step_all()  # pyright: ignore (the decorator hides the method's type)
         return loss
 
     @torch.compiler.disable  # the engine brings its own compiled code
@@ -129,7 +130,7 @@ class Ruled(Portable):
         unscale = 1.0 if grad_scale is None else 1.0 / float(grad_scale)
         length = None
         if any(group["max_norm"] is not None for group in self.param_groups):
-            length = engine.norm([dx for columns, _ in groups for dx in columns[1]]) * unscale
+            length = norm([dx for columns, _ in groups for dx in columns[1]]) * unscale
         decays = [average.advance() for average in self.averages]
         for number, (columns, states) in enumerate(groups):
             if states:
@@ -195,6 +196,8 @@ def places_of(numbers: Sequence[float]) -> dict[float, list[int]]:
     >>> places_of([2.0, 3.0, 2.0])
     {2.0: [0, 2], 3.0: [1]}
     """
+    if len(set(numbers)) == 1:
+        return {numbers[0]: list(range(len(numbers)))}
     places: dict[float, list[int]] = {}
     for place, number in enumerate(numbers):
         places.setdefault(number, []).append(place)

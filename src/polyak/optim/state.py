@@ -24,6 +24,7 @@ class Portable(Optimizer):
 
     state_keys: ClassVar[dict[str, str]] = {}
     torch_only: ClassVar[dict[str, tuple]] = {}
+    _loading: dict[str, Any]
 
     rule: ClassVar[Callable]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +164,8 @@ def translate(rule: Callable, precision: type | None) -> Translated:
     arguments = [ast.arg(a) for a in (*first_two, *names.state, "constants")]
     function.args = ast.arguments([], arguments, None, [], [], None, [])
     function.decorator_list, function.returns = [], None
-    function.body = [lift.visit(statement) for statement in function.body]
+    body: list[Any] = [lift.visit(statement) for statement in function.body]
+    function.body = body
     space = {**rule.__globals__, **lift.literals, "_sqrt": math.sqrt}
     exec(
         compile(ast.fix_missing_locations(tree), f"<{rule.__name__} of one weight>", "exec"), space
