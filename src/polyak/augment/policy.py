@@ -48,6 +48,7 @@ NAMED = {
     "rand": f"{_CROPPED} | rand(count=2, magnitude=0.3)",
     "trivial": f"{_CROPPED} | trivial",
 }
+_USUAL = 5 + 1  # numbers of an operation drawn at once, the last for its probability
 _WORDS = ("alternate", "any", "small", "large", *(mode for mode in ops.BORDERS))
 
 
@@ -169,8 +170,12 @@ class Policy:
         mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
         _check_call(indices, sizes, size, mean, std)
         draft = Draft(sizes, size, mean, std)
-        for place, operation in enumerate(self.operations):
-            _apply(draft, operation, (seed, epoch, indices), place)
+        once, looks = keys.keys("picture", seed, indices), keys.keys("look", seed, epoch, indices)
+        # one call for the numbers that operations usually need: a few pictures at a time stay cheap
+        usual = np.arange(_USUAL * len(self.operations))
+        blocks = keys.uniform("augment", looks[:, None], usual).T.reshape(-1, _USUAL, len(looks))
+        for place, (operation, block) in enumerate(zip(self.operations, blocks, strict=True)):
+            _apply(draft, operation, place, block, (once, epoch, looks))
         return draft.rows()
 
     def transform(self, size: tuple[int, int], mean, std, seed: int = 0) -> "Transform":
@@ -184,19 +189,19 @@ class Policy:
         return Transform(self, size, mean, std, seed)
 
 
-def _apply(draft, operation, counters, place):
-    seed, epoch, indices = counters
+def _apply(draft, operation, place, block, counters):
+    once, epoch, looks = counters
     purpose = f"augment {place} {operation.name}"
 
     def draw(k):
-        return keys.uniform(f"{purpose} {k}", seed, epoch, indices)
+        return block[k] if k in range(_USUAL - 1) else keys.uniform(f"{purpose} {k}", looks)
 
     if operation.p == "alternate":
-        on = (keys.keys(purpose, seed, indices) + np.uint64(epoch)) % np.uint64(2) == 1
+        on = (keys.keys(purpose, once) + np.uint64(epoch)) % np.uint64(2) == 1
     elif operation.p == 1.0:
-        on = np.ones(len(indices), dtype=bool)
+        on = np.ones(len(looks), dtype=bool)
     else:
-        on = draw("p") < operation.p
+        on = block[-1] < operation.p
     if operation.on != "any":
         small = (draft.sizes <= np.array(draft.size)).all(axis=1)
         on &= small if operation.on == "small" else ~small
