@@ -25,7 +25,7 @@ REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 pictures
 # how to train it (docs/log.md); the learning rate belongs to momentum 0.85 and is in proportion to
 # the batch
 MOMENTUM = 0.85
-RATE_PER_PICTURE = 1.5 / 1024
+RATE_PER_PICTURE = 2 / 1024
 WEIGHT_DECAY = 0.0013
 LABEL_SMOOTHING = 0.2
 
@@ -86,7 +86,7 @@ class Compact(nn.Module):
         torch.Size([1, 6])
         """
         x = functional.conv2d(images, self.whitening, self.whitening_bias, self.stride)
-        return self.stages(functional.relu_(x)).amax(dim=(2, 3))
+        return self.stages(functional.silu(x)).amax(dim=(2, 3))
 
     @staticmethod
     def widths_for(speed: float, seconds: float, pictures: int) -> tuple[int, ...]:
@@ -195,10 +195,10 @@ def _stage(channels: int, width: int, pool: tuple[int, ...]) -> nn.Sequential:
         _convolution(channels, width),
         pooling,
         _norm(width),
-        nn.ReLU(inplace=True),
+        nn.SiLU(),
         _convolution(width, width),
         _norm(width),
-        nn.ReLU(inplace=True),
+        nn.SiLU(),
     )
 
 
