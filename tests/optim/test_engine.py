@@ -165,6 +165,7 @@ def test_not_a_number_stays_visible():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", RULES)
 def test_a_gpu_agrees_with_double_precision(name):
     rule = getattr(rules, name)

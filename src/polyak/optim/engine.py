@@ -157,7 +157,10 @@ def _known(columns, memo):
         return None
     table = np.array([[t.data_ptr() for t in column] for column in columns], np.uint64)
     old = memo["table"]
-    if table.shape != old.shape or (table[0] != old[0]).any() or (table[2:] != old[2:]).any():
+    if table.shape != old.shape:
+        return None
+    old[1] = table[1]  # gradients may lie anywhere
+    if not np.array_equal(table, old):
         return None
     try:
         in_order = [t.stride() for t in x] == memo["strides"] == [g.stride() for g in dx]

@@ -133,7 +133,7 @@ class Ruled(Portable):
             length = norm([dx for columns, _ in groups for dx in columns[1]]) * unscale
         decays = [average.advance() for average in self.averages]
         for number, (columns, states) in enumerate(groups):
-            if states:
+            if columns[0]:
                 self._step_group(number, columns, states, unscale, length, decays)
         for average in self.averages:
             average.finish({id(p) for columns, _ in groups for p in columns[0]})
@@ -143,11 +143,12 @@ class Ruled(Portable):
         pairs = [(p, dx) for p in group["params"] if (dx := p.grad) is not None]
         parameters, gradients = [p for p, _ in pairs], [dx for _, dx in pairs]
         refuse(parameters, gradients)
-        states = [self.state[p] for p in parameters]
-        for p, state in zip(parameters, states, strict=True):
+        keys = self._state_keys()
+        states = [self.state[p] for p in parameters] if keys or self.counted else []
+        for p, state in zip(parameters, states, strict=False):
             if not state:
                 self._start(p)
-        kept = [[state[key] for state in states] for key in self._state_keys()]
+        kept = [[state[key] for state in states] for key in keys]
         tests = [[average.of(p) for p in parameters] for average in self.averages]
         return [parameters, gradients, *kept, *tests], states
 
