@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from polyak.data.decode import decode, upright
@@ -285,3 +286,14 @@ def test_broken_bytes_leak_no_memory(scene, encoded):
     for _ in range(100):
         after = decode_all()
     assert after - before < 5_000_000
+
+
+def test_an_odd_but_whole_jpeg_is_decoded_at_either_scale(scene, encoded):
+    data = encoded(scene(64, 64), "JPEG", progressive=True)
+    second = data.index(b"\xff\xc4", data.index(b"\xff\xda"))
+    odd = data[:second] + b"\x12\x34\x56" + data[second:]  # between two scans
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(odd)
+    assert np.array_equal(decode(odd), decode(data))
+    assert np.array_equal(decode(odd, least=(16, 16)), decode(data, least=(16, 16)))
+    assert decode(odd, least=(16, 16)).shape == (16, 16, 3)
