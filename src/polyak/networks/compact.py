@@ -25,7 +25,7 @@ REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 pictures
 # how to train it (docs/log.md); the learning rate belongs to momentum 0.85 and is in proportion to
 # the batch
 MOMENTUM = 0.85
-RATE_PER_PICTURE = 2 / 1024
+RATE_PER_PICTURE = 3 / 1024
 WEIGHT_DECAY = 0.0013
 LABEL_SMOOTHING = 0.2
 
