@@ -83,7 +83,7 @@ def ours(data, average):
     model = network()
     groups = [{"params": [p for p in model.parameters() if p.requires_grad], "lr": 0.01}]
     learner = Learner(
-        model, groups, optimizer="nesterov", schedule=lambda progress: 1.0,
+        model, groups, optimizer="nesterov", schedule=lambda progress: 1.0, rho=0.9,
         half_life=70 if average else 0, label_smoothing=0.2, seed=0, world=World(),
         precision="float32",
     )  # fmt: skip

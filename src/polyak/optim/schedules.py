@@ -111,6 +111,19 @@ def one_cycle(progress: float, peak: float = 0.3, start: float = 0.04, end: floa
     return cosine((progress - peak) / (1 - peak), end) if peak < 1 else 1.0
 
 
+def triangular(progress: float, peak: float = 0.23, start: float = 0.2, end: float = 0.07) -> float:
+    """Rise to the base rate at `peak` and fall to `end`, both along straight lines (Jordan 2024).
+
+    Source: arXiv 2404.00498, listing 4.
+
+    >>> triangular(0.0), triangular(0.23), round(triangular(1.0), 6)
+    (0.2, 1.0, 0.07)
+    """
+    if progress < peak:
+        return start + (1 - start) * progress / peak
+    return 1 + (end - 1) * (progress - peak) / (1 - peak) if peak < 1 else 1.0
+
+
 def warm_up(schedule: Schedule, share: float = 0.05, start: float = 0.0) -> Schedule:
     """Put a straight ramp from `start` before a schedule, which then runs in the rest of the time.
 

@@ -22,6 +22,7 @@ RATES = {
 }
 FINE_TUNING = 1 / 5
 WIDTHS = (32, 128, 128)
+COMPACT_RATE = 3 / 1024  # a picture of the batch; docs/log.md
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
 
@@ -39,7 +40,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     choices, reasons = {}, {}
 
     def choose(name: str, value, reason: str):
-        current = getattr(recipe, name)
+        current = choices.get(name, getattr(recipe, name))
         if current is None or current == "auto":
             choices[name], reasons[name] = value, reason
         return choices.get(name, current)
@@ -57,9 +58,16 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     choose("schedule", "triangular" if compact else "cosine", f"proven with {model}")
     batch = _batch_size(trained, compact)
     batch = choose("batch_size", batch, f"{trained} pictures to train on")
-    choose("learning_rate", *_rate(choices.get("optimizer", recipe.optimizer), scratch, batch))
-    choose("weight_decay", 0.05 if not compact else 0.0, f"usual with {model}")
+    optimizer = choices.get("optimizer", recipe.optimizer)
+    if compact and optimizer == "nesterov":
+        choose("learning_rate", float(f"{COMPACT_RATE * batch:.3g}"), "proven with compact")
+    choose("learning_rate", *_rate(optimizer, scratch, batch))
+    choose("rho", 0.85 if compact else 0.9, f"proven with {model}")
+    choose("weight_decay", 0.0013 if compact else 0.05, f"proven with {model}")
     choose("label_smoothing", 0.2 if compact else 0.1, f"usual with {model}")
+    if recipe.data == "digits":
+        choose("augment", "shift(by=0.125)", "a digit in the mirror is another digit")
+        choose("views", "one", "a digit in the mirror is another digit")
     choose("augment", "light", "flip and crop help nearly always")
     choose("views", "flip+shift" if compact else "flip", "cheap at test time")
     if recipe.budget is None:
@@ -95,7 +103,7 @@ def _model(recipe: Recipe, side: int) -> tuple[str, str]:
 
 
 def _batch_size(trained: int, compact: bool) -> int:
-    most = 256 if compact else 64
+    most = 128 if compact else 64
     return int(np.clip(2 ** int(np.log2(max(trained / 24, 1))), min(8, trained), most))
 
 

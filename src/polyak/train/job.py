@@ -32,7 +32,7 @@ WHITENED = 5000  # pictures that compact's first layer is computed from
 SCHEDULES = {
     "constant": optim.schedules.constant,
     "cosine": optim.schedules.warm_up(optim.schedules.cosine, 0.05),
-    "triangular": optim.schedules.one_cycle,
+    "triangular": optim.schedules.triangular,
 }
 
 
@@ -168,6 +168,7 @@ def make_learner(
         groups,
         optimizer=recipe.optimizer,
         schedule=schedule or partial(optim.schedules.sgdr, cycles=recipe.cycles),
+        rho=recipe.rho,
         half_life=recipe.average * steps,
         label_smoothing=recipe.label_smoothing,
         seed=recipe.seed,

@@ -22,6 +22,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "nadam": optim.NAdam,
     "lion": optim.Lion,
 }
+WITH_RHO = {"momentum", "nesterov"}
 
 
 class Learner:
@@ -32,6 +33,7 @@ class Learner:
         groups: parameter groups with `params`, `lr` (the peak), `weight_decay`.
         optimizer: name of an update rule.
         schedule: progress in [0, 1] -> factor of the peak rate.
+        rho: momentum of `momentum` and `nesterov`; None takes theirs.
         half_life: of Polyak's average, steps; 0 keeps none.
         label_smoothing: share of every label spread over all classes.
         seed: of what is drawn in the forward pass (dropout).
@@ -46,6 +48,7 @@ class Learner:
         *,
         optimizer: str,
         schedule: Callable[[float], float],
+        rho: float | None,
         half_life: float,
         label_smoothing: float,
         seed: int,
@@ -57,7 +60,8 @@ class Learner:
         self.network, self.world, self.seed = network, world, seed
         self.average = optim.Average(network, half_life=half_life) if half_life else None
         averages = [self.average] if self.average is not None else []
-        self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages)
+        more = {"momentum": rho} if optimizer in WITH_RHO and rho is not None else {}
+        self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages, **more)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule, self.label_smoothing = schedule, label_smoothing
         self._parallel = world.wrap(network)
