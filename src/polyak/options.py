@@ -136,5 +136,6 @@ def _metavar(hint: Any) -> str | None:
     if get_origin(hint) is Literal:
         return "{" + ",".join(get_args(hint)) + "}"
     if get_origin(hint) is tuple:
-        return "INT [INT ...]"
+        each = _metavar(get_args(hint)[0])
+        return f"{each} [{each} ...]"
     return {str: "TEXT", Path: "FILE", int: "INT", float: "FLOAT"}.get(hint)

@@ -86,7 +86,7 @@ class Compact(nn.Module):
         torch.Size([1, 6])
         """
         x = functional.conv2d(images, self.whitening, self.whitening_bias, self.stride)
-        return self.stages(functional.silu(x)).amax(dim=(2, 3))
+        return self.stages(functional.relu(x)).amax(dim=(2, 3))
 
     @staticmethod
     def widths_for(speed: float, seconds: float, pictures: int) -> tuple[int, ...]:
@@ -195,10 +195,10 @@ def _stage(channels: int, width: int, pool: tuple[int, ...]) -> nn.Sequential:
         _convolution(channels, width),
         pooling,
         _norm(width),
-        nn.SiLU(),
+        nn.ReLU(),
         _convolution(width, width),
         _norm(width),
-        nn.SiLU(),
+        nn.ReLU(),
     )
 
 

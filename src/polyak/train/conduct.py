@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from polyak.train.pace import Clock, Pace
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
-from polyak.train.speed import step_seconds
+from polyak.train.speed import fit_widths, step_seconds
 
 
 def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
@@ -68,6 +69,10 @@ def _conduct(
     stop.check("nothing was begun")
     if path is None:
         recipe, reasons = decide(recipe, dataset)
+        if recipe.model == "compact" and recipe.widths is None and recipe.budget_seconds:
+            left = recipe.budget_seconds - (time.monotonic() - began)
+            widths, reasons["widths"] = fit_widths(recipe, parts["train"], where, world, left)
+            recipe = recipe.model_copy(update={"widths": widths})
     else:
         job.check_unchanged(path, dataset)
     network, spec, page = job.make_network(recipe, parts["train"], where)

@@ -6,6 +6,7 @@ import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
+from polyak.networks import compact
 from polyak.train.recipe import Recipe
 
 # peak rates to start from, for batches of 128 and a network from scratch; fine-tuning takes a fifth
@@ -21,8 +22,6 @@ RATES = {
     "lion": 1e-4,
 }
 FINE_TUNING = 1 / 5
-WIDTHS = (32, 128, 128)
-COMPACT_RATE = 3 / 1024  # a picture of the batch; docs/log.md
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
 
@@ -47,29 +46,31 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
 
     side = int(np.median(data.sizes.min(1)))
     model = choose("model", *_model(recipe, int(np.median(data.sizes.max(1)))))
-    if model == "compact":
-        choose("widths", WIDTHS, "channels of the three stages")
-    compact, scratch = model == "compact", recipe.weights is None
+    if model == "compact" and recipe.budget is None:  # a budget's widths follow measured speed
+        choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
+    small, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
     if scratch:  # with weights, their own size decides
-        size = side if compact else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
-        choose("size", int(np.clip(size, 8, 64)) if compact else size, f"median side is {side}")
-    choose("optimizer", "nesterov" if compact else "adamw", f"proven with {model}")
-    choose("schedule", "triangular" if compact else "cosine", f"proven with {model}")
-    batch = _batch_size(trained, compact)
+        size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
+        choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
+    choose("optimizer", "nesterov" if small else "adamw", f"proven with {model}")
+    choose("schedule", "triangular" if small else "cosine", f"proven with {model}")
+    batch = _batch_size(trained, small)
     batch = choose("batch_size", batch, f"{trained} pictures to train on")
     optimizer = choices.get("optimizer", recipe.optimizer)
-    if compact and optimizer == "nesterov":
-        choose("learning_rate", float(f"{COMPACT_RATE * batch:.3g}"), "proven with compact")
+    if small and optimizer == "nesterov":
+        rate = compact.RATE_PER_PICTURE * batch
+        choose("learning_rate", float(f"{rate:.3g}"), "proven with compact, by batch size")
     choose("learning_rate", *_rate(optimizer, scratch, batch))
-    choose("rho", 0.85 if compact else 0.9, f"proven with {model}")
-    choose("weight_decay", 0.0013 if compact else 0.05, f"proven with {model}")
-    choose("label_smoothing", 0.2 if compact else 0.1, f"usual with {model}")
+    choose("rho", compact.MOMENTUM if small else 0.9, f"proven with {model}")
+    choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, f"proven with {model}")
+    smoothing = compact.LABEL_SMOOTHING if small else 0.1
+    choose("label_smoothing", smoothing, f"proven with {model}")
     if recipe.data == "digits":
-        choose("augment", "shift(by=0.125)", "a digit in the mirror is another digit")
+        choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")
     choose("augment", "light", "flip and crop help nearly always")
-    choose("views", "flip+shift" if compact else "flip", "cheap at test time")
+    choose("views", "flip+shift" if small else "flip", "cheap at test time")
     if recipe.budget is None:
         choose("epochs", *_epochs(trained, scratch))
     return recipe.model_copy(update=choices), reasons
@@ -102,9 +103,9 @@ def _model(recipe: Recipe, side: int) -> tuple[str, str]:
     return "resnet18", why if recipe.weights is None else "a small network that transfers well"
 
 
-def _batch_size(trained: int, compact: bool) -> int:
-    most = 128 if compact else 64
-    return int(np.clip(2 ** int(np.log2(max(trained / 24, 1))), min(8, trained), most))
+def _batch_size(trained: int, small: bool) -> int:
+    most = 128 if small else 64
+    return int(np.clip(2 ** int(np.log2(max(trained / 16, 1))), min(8, trained), most))
 
 
 def _rate(optimizer: str, scratch: bool, batch: int) -> tuple[float, str]:
@@ -115,5 +116,5 @@ def _rate(optimizer: str, scratch: bool, batch: int) -> tuple[float, str]:
 
 def _epochs(trained: int, scratch: bool) -> tuple[float, str]:
     seen = 150_000 if scratch else 30_000  # pictures
-    epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 80 if scratch else 20))
+    epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 40 if scratch else 20))
     return epochs, f"{trained} pictures to train on; --budget 10m lets the clock decide"

@@ -115,6 +115,7 @@ def make_network(
     if recipe.weights is None:
         wanted["mean"], wanted["std"] = colours(train.images)
         wanted["fraction"] = 1.0
+    wanted |= {name: getattr(recipe, name) for name in ("mean", "std") if getattr(recipe, name)}
     page = preprocessing(network, metadata, **wanted)
     network.to(memory_format=torch.channels_last).to(where.device)
     if isinstance(network, Compact):

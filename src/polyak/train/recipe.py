@@ -35,6 +35,12 @@ class Recipe(BaseModel):
     weights: str | None = Field(
         None, description="start from: a .safetensors or .pth file, or 'hub' (timm's own)"
     )
+    mean: tuple[float, ...] | None = Field(
+        None, min_length=3, max_length=3, description="colours' mean in [0, 1] that weights want"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
+    )
     epochs: float | None = Field(None, gt=0, description="passes over the training pictures")
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
