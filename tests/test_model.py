@@ -114,9 +114,3 @@ def test_predicting_reports_what_cannot_be_read(classifier, tmp_path):
     assert np.isnan(said.probabilities[1]).all()
     with pytest.raises(DataError, match="no picture could be read"):
         classifier.predict(tmp_path / "b.png")
-
-
-def test_unknown_classes_are_refused_known_ones_aligned(classifier):
-    assert classifier.align(["c\n", "a"]).tolist() == [2, 0]
-    with pytest.raises(DataError, match="dog"):
-        classifier.align(["a", "dog"])

@@ -19,7 +19,7 @@ from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.scan import scan
 from polyak.data.sources import find
-from polyak.errors import DataError, RefusedError, UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.files import write_atomic
 from polyak.inference import log_probabilities
 from polyak.metrics import Evaluation, evaluate, softmax
@@ -128,37 +128,23 @@ class Classifier:
         Raises:
             DataError: a class that the model does not know.
         """
-        dataset = labelled(data, split)
+        dataset = labelled(data, split, self.classes)
         probabilities, failed = self.probabilities(Images.open(dataset, budget=0), **how)
         read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
-        return evaluate(probabilities[read], self.align(dataset.classes)[dataset.labels[read]])
-
-    def align(self, classes: Sequence[str]) -> np.ndarray:
-        """Map other classes, in any order, to positions in this model's, int64 (len(classes),).
-
-        Raises:
-            DataError: a class that the model does not know.
-        """
-        unknown = [name for name in classes if name not in self.classes]
-        if unknown:
-            raise DataError(
-                "the model does not know a class of this data",
-                where=", ".join(unknown[:5]),
-                why=f"it knows {', '.join(self.classes[:8])}",
-            )
-        return np.array([self.classes.index(name) for name in classes], np.int64)
+        return evaluate(probabilities[read], dataset.labels[read])
 
 
-def labelled(data: str, split: str | None) -> Dataset:
-    """Scan data that carries labels and keep one split of it.
+def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
+    """Scan data that carries labels of known classes, in whatever order, and keep one split of it.
 
     Raises:
         UsageError: that split is not there.
+        DataError: a class that the model does not know.
 
-    >>> len(labelled("digits", "test"))
+    >>> len(labelled("digits", "test", tuple("9876543210")))
     359
     """
-    dataset = scan(find(data))
+    dataset = scan(find(data), classes=classes)
     present = set(dataset.splits.tolist())
     if split is None:
         split = "test" if "test" in present else None

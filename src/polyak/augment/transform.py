@@ -2,14 +2,22 @@
 
 import hashlib
 import io
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from polyak.augment.policy import Policy
 from polyak.augment.render import decode_scale, render
 from polyak.errors import DataError
+
+
+class Plans(Protocol):
+    """Whatever draws plans as `Policy.plan` does."""
+
+    def plan(self, seed, epoch, indices, sizes, size, mean, std) -> np.ndarray:
+        """Give float32 (n, COLUMNS)."""
+        ...
 
 
 class Transform:
@@ -32,7 +40,7 @@ class Transform:
     torch.Size([3, 32, 32])
     """
 
-    def __init__(self, policy: Policy, size: tuple[int, int], mean, std, seed: int = 0):
+    def __init__(self, policy: Plans, size: tuple[int, int], mean, std, seed: int = 0):
         self.policy, self.size, self.mean, self.std, self.seed = policy, size, mean, std, seed
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._met: dict[int, int] = {}

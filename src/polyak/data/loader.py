@@ -27,6 +27,11 @@ class Batch:
         images: float32 (N, 3, h, w), channels last in memory, normalised.
         labels: int64 (N,).
         indices: int64 numpy (N,), positions in the loader's labels.
+
+    >>> import torch
+    >>> batch = Batch(torch.zeros(2, 3, 8, 8), torch.tensor([1, 0]), np.array([7, 3]))
+    >>> batch.images.shape, batch.labels.tolist()
+    (torch.Size([2, 3, 8, 8]), [1, 0])
     """
 
     images: "torch.Tensor"

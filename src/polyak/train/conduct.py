@@ -64,7 +64,7 @@ def _conduct(
     recipe, reasons = (recipes.make(**runs.config(path)), {}) if path else (asked, {})
     if world.leads:
         files.check_writable(path or Path(asked.out))
-    where = job.set_up(recipe, world)
+    where = job.set_up(recipe, world, path)
     dataset, parts = job.open_data(recipe, where, world)
     stop.check("nothing was begun")
     if path is None:
@@ -134,7 +134,7 @@ def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) ->
 
 def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
     """Make the judge of a decided recipe."""
-    times = 6 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
+    times = 4 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
     return Judge(
         parts,
         loader,

@@ -34,14 +34,14 @@ class Candidate:
         return accuracy, -nll
 
 
-def candidates(learner: Learner, judge: Judge, views: str) -> list[Candidate]:
-    """Collect average, raw and best weights with their predictions on the validation part."""
+def candidates(learner: Learner, judge: Judge) -> list[Candidate]:
+    """Collect average, raw and best weights; one view of the validation part tells them apart."""
     network, found = learner.network, []
 
     def collect(kind: str) -> None:
         state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         nothing = np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
-        logs, labels = judge.predict(network, "val", views) if "val" in judge.data else nothing
+        logs, labels = judge.predict(network, "val", "one") if "val" in judge.data else nothing
         found.append(Candidate(kind, state, logs, labels))
 
     if learner.average is not None:
@@ -68,14 +68,13 @@ def finish(
         facts: of this run: "spec" of the network, "steps".
     """
     views = recipe.views or "one"
-    found = candidates(learner, judge, views)
+    found = candidates(learner, judge)
     best = max(found, key=lambda candidate: candidate.score)  # of equals the first: the average
     learner.network.load_state_dict(best.state)
-    temperature = metrics.fit_temperature(best.logs, best.labels) if len(best.labels) else 1.0
+    held_out = [split for split in ("val", "test") if split in judge.data]
+    parts = {split: judge.predict(learner.network, split, views) for split in held_out}
+    temperature = metrics.fit_temperature(*parts["val"]) if "val" in parts else 1.0
     measured, confused = None, []
-    parts = {"val": (best.logs, best.labels)} if len(best.labels) else {}
-    if "test" in judge.data:
-        parts["test"] = judge.predict(learner.network, "test", views)
     for split, (logs, labels) in parts.items():
         probabilities = metrics.softmax(logs, temperature)
         write_predictions(run, split, judge, probabilities, labels)

@@ -56,13 +56,20 @@ class Machine:
     threads: machine.Threads
 
 
-def set_up(recipe: Recipe, world: World) -> Machine:
-    """Choose device, precision and threads, and set torch up for them."""
+def set_up(recipe: Recipe, world: World, path: Path | None = None) -> Machine:
+    """Choose device, precision and threads, and set torch up for them.
+
+    A run that is resumed (`path`) goes on in the precision and with the threads that it began with:
+    the last bits of its sums depend on them.
+    """
     device = machine.device(recipe.device)
     total = recipe.threads or max(1, machine.cores() // world.local_size)
-    threads = machine.threads(total, device)
+    threads, wanted = machine.threads(total, device), recipe.precision
+    if path is not None:
+        before = environment_of(path)
+        threads, wanted = machine.Threads(**before["threads"]), before["precision"]["name"]
     machine.prepare(threads.compute, device)
-    return Machine(device, machine.precision(recipe.precision, device), threads)
+    return Machine(device, machine.precision(wanted, device), threads)
 
 
 def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, dict[str, Data]]:
@@ -79,6 +86,8 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     free = recipe.memory * 2**30 if recipe.memory else machine.memory() / 4
     images = Images.open(dataset, cores, int(free / world.local_size))
     dataset, images = dataset.without(images.failed), images.take(images.good)
+    for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
+        raise DataError("no picture of a class can be read", where=dataset.classes[number])
     dataset = split(dataset, recipe.val, recipe.seed)
     parts = {}
     for name in ("train", "val", "test"):
@@ -192,6 +201,21 @@ def environment(data: Dataset, where: Machine, world: World, asked: dict) -> str
     return json.dumps(facts, indent=1)
 
 
+def environment_of(path: Path) -> dict:
+    """Read env.json of a run.
+
+    Raises:
+        RefusedError: it does not say what the run began with.
+    """
+    file = path / "env.json"
+    try:
+        facts = json.loads(file.read_text())
+        machine.Threads(**facts["threads"])
+        return facts | {"precision": dict(facts["precision"]), "data": str(facts["data"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RefusedError("cannot continue", where=str(file), why="damaged") from error
+
+
 def check_unchanged(path: Path, data: Dataset) -> None:
     """Refuse to go on with other data than a run began with.
 
@@ -199,13 +223,7 @@ def check_unchanged(path: Path, data: Dataset) -> None:
         DataError: the data has changed.
         RefusedError: the run directory does not say what it began with.
     """
-    try:
-        before = json.loads((path / "env.json").read_text())["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError(
-            "cannot continue", where=str(path / "env.json"), why="damaged"
-        ) from error
-    if before != data.fingerprint():
+    if environment_of(path)["data"] != data.fingerprint():
         raise DataError(
             "the data has changed since this run began",
             where=str(data.root),

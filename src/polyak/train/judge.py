@@ -130,8 +130,9 @@ class Judge:
 
     def finish_seconds(self) -> float:
         """Estimate what the final evaluation will take."""
-        held_out = 2 * len(self.data.get("val", ())) + len(self.data.get("test", ()))
-        return self.picture_seconds * (held_out * self.views + REFRESHED) + 1.0
+        validation, test = (len(self.data.get(split, ())) for split in ("val", "test"))
+        looks = 2 * validation + (validation + test) * self.views + REFRESHED
+        return self.picture_seconds * looks + 1.0
 
     def state_dict(self) -> dict:
         """Everything that the rest of the run depends on."""

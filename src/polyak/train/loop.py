@@ -76,6 +76,7 @@ class Loop:
         self.save_every = save_every
         self.step = 0
         self.loss_sum, self.loss_count = 0.0, 0
+        self.loss = float("nan")  # until a first loss is known
         self.spent = Spent()  # since the last validation
         self.total = Spent()  # by this process
         self._pending: tuple[torch.Tensor, np.ndarray] | None = None
@@ -120,7 +121,7 @@ class Loop:
         for spent in (self.spent, self.total):
             spent.add(waited, time.monotonic() - began, whole)
         return {"kind": "step", "step": self.step, "epoch": epoch, "progress": progress,
-                "loss": self.loss_sum / max(1, self.loss_count)}  # fmt: skip
+                "loss": self.loss}  # fmt: skip
 
     def _note_loss(self) -> None:
         if self._pending is None:
@@ -137,6 +138,7 @@ class Loop:
                 then="lower --learning-rate",
             )
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
+        self.loss = self.loss_sum / self.loss_count
 
     def _attend(self, duration: float) -> None:
         """Between two steps: agree on a stop, on the pace and on a checkpoint."""

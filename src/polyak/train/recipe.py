@@ -51,7 +51,7 @@ class Recipe(BaseModel):
     cycles: int = Field(1, ge=1, description="restarts of sgdr")
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
     average: float = Field(
-        0.02, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
+        0.04, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
     )
     augment: str = Field("auto", description="augmentation policy: none, light, ...")
     views: str | None = Field(None, description="test-time views: one, flip, flip+shift")
