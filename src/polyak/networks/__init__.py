@@ -2,16 +2,13 @@
 
 from polyak.networks.build import build, from_spec, spec
 from polyak.networks.compact import Compact
-from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import Loaded, load_weights
 
 __all__ = [
     "Compact",
     "Loaded",
-    "Preprocessing",
     "build",
     "from_spec",
     "load_weights",
-    "preprocessing",
     "spec",
 ]
