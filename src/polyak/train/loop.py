@@ -89,6 +89,7 @@ class Loop:
             DivergedError: a loss that is not finite.
             Stopped: a signal came; the state is saved.
         """
+        yield from self._validate_if_due()  # a checkpoint may lie between a step and its validation
         while not self.over:
             epoch, start = divmod(self.step, len(self.loader))
             began = time.monotonic()
@@ -96,8 +97,7 @@ class Loop:
                 waited = time.monotonic() - began
                 yield self._take(batch, epoch, waited)
                 self._attend(time.monotonic() - began)
-                if self.judge.due(self.pace.at(self.step)):
-                    yield self._validate(epoch)
+                yield from self._validate_if_due()
                 if self.over:
                     break
                 began = time.monotonic()
@@ -167,7 +167,9 @@ class Loop:
     def _save_is_due(self) -> float:
         return float(self.world.leads and time.monotonic() - self._saved >= self.save_every)
 
-    def _validate(self, epoch: int) -> dict:
+    def _validate_if_due(self) -> Iterator[dict]:
+        if not self.judge.due(self.pace.at(self.step)):
+            return
         self._note_loss()
         began = time.monotonic()
         record = {
@@ -184,7 +186,7 @@ class Loop:
         self.loss_sum, self.loss_count, self.spent = 0.0, 0, Spent()
         self.clock.validation_seconds = time.monotonic() - began
         self.clock.finish_seconds = self.judge.finish_seconds()
-        return record
+        yield record
 
     def throughput(self) -> dict:
         """Images a second and share of waiting, over all steps of this process."""
