@@ -1,4 +1,4 @@
-"""The same promises on real pictures and in real processes; minutes, so `make test-slow` runs them."""
+"""The same promises on real pictures and in real processes: minutes, for `make test-slow`."""
 
 import json
 import os
@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import results
 from safetensors import safe_open
 
+from jobs import results
 from polyak import cli, keys
 
 pytestmark = pytest.mark.slow
