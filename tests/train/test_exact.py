@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_resume_of_a_finished_run_trains_nothing(job):
 
 def test_resume_with_nothing_there_begins(job):
     assert run(job(), resume=True)["kind"] == "end"
+
+
+def test_a_budget_goes_on_with_what_is_left(job, tmp_path):
+    choices = {"epochs": None, "budget": "15s"}
+    steps(job(**choices), 30)
+    folder = tmp_path / "runs/job/checkpoints"
+    spent = checkpoint.newest(folder)[0]["clock"]["spent"]
+    began = time.monotonic()
+    end = run(job(**choices), resume=True)
+    assert end["seconds"] == pytest.approx(15, abs=3)
+    assert time.monotonic() - began < 15 - spent + 3
 
 
 def test_resume_refuses_other_choices(job):

@@ -82,10 +82,15 @@ def _conduct(
     if world.leads:
         facts = job.environment(dataset, where, world, given(asked))
         run = Run(path) if path else create(recipe, reasons, dataset, facts)
+        dataset.write_quarantine(run.path / "quarantine.csv")
+        dataset.write_split(run.path / "split.csv")
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
-        clock = Clock(recipe.budget_seconds, began, state["spent"] if state else 0.0)
-        pace = first_pace(recipe, loader, network, judge, clock, where, world)
+        clock = Clock(recipe.budget_seconds, began)
+        if state:
+            pace = Pace(*state["first_pace"])
+        else:
+            pace = first_pace(recipe, loader, network, judge, clock, where, world)
         learner = job.make_learner(recipe, network, where, world, round(1 / pace.rate))
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
         if state:
@@ -126,10 +131,7 @@ def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) ->
         "classes.json": classes,
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),
     }
-    run = runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
-    dataset.write_quarantine(run.path / "quarantine.csv")
-    dataset.write_split(run.path / "split.csv")
-    return run
+    return runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
 
 
 def make_judge(recipe, parts, loader, page, where, stop) -> Judge:

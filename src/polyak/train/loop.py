@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 
 import numpy as np
 import torch
@@ -71,7 +72,8 @@ class Loop:
         stop: Stop,
         save_every: float,
     ):
-        self.learner, self.loader, self.judge, self.pace = learner, loader, judge, pace
+        self.learner, self.loader, self.judge = learner, loader, judge
+        self.pace = self.first_pace = pace
         self.clock, self.run, self.world, self.stop = clock, run, world, stop
         self.save_every = save_every
         self.step = 0
@@ -203,11 +205,12 @@ class Loop:
         assert self.run is not None
         return {
             "step": self.step,
-            "pace": [self.pace.rate, self.pace.step, self.pace.progress],
+            "pace": astuple(self.pace),
+            "first_pace": astuple(self.first_pace),
             "loss": [self.loss_sum, self.loss_count],
             "learner": self.learner.state_dict(),
             "judge": self.judge.state_dict(),
-            "spent": self.clock.elapsed(),
+            "clock": self.clock.state_dict(),
             "journal": self.run.journal(),
         }
 
@@ -218,5 +221,6 @@ class Loop:
         self.loss_sum, self.loss_count = state["loss"]
         self.learner.load_state_dict(state["learner"])
         self.judge.load_state_dict(state["judge"])
+        self.clock.load_state_dict(state["clock"])
         if self.run is not None:
             self.run.rewind(state["journal"])

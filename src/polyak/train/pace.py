@@ -40,11 +40,11 @@ class Clock:
     Args:
         budget: seconds for the whole command, or None.
         began: `time.monotonic()` when the command began.
-        spent: seconds that this run used before it was resumed.
     """
 
-    def __init__(self, budget: float | None, began: float, spent: float = 0.0):
-        self.budget, self.began, self.spent = budget, began, spent
+    def __init__(self, budget: float | None, began: float):
+        self.budget, self.began = budget, began
+        self.spent = 0.0  # by this run before it was resumed
         self.step_seconds: list[float] = []
         self.validation_seconds = 0.0
         self.finish_seconds = 0.0
@@ -57,6 +57,20 @@ class Clock:
         """Remember how long a step took, data wait included; the last 100 count."""
         self.step_seconds.append(duration)
         del self.step_seconds[:-100]
+
+    def state_dict(self) -> dict:
+        """Give what a resumed run must know: the seconds spent, and what things cost."""
+        return {
+            "spent": self.elapsed(),
+            "step_seconds": list(self.step_seconds),
+            "validation_seconds": self.validation_seconds,
+            "finish_seconds": self.finish_seconds,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with the seconds that were left."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def steps_left(self, validations_left: int) -> int:
         """How many more steps fit before the end must be prepared."""
