@@ -9,11 +9,12 @@ process that only lists; the promise is under 300 MB.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from polyak import machine
 
 CHILD = """
 import resource, sys, time
@@ -53,7 +54,7 @@ def main():
         for name in names:
             os.close(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY))
         results = {
-            "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+            "machine": machine.describe(),
             "csv": measure(table),
             "folder": measure(folder),
         }

@@ -12,15 +12,14 @@ second epoch on); "files" decodes every picture every time, as the others do.
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from polyak import machine
 from polyak.augment import Policy
 from polyak.data import Images, Loader, find, scan
 
@@ -150,19 +149,6 @@ def summary(rates):
     }
 
 
-def machine():
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    packages = ("torch", "torchvision", "timm", "pillow", "simplejpeg", "numba", "numpy")
-    return {
-        "processor": name or platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rounds", type=int, default=5)
@@ -171,7 +157,7 @@ def main():
     options = options.parse_args()
     torch.set_num_threads(1)
     root = Path(os.environ.get("POLYAK_DATA") or Path.home() / ".cache" / "polyak-data")
-    results = {"machine": machine(), "rounds": options.rounds, "threads": options.threads}
+    results = {"machine": machine.describe(), "rounds": options.rounds, "threads": options.threads}
     for name, (folder, *how) in SETS.items():
         if (root / folder).is_dir():
             results[name] = compare(root / folder, *how, options)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from polyak.errors import UsageError
 
-_PACKAGES = ("polyak", "torch", "torchvision", "timm", "numba", "numpy", "safetensors")
+_PACKAGES = ("polyak", "torch", "torchvision", "timm", "numba", "numpy", "pillow", "simplejpeg")
 
 
 class Threads(NamedTuple):
