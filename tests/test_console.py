@@ -1,0 +1,68 @@
+"""What a person sees: a bar on a terminal, lines in a log, nothing in it taken for markup."""
+
+import io
+
+import numpy as np
+from rich.console import Console
+
+from polyak import console
+from polyak.model import Predictions
+
+START = {
+    "kind": "start", "run": "runs/[red]x", "resumed": False, "step": 0, "steps": 4, "found": 10,
+    "left_out": 1, "train": 7, "val": 2, "test": 0, "classes": 2, "model": "compact",
+    "device": "cpu", "precision": "float32: asked for", "decided": {"batch_size": ["4", "few"]},
+    "warnings": ["a \x1b[2J [/] name"],
+}  # fmt: skip
+FIGURE = {"value": 0.5, "low": 0.25, "high": 0.75}
+END = {
+    "kind": "end", "chosen": "average", "confused": [["[b]cat", "dog", 3, 0.5]], "left_out": 1,
+    "evaluation": {"split": "val", "accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE, "n": 4},
+    "seconds": 12.0, "images_per_second": 3.0, "wait_share": 0.01, "model": "runs/m.safetensors",
+}  # fmt: skip
+STEP = {"kind": "step", "step": 1, "epoch": 0, "progress": 0.5, "loss": 1.0}
+
+
+def follow(records, **how) -> str:
+    page = io.StringIO()
+    console.follow(records, Console(file=page, width=100, **how))
+    return page.getvalue()
+
+
+def test_a_log_has_plain_lines():
+    text = follow([START, STEP, END])
+    assert "10 files found = 9 used + 1 left out; 7 train, 2 val; 2 classes" in text
+    assert "batch-size = 4  (few)" in text
+    assert "[red]x" in text
+    assert "\x1b" not in text
+    assert "\\x1b[2J [/] name" in text
+
+
+def test_the_end_says_how_good_how_sure_and_what_next():
+    text = follow([END])
+    assert "50.00%" in text
+    assert "25.00% to 75.00%" in text
+    assert "which also chose" in text
+    assert "[b]cat taken for dog, 3 times (50%)" in text
+    assert "1 files left out (quarantine.csv)" in text
+    assert "next: polyak predict runs/m.safetensors" in text
+
+
+def test_a_run_without_held_out_pictures_admits_it():
+    assert "nobody knows" in follow([END | {"evaluation": None}])
+
+
+def test_a_terminal_gets_a_bar_and_the_same_lines():
+    text = follow([START, STEP, STEP, END], force_terminal=True)
+    assert "epoch 1  loss 1.000" in text
+    assert "next: polyak predict" in text
+
+
+def test_a_table_of_predictions_takes_no_markup():
+    numbers = np.array([[0.9, 0.1], [np.nan, np.nan]])
+    said = Predictions(["[/x].png", "b.png"], numbers, ("[a]", "b"), [("b.png", "?")])
+    page = io.StringIO()
+    Console(file=page, width=100).print(console.predictions(said, 2))
+    assert "[/x].png" in page.getvalue()
+    assert "[a] 90.0%" in page.getvalue()
+    assert "unreadable" in page.getvalue()
