@@ -137,7 +137,8 @@ def race(contenders, pictures, rounds):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("folder", type=Path)
+    home = Path(os.environ.get("POLYAK_DATA") or Path.home() / ".cache/polyak-data")
+    options.add_argument("folder", type=Path, nargs="?", default=home / "hymenoptera/train")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--pictures", type=int, default=60)
     options.add_argument("--out", type=Path)

@@ -9,8 +9,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Written by `python benchmarks/table.py` from `results/*.json`; each script says how it measures. Contenders take turns in one run;
-figures are medians unless they say otherwise. Machines are shared: trust ratios before absolute numbers.
+Written by `python benchmarks/table.py` from `results/*.json`; each script says how it measures.
+Contenders take turns in one run; figures are medians unless they say otherwise. Machines are
+shared: trust ratios before absolute numbers.
 """
 
 
@@ -32,11 +33,8 @@ def section(file):
     machine = results.pop("machine", {})
     versions = ", ".join(f"{k} {v}" for k, v in machine.pop("versions", {}).items())
     where = ", ".join(f"{k}: {v}" for k, v in machine.items() if k != "memory")
-    lines = [
-        f"## {file.stem}",
-        "",
-        f"`python benchmarks/bench_{file.stem}.py`. {where}; {versions}",
-    ]
+    command = f"`python benchmarks/bench_{file.stem}.py`"
+    lines = [f"## {file.stem}", "", f"{command}. {where}; {versions}"]
     lines += ["", "| what | figure |", "|---|---|"]
     lines += [f"| {' / '.join(map(str, name))} | {figure} |" for name, figure in rows(results)]
     return "\n".join(lines) + "\n"

@@ -136,11 +136,14 @@ class Loop:
                 "the loss is not finite",
                 where=f"step {self.step}",
                 why=f"{value} on the batch of {', '.join(files)}, ...",
-                kept="the last checkpoint" if self.run and self.run.journal() else "",
+                kept="the last checkpoint" if self._saved_before() else "",
                 then="lower --learning-rate",
             )
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
         self.loss = self.loss_sum / self.loss_count
+
+    def _saved_before(self) -> bool:
+        return self.run is not None and bool(checkpoint.manifest(self.run.checkpoints))
 
     def _attend(self, duration: float) -> None:
         """Between two steps: agree on a stop, on the pace and on a checkpoint."""
