@@ -15,7 +15,8 @@ from polyak.train.learner import Learner
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 
-ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device"}  # do not change the model
+# what does not change the model, and what a model that is mailed should not tell of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data"}
 
 
 @dataclass(frozen=True)
