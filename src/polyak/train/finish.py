@@ -15,7 +15,7 @@ from polyak.train.learner import Learner
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 
-# what does not change the model, and what a model that is mailed should not tell of its maker's disk
+# what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data"}
 
 
