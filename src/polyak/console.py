@@ -63,7 +63,7 @@ def _figures(end: dict) -> Table:
     chosen = "the averaged weights" if end["chosen"] == "average" else f"{end['chosen']} weights"
     measured = end["evaluation"]
     if measured is None:
-        return Table(title="no pictures were held out: how good this model is, nobody knows")
+        return Table("no pictures were held out: how good this model is, nobody knows")
     title = f"{chosen}, measured on {measured['n']} pictures of {measured['split']}"
     if measured["split"] == "val":
         title += ", which also chose them: expect a little less"

@@ -31,7 +31,7 @@ def test_records_tell_the_course(job, tmp_path):
     assert steps[-1]["progress"] < 1 == records[-2]["progress"]
     start = records[0]
     assert start["found"] == start["train"] + start["val"] + start["left_out"] == 96
-    rows = list(csv.DictReader((tmp_path / "runs/job/metrics.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "runs/job/metrics.csv").read_text().splitlines()))
     assert len(rows) == 4
     assert {"train_loss", "val_accuracy", "average_accuracy", "wait_share"} <= set(rows[0])
 
@@ -74,7 +74,7 @@ def test_predictions_are_the_model_s_own(job, tmp_path):
     end = run(job(epochs=6))
     folder = tmp_path / "runs/job"
     said = load_file(folder / "predictions/val.safetensors")
-    rows = list(csv.DictReader((folder / "predictions/val.csv").open()))
+    rows = list(csv.DictReader((folder / "predictions/val.csv").read_text().splitlines()))
     assert len(rows) == len(said["labels"]) == end["evaluation"]["n"]
     right = np.mean([row["label"] == row["predicted"] for row in rows])
     assert right == pytest.approx(end["evaluation"]["accuracy"]["value"])
