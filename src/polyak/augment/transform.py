@@ -35,6 +35,7 @@ class Transform:
         std: three numbers in [0, 1], divided by.
         seed: any integer.
 
+    >>> from polyak.augment import Policy
     >>> transform = Policy.named("light").transform((32, 32), (0.5,) * 3, (0.5,) * 3)
     >>> transform(np.zeros((40, 50, 3), np.uint8)).shape
     torch.Size([3, 32, 32])
