@@ -69,10 +69,7 @@ def _conduct(
     stop.check("nothing was begun")
     if path is None:
         recipe, reasons = decide(recipe, dataset)
-        if recipe.model == "compact" and recipe.widths is None and recipe.budget_seconds:
-            left = recipe.budget_seconds - (time.monotonic() - began)
-            widths, reasons["widths"] = fit_widths(recipe, parts["train"], where, world, left)
-            recipe = recipe.model_copy(update={"widths": widths})
+        recipe = fitted(recipe, reasons, parts["train"], where, world, began)
     else:
         job.check_unchanged(path, dataset)
     network, spec, page = job.make_network(recipe, parts["train"], where)
@@ -105,6 +102,15 @@ def _conduct(
     finally:
         if run is not None:
             run.close()
+
+
+def fitted(recipe, reasons, train, where, world, began) -> Recipe:
+    """Choose compact's widths by measured speed, where a budget left them open."""
+    if recipe.model != "compact" or recipe.widths is not None or recipe.budget_seconds is None:
+        return recipe
+    left = recipe.budget_seconds - (time.monotonic() - began)
+    widths, reasons["widths"] = fit_widths(recipe, train, where, world, left)
+    return recipe.model_copy(update={"widths": widths})
 
 
 def _records(
