@@ -19,6 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROWS = (
     ("__init__", "__main__"),
     ("cli",),
+    ("verbs",),
     ("console", "options"),
     ("doctor", "race"),
     ("train",),

@@ -25,7 +25,7 @@ def is_public(file: Path) -> bool:
 
 DOORS = [file for file in sorted(SOURCE.rglob("*.py")) if is_public(file)]
 # the command's own rooms are used by typing, and tested by typing
-COMMAND = {"polyak.__main__", "polyak.cli", "polyak.console", "polyak.options"}
+COMMAND = {"polyak.__main__", "polyak.cli", "polyak.console", "polyak.options", "polyak.verbs"}
 NAMES = sorted({module(file) for file in DOORS} - COMMAND)
 
 
@@ -70,7 +70,7 @@ def test_every_module_says_what_it_is(name):
 
 @pytest.mark.parametrize("file", DOORS, ids=module)
 def test_a_chapters_first_page_lists_what_it_imports(file):
-    if file.name != "__init__.py" or file.parent == SOURCE:
+    if file.name != "__init__.py" or module(file) not in NAMES or file.parent == SOURCE:
         pytest.skip("not a chapter")
     listed = importlib.import_module(module(file)).__all__
     tree = ast.parse(file.read_text())

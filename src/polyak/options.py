@@ -1,6 +1,5 @@
 """Options of the command line, read from the types that the rest of polyak uses anyway."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -20,61 +19,6 @@ Examples: polyak train digits
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
-
-
-@dataclass
-class Evaluate:
-    """Measure a model on pictures with labels: accuracy, NLL, calibration error, with intervals.
-
-    Example: polyak evaluate runs/digits digits --json
-    """
-
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """run directory or model file"""
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """folder, CSV or 'digits'"""
-    split: Literal["train", "val", "test"] | None = None
-    """part of the data; default test where it exists, else all"""
-    views: Text = None
-    """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
-    json: bool = False
-    """print JSON"""
-    device: str = "cpu"
-    """cpu, cuda or mps"""
-
-
-@dataclass
-class Predict:
-    """Name the class of pictures; files that cannot be read are reported, the rest is predicted.
-
-    Example: polyak predict runs/digits photos/ --format csv --out said.csv
-    """
-
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """run directory or model file"""
-    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
-    """pictures and folders of pictures"""
-    format: Literal["table", "csv", "json"] = "table"
-    """of what is printed"""
-    out: File = None
-    """write CSV or JSON to this file instead"""
-    top: int = 1
-    """classes a picture, best first"""
-    views: Text = None
-    """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
-    device: str = "cpu"
-    """cpu, cuda or mps"""
-
-
-@dataclass
-class Doctor:
-    """Tell machine, threads and precision, and scan a data set without training.
-
-    Example: polyak doctor photos
-    """
-
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
-    """folder, CSV or 'digits'"""
 
 
 def parse(kind: Any, arguments: list[str], prog: str) -> Any:

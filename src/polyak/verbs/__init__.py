@@ -1,0 +1,9 @@
+"""The verbs of the command line, a file each: its options, and what it does with them."""
+
+# verb: (what it takes, what it does)
+VERBS = {
+    "train": ("DATA", "train a classifier on a folder of pictures"),
+    "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
+    "predict": ("MODEL PATH...", "name the class of pictures"),
+    "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
+}

@@ -1,0 +1,46 @@
+"""`polyak evaluate`: how good a model is on labelled pictures."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from polyak.options import Text, parse
+
+
+@dataclass
+class Options:
+    """Measure a model on pictures with labels: accuracy, NLL, calibration error, with intervals.
+
+    Example: polyak evaluate runs/digits digits --json
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """run directory or model file"""
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """folder, CSV or 'digits'"""
+    split: Literal["train", "val", "test"] | None = None
+    """part of the data; default test where it exists, else all"""
+    views: Text = None
+    """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
+    json: bool = False
+    """print JSON"""
+    device: str = "cpu"
+    """cpu, cuda or mps"""
+
+
+def run(arguments: list[str]) -> int:
+    """Print how good a model is on labelled pictures."""
+    options = parse(Options, arguments, "polyak evaluate")
+    from polyak.model import load
+
+    how = {"views": options.views} if options.views else {}
+    model = load(options.model, device=options.device)
+    found = model.evaluate(options.data, options.split, device=options.device, **how)
+    if options.json:
+        print(json.dumps(found.as_json()))
+    else:
+        print(f"accuracy {found.accuracy}, 95 % interval, {found.n} pictures")
+        print(f"nll      {found.nll}\nece      {found.ece}")
+    return 0

@@ -1,0 +1,88 @@
+"""`polyak predict`: the classes of pictures."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from polyak.errors import shown
+from polyak.options import File, Text, parse
+
+if TYPE_CHECKING:
+    from polyak.model import Predictions
+
+
+@dataclass
+class Options:
+    """Name the class of pictures; files that cannot be read are reported, the rest is predicted.
+
+    Example: polyak predict runs/digits photos/ --format csv --out said.csv
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """run directory or model file"""
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
+    """pictures and folders of pictures"""
+    format: Literal["table", "csv", "json"] = "table"
+    """of what is printed"""
+    out: File = None
+    """write CSV or JSON to this file instead"""
+    top: int = 1
+    """classes a picture, best first"""
+    views: Text = None
+    """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
+    device: str = "cpu"
+    """cpu, cuda or mps"""
+
+
+def run(arguments: list[str]) -> int:
+    """Print the classes of pictures."""
+    options = parse(Options, arguments, "polyak predict")
+    from rich.console import Console
+
+    from polyak import console
+    from polyak.files import write_atomic
+    from polyak.model import load
+
+    how = {"views": options.views} if options.views else {}
+    model = load(options.model, device=options.device)
+    said = model.predict(list(options.paths), device=options.device, **how)
+    for path, reason in said.unreadable:
+        print(f"polyak: not predicted: {shown(path)}: {reason}", file=sys.stderr)
+    form = options.format if options.format != "table" or options.out is None else "csv"
+    if form == "table":
+        Console().print(console.predictions(said, options.top))
+    else:
+        text = as_json(said, options.top) if form == "json" else as_csv(said, options.top)
+        write_atomic(options.out, text) if options.out else print(text, end="")
+    return 0
+
+
+def as_csv(said: "Predictions", top: int) -> str:
+    """Write predictions as CSV: path, classes and probabilities best first; spreadsheet-safe."""
+    from polyak.data.table import table_text
+
+    names = [f"{part}{i + 1}" for i in range(top) for part in ("class", "probability")]
+    errors = dict(said.unreadable)
+    rows = []
+    for path, best in zip(said.paths, said.top(top), strict=True):
+        cells = [word for name, p in best for word in (name, f"{p:.6f}")]
+        cells += [""] * (len(names) - len(cells))
+        rows.append([path, *cells, errors.get(path, "")])
+    return table_text(["path", *names, "error"], rows)
+
+
+def as_json(said: "Predictions", top: int) -> str:
+    """Write predictions as JSON: [{"path", "classes": [{"class", "probability"}], "error"}]."""
+    errors = dict(said.unreadable)
+    rows = [
+        {
+            "path": path,
+            "classes": [{"class": name, "probability": round(p, 6)} for name, p in best],
+            "error": errors.get(path),
+        }
+        for path, best in zip(said.paths, said.top(top), strict=True)
+    ]
+    return json.dumps(rows, indent=1) + "\n"
