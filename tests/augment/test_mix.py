@@ -58,3 +58,11 @@ def test_weights_follow_the_beta_distribution():
 def test_alpha_must_be_positive(mix):
     with pytest.raises(UsageError, match=r"alpha\): 0 is not above 0"):
         mix(*batch(), seed=0, step=0, alpha=0)
+
+
+@pytest.mark.parametrize("mix", [mixup, cutmix])
+def test_the_layout_in_memory_stays(mix):
+    images, targets = batch()
+    images = images.to(memory_format=torch.channels_last)
+    mixed, _ = mix(images, targets, seed=0, step=1)
+    assert mixed.is_contiguous(memory_format=torch.channels_last)

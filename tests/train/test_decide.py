@@ -44,6 +44,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
     may = {
         "mean",
         "std",
+        "mix_alpha",
         "weights",
         "budget",
         "patience",
@@ -65,6 +66,13 @@ def test_a_budget_leaves_the_epochs_to_the_clock():
 def test_a_batch_fits_the_data(n):
     recipe, _ = decide(make(data="x"), pictures(n, 32))
     assert 2 <= recipe.batch_size <= max(n, 2)
+
+
+@pytest.mark.parametrize(("mix", "alpha"), [("none", None), ("mixup", 0.2), ("cutmix", 1.0)])
+def test_how_much_is_mixed_follows_the_kind(mix, alpha):
+    assert decide(make(data="x", mix=mix), pictures(1000, 32))[0].mix_alpha == alpha
+    asked = make(data="x", mix=mix, mix_alpha=0.7)
+    assert decide(asked, pictures(1000, 32))[0].mix_alpha == 0.7
 
 
 def test_colours_against_numpy():

@@ -51,6 +51,7 @@ def test_a_page_nested_deep_is_refused(tmp_path):
     [
         {"epochs": float("inf")}, {"val": 0}, {"val": 1}, {"average": 1}, {"seed": -1},
         {"batch_size": 1}, {"label_smoothing": 1}, {"optimizer": "adamm"}, {"threads": 0},
+        {"mix_alpha": 0}, {"mix": "mixupp"},
     ],
 )  # fmt: skip
 def test_impossible_choices_are_named(choice):

@@ -57,8 +57,7 @@ def mixup(
     >>> bool(torch.allclose(targets.sum(dim=1), torch.ones(4)))
     True
     """
-    kept, other = _draw("mixup", len(images), alpha, (seed, step, rank))
-    other = _index(other, images)
+    kept, other = _draw("mixup", images, alpha, (seed, step, rank))
     return images.lerp(images[other], 1.0 - kept), targets.lerp(targets[other], 1.0 - kept)
 
 
@@ -92,8 +91,7 @@ def cutmix(
     >>> bool(torch.allclose(targets.sum(dim=1), torch.ones(4)))
     True
     """
-    kept, other = _draw("cutmix", len(images), alpha, (seed, step, rank))
-    other = _index(other, images)
+    kept, other = _draw("cutmix", images, alpha, (seed, step, rank))
     height, width = images.shape[-2:]
     v, u = keys.uniform("cutmix place", seed, step, rank, np.arange(2))
     half = (1.0 - kept) ** 0.5 / 2
@@ -105,16 +103,14 @@ def cutmix(
     return result, targets.lerp(targets[other], pasted)
 
 
-def _draw(purpose, n, alpha, counters):
+def _draw(purpose, images, alpha, counters):
+    """Draw the share that every picture keeps, and the other picture of each pair."""
+    import torch
+
     if not 0.0 < alpha < float("inf"):
         raise UsageError("bad parameter", where=f"{purpose}(alpha)", why=f"{alpha} is not above 0")
     seed, step, rank = counters
     generator = np.random.default_rng(keys.key(f"{purpose} weight", seed, step, rank))
     kept = float(generator.beta(alpha, alpha))
-    return kept, keys.permutation(f"{purpose} pairs {rank}", seed, step, n)
-
-
-def _index(order, images):
-    import torch
-
-    return torch.from_numpy(order).to(images.device)
+    order = keys.permutation(f"{purpose} pairs {rank}", seed, step, len(images))
+    return kept, torch.from_numpy(order).to(images.device)

@@ -23,6 +23,7 @@ RATES = {
 }
 FINE_TUNING = 1 / 5
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
+MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # of the papers, on ImageNet and on CIFAR
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
 
 
@@ -70,6 +71,9 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")
     choose("augment", "light", "flip and crop help nearly always")
+    mix = choose("mix", "none", "pays only where minutes allow many epochs")
+    if mix in MIX_ALPHA:
+        choose("mix_alpha", MIX_ALPHA[mix], f"usual for {mix}")
     choose("views", "flip+shift" if small else "flip", "cheap at test time")
     if recipe.budget is None:
         choose("epochs", *_epochs(trained, scratch))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from polyak import keys, machine, optim
-from polyak.augment import Policy
+from polyak.augment import Policy, cutmix, mixup
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.loader import Loader
@@ -34,6 +34,7 @@ SCHEDULES = {
     "cosine": optim.schedules.warm_up(optim.schedules.cosine, 0.05),
     "triangular": optim.schedules.triangular,
 }
+MIXES = {"mixup": mixup, "cutmix": cutmix}
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ def make_learner(
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
     if isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
+    classes = network.classes if isinstance(network, Compact) else network.num_classes
+    mix = MIXES.get(recipe.mix)
     schedule = SCHEDULES.get(recipe.schedule)
     return Learner(
         network,
@@ -181,6 +184,7 @@ def make_learner(
         rho=recipe.rho,
         half_life=recipe.average * steps,
         label_smoothing=recipe.label_smoothing,
+        mix=(partial(mix, alpha=recipe.mix_alpha), int(classes)) if mix else None,
         seed=recipe.seed,
         world=world,
         precision=where.precision.name,

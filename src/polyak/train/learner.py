@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polyak import keys, optim
+from polyak.augment import soft
 from polyak.data.loader import Batch
 from polyak.errors import UsageError
 from polyak.train.distributed import World
@@ -23,6 +24,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "lion": optim.Lion,
 }
 WITH_RHO = {"momentum", "nesterov"}
+Mix = Callable[..., tuple[Tensor, Tensor]]
 
 
 class Learner:
@@ -36,7 +38,9 @@ class Learner:
         rho: momentum of `momentum` and `nesterov`; None takes theirs.
         half_life: of Polyak's average, steps; 0 keeps none.
         label_smoothing: share of every label spread over all classes.
-        seed: of what is drawn in the forward pass (dropout).
+        mix: `augment.mixup` or `augment.cutmix` with its alpha, and the number of classes; None
+            mixes nothing.
+        seed: of what is drawn in the forward pass (dropout) and in mixing.
         world: this process among all.
         precision: `float32` or `bfloat16`.
     """
@@ -51,6 +55,7 @@ class Learner:
         rho: float | None,
         half_life: float,
         label_smoothing: float,
+        mix: tuple[Mix, int] | None,
         seed: int,
         world: World,
         precision: str,
@@ -63,7 +68,7 @@ class Learner:
         more = {"momentum": rho} if optimizer in WITH_RHO and rho is not None else {}
         self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages, **more)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.schedule, self.label_smoothing = schedule, label_smoothing
+        self.schedule, self.label_smoothing, self.mix = schedule, label_smoothing, mix
         self._parallel = world.wrap(network)
         self._bfloat16 = precision == "bfloat16"
         self._device = next(network.parameters()).device
@@ -82,15 +87,19 @@ class Learner:
             group["lr"] = peak * self.schedule(progress)
         self.network.train()
         images = batch.images.to(self._device, non_blocking=True)
-        labels = batch.labels.to(self._device, non_blocking=True)
+        targets = batch.labels.to(self._device, non_blocking=True)
+        if self.mix is not None:
+            mix, classes = self.mix
+            how = {"seed": self.seed, "step": step, "rank": self.world.rank}
+            images, targets = mix(images, soft(targets, classes), **how)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._parallel(images)
         loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.label_smoothing
+            logits.float(), targets, label_smoothing=self.label_smoothing
         )
         self.optimizer.zero_grad(set_to_none=True)
         # processes average their gradients; an uneven slice weighs by its pictures
-        (loss * (len(labels) * self.world.size / whole)).backward()
+        (loss * (len(targets) * self.world.size / whole)).backward()
         self.optimizer.step()  # which updates the average in the same pass
         return loss.detach()
 

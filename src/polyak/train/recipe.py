@@ -54,6 +54,12 @@ class Recipe(BaseModel):
         0.04, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
     )
     augment: str = Field("auto", description="augmentation policy: none, light, ...")
+    mix: Literal["auto", "none", "mixup", "cutmix"] = Field(
+        "auto", description="mix pairs of pictures of a batch, and their labels"
+    )
+    mix_alpha: float | None = Field(
+        None, gt=0, le=100, description="how much, Beta(alpha, alpha); default 0.2 mixup, 1 cutmix"
+    )
     views: str | None = Field(None, description="test-time views: one, flip, flip+shift")
     size: Annotated[int | None, Field(ge=8, le=1024)] = Field(
         None, description="side of the network's pictures, pixels"
