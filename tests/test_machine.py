@@ -90,11 +90,6 @@ def test_prepare_flushes_denormals_and_repeats_itself():
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
-def test_precision_that_is_asked_for_is_given(wanted):
-    assert machine.precision(wanted) == (wanted, "asked for")
-
-
 def test_prepare_does_not_wait_for_the_compiler():
     code = (
         "import sys, torch; from polyak import machine; machine.prepare(1)\n"
@@ -102,48 +97,6 @@ def test_prepare_does_not_wait_for_the_compiler():
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "False"
-
-
-def test_other_precisions_are_refused():
-    with pytest.raises(UsageError, match=r"float16.*use auto"):
-        machine.precision("float16")
-
-
-def test_precision_is_not_probed_without_the_instructions(monkeypatch):
-    monkeypatch.setattr(machine, "_cpu_field", lambda _: "sse2 avx2")
-    monkeypatch.setattr(machine, "probe", lambda: pytest.fail("probed"))
-    assert machine.precision("auto").name == "float32"
-
-
-def test_precision_is_probed_with_the_instructions(monkeypatch):
-    monkeypatch.setattr(machine, "_cpu_field", lambda _: "sse2 avx512_bf16")
-    monkeypatch.setattr(machine, "probe", lambda: machine.Precision("bfloat16", "probed"))
-    assert machine.precision("auto") == ("bfloat16", "probed")
-
-
-@pytest.mark.parametrize(
-    ("code", "name", "reason"),
-    [
-        ("print(2.4, 2.0)", "bfloat16", "1.2 times"),
-        ("print(2.2, 2.0)", "float32", "1.1 times"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "float32", "signal 4"),
-        ("raise RuntimeError", "float32", "failed"),
-        ("print('nothing useful')", "float32", "failed"),
-        ("print(1.0, 0.0)", "float32", "failed"),
-        ("import time; time.sleep(60)", "float32", "longer than 1 s"),
-    ],
-)
-def test_probe_survives_whatever_the_child_does(code, name, reason):
-    found = machine.probe(code, seconds=1 if "sleep" in code else 60)
-    assert found.name == name
-    assert reason in found.reason
-    assert "\n" not in found.reason
-
-
-def test_the_real_probe_measures():
-    found = machine.probe()
-    assert found.name in ("float32", "bfloat16")
-    assert any(word in found.reason for word in ("times as fast", "signal", "longer than"))
 
 
 def test_device_is_chosen_or_refused_in_one_line():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyak import machine
+from polyak import machine, precision
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import find
@@ -50,8 +50,8 @@ def _machine() -> Iterator[str]:
     yield _line("device", device)
     split = machine.threads(device=device)
     yield _line("threads", f"{split.compute} compute, {split.loader} load")
-    precision = machine.precision("auto", device)
-    yield _line("precision", f"{precision.name}: {precision.reason}")
+    number = precision.precision("auto", device)
+    yield _line("precision", f"{number.name}: {number.reason}")
 
 
 def _disk(out: Path) -> str:

@@ -51,6 +51,15 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
         raise
 
 
+def cache_folder() -> Path:
+    """Name the folder for what can be computed again: $XDG_CACHE_HOME/polyak, or ~/.cache/polyak.
+
+    >>> cache_folder().name
+    'polyak'
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak"
+
+
 def sync(path: Path) -> None:
     """Push a file or a directory to the disk itself.
 

@@ -2,16 +2,20 @@
 
 import csv
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from jobs import run
+from jobs import results, run
 from polyak import load
+from polyak.errors import UsageError
+from polyak.train import learner, train
 from polyak.train import run as runs
-from polyak.train import train
+from polyak.train.job import schedule
+from polyak.train.recipe import Schedule
 
 
 def header(path) -> dict:
@@ -93,11 +97,67 @@ def test_every_optimizer_and_schedule_learns(job):
     for number, optimizer in enumerate(
         ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion")
     ):
-        schedule = ("constant", "cosine", "sgdr", "triangular")[number % 4]
+        schedule = get_args(Schedule)[1:][number]
         choices = {"optimizer": optimizer, "schedule": schedule, "epochs": 12, "cycles": 2}
         records = list(train(job(name=f"{optimizer}-{schedule}", **choices)))
         losses = [r["train_loss"] for r in records if r["kind"] == "validation"]
         assert losses[-1] < losses[0], (optimizer, schedule, losses)
+
+
+def test_every_schedule_starts_and_ends_where_it_says(job):
+    ends = {
+        "constant": (1, 1), "step": (1, 0.01), "exponential": (1, 1e-3), "inverse": (1, 0.01),
+        "cosine": (1, 0), "sgdr": (1, 0), "cyclic": (0.1, 0.1), "one_cycle": (0.04, 4e-6),
+        "triangular": (0.2, 0.07),
+    }  # fmt: skip
+    assert ends.keys() == set(get_args(Schedule)) - {"auto"}
+    for name, (first, last) in ends.items():
+        factor = schedule(job(schedule=name, cycles=3, warm_up=0))
+        assert (factor(0.0), factor(1.0)) == pytest.approx((first, last), abs=1e-12)
+        ramp = schedule(job(schedule=name, cycles=3, warm_up=0.25))
+        assert (ramp(0.0), ramp(0.25)) == pytest.approx((0, first), abs=1e-12)
+
+
+def test_cycles_grow(job):
+    factor = schedule(job(schedule="sgdr", cycles=3, cycle_growth=2, warm_up=0))
+    rises = [k for k in range(70) if factor((k + 1) / 70) > factor(k / 70)]
+    assert rises == [9, 29]  # of 70 steps: cycles of 10, 20 and 40
+
+
+def test_momentum_cycles_against_the_rate(job, tmp_path, monkeypatch):
+    seen = []
+    step = learner.Learner.step
+
+    def watched(self, batch, number, progress, whole):
+        loss = step(self, batch, number, progress, whole)
+        group = self.optimizer.param_groups[0]
+        seen.append((group["lr"], group["momentum"]))
+        return loss
+
+    monkeypatch.setattr(learner.Learner, "step", watched)
+    how = {"optimizer": "nesterov", "learning_rate": 0.5, "rho_range": (0.8, 0.9)}
+    run(job(schedule="one_cycle", **how))
+    rates, rhos = zip(*seen, strict=True)
+    # a line through (rate 0.5, rho 0.8) and (rate 0, rho 0.9)
+    assert rhos == pytest.approx([0.9 - 0.1 * rate / 0.5 for rate in rates])
+    assert max(rates) > 0.45
+    with pytest.raises(UsageError, match="no momentum to cycle"):
+        run(job(optimizer="sgd", rho_range=(0.8, 0.9), name="other"))
+
+
+def test_the_rate_that_a_sweep_finds_is_a_rate_like_any_other(job, tmp_path):
+    found = run(job(learning_rate="auto", name="auto"))
+    page = (tmp_path / "runs/auto/config.yaml").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("learning_rate"))
+    rate = float(line.split()[1])
+    assert "range test" in line
+    assert 1e-4 < rate < 10
+    assert (tmp_path / "runs/auto/learning_rate.svg").read_text().startswith("<?xml")
+    # the sweep left no trace but the rate: typed by hand, it gives the same model
+    run(job(learning_rate=rate, name="typed"))
+    same = [results(tmp_path / "runs" / name) for name in ("auto", "typed")]
+    assert same[0] == same[1]
+    assert found["evaluation"]["n"] > 0
 
 
 def test_a_log_is_what_was_said(job, tmp_path):

@@ -1,6 +1,5 @@
 """The built-in data: 1,797 handwritten digits of 8x8 pixels from scikit-learn, as PNG files."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from polyak import keys
 from polyak.data.folder import list_folder
 from polyak.data.listing import Listing
 from polyak.errors import DiskError
+from polyak.files import cache_folder
 
 _TEST = 0.2
 
@@ -29,7 +29,7 @@ def list_digits() -> Listing:
     >>> len(found), int((found.splits == "test").sum()), len(found.classes)
     (1797, 359, 10)
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak"
+    cache = cache_folder()
     target = cache / "digits-1"  # the number changes when the files do
     if not target.is_dir():
         try:

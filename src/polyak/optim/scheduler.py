@@ -46,8 +46,8 @@ class Scheduled(LRScheduler):
     ):
         if steps < 1:
             raise UsageError(f"a schedule over {steps} steps", then="give the steps of the run")
-        if momentum and not all("momentum" in g or "betas" in g for g in optimizer.param_groups):
-            raise UsageError("no momentum to cycle", where=type(optimizer).__name__)
+        if momentum:
+            check_momentum(optimizer)
         self.schedule, self.steps, self.momentum = schedule, steps, momentum
         super().__init__(optimizer, last_epoch)
 
@@ -55,14 +55,34 @@ class Scheduled(LRScheduler):
         """Give every group's rate at this step, and set its momentum."""
         factor = self.schedule(min(self.last_epoch / self.steps, 1.0))
         if self.momentum:
-            for group in self.optimizer.param_groups:
-                value = momentum_for(factor, *self.momentum)
-                if "momentum" in group:
-                    group["momentum"] = value
-                else:
-                    group["betas"] = (value, *group["betas"][1:])
+            cycle_momentum(self.optimizer, momentum_for(factor, *self.momentum))
         return [float(base) * factor for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
         """Give the place in the schedule; the schedule itself is code, which no file holds."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+
+def check_momentum(optimizer: Optimizer) -> None:
+    """Refuse an optimizer that has no momentum to cycle.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not all("momentum" in group or "betas" in group for group in optimizer.param_groups):
+        raise UsageError("no momentum to cycle", where=type(optimizer).__name__)
+
+
+def cycle_momentum(optimizer: Optimizer, value: float) -> None:
+    """Set the momentum of every group, or the first beta where that is its name.
+
+    >>> import torch
+    >>> optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    >>> cycle_momentum(optimizer, 0.85); optimizer.param_groups[0]["betas"]
+    (0.85, 0.999)
+    """
+    for group in optimizer.param_groups:
+        if "momentum" in group:
+            group["momentum"] = value
+        else:
+            group["betas"] = (value, *group["betas"][1:])

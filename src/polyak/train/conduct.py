@@ -11,6 +11,7 @@ from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
+from polyak.optim.rate_sweep import Range
 from polyak.train import checkpoint, distributed, job, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
@@ -20,6 +21,7 @@ from polyak.train.finish import finish
 from polyak.train.judge import Judge
 from polyak.train.loop import Loop
 from polyak.train.pace import Clock, Pace
+from polyak.train.rate import with_rate
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
@@ -74,13 +76,15 @@ def _conduct(
         job.check_unchanged(path, dataset)
     network, spec, page = job.make_network(recipe, parts["train"], where)
     loader = job.make_loader(recipe, parts["train"], page, where, world)
+    sweep = None
+    if path is None and recipe.learning_rate == "auto":
+        recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, page, where, stop)
     run = None
     if world.leads:
         facts = job.environment(dataset, where, world, given(asked))
         run = Run(path) if path else create(recipe, reasons, dataset, facts)
-        dataset.write_quarantine(run.path / "quarantine.csv")
-        dataset.write_split(run.path / "split.csv")
+        write_down(run, dataset, sweep)
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
@@ -138,6 +142,14 @@ def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) ->
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),
     }
     return runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
+
+
+def write_down(run: Run, dataset: Dataset, sweep: Range | None) -> None:
+    """Write what was found out before training: left out, parts, sweep."""
+    dataset.write_quarantine(run.path / "quarantine.csv")
+    dataset.write_split(run.path / "split.csv")
+    if sweep is not None:
+        sweep.save(run.path / "learning_rate.svg")
 
 
 def make_judge(recipe, parts, loader, page, where, stop) -> Judge:

@@ -22,6 +22,7 @@ RATES = {
     "lion": 1e-4,
 }
 FINE_TUNING = 1 / 5
+RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # of the papers, on ImageNet and on CIFAR
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
@@ -55,14 +56,13 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
     choose("optimizer", "nesterov" if small else "adamw", f"proven with {model}")
-    choose("schedule", "triangular" if small else "cosine", f"proven with {model}")
-    batch = _batch_size(trained, small)
-    batch = choose("batch_size", batch, f"{trained} pictures to train on")
-    optimizer = choices.get("optimizer", recipe.optimizer)
-    if small and optimizer == "nesterov":
-        rate = compact.RATE_PER_PICTURE * batch
-        choose("learning_rate", float(f"{rate:.3g}"), "proven with compact, by batch size")
-    choose("learning_rate", *_rate(optimizer, scratch, batch))
+    schedule = choose("schedule", "triangular" if small else "cosine", f"proven with {model}")
+    if schedule in ("sgdr", "cyclic"):
+        choose("cycles", 5, "as many snapshots as Huang et al. 2017 tried")
+    choose("warm_up", 0.05 if schedule in RAMPED else 0.0, f"customary with {schedule}")
+    choose("batch_size", _batch_size(trained, small), f"{trained} pictures to train on")
+    if recipe.learning_rate is None:  # `auto` waits for the network
+        choose("learning_rate", *default_rate(recipe.model_copy(update=choices)))
     choose("rho", compact.MOMENTUM if small else 0.9, f"proven with {model}")
     choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, f"proven with {model}")
     smoothing = compact.LABEL_SMOOTHING if small else 0.1
@@ -78,6 +78,23 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     if recipe.budget is None:
         choose("epochs", *_epochs(trained, scratch))
     return recipe.model_copy(update=choices), reasons
+
+
+def default_rate(recipe: Recipe) -> tuple[float, str]:
+    """Give the peak rate to start from and why, for a recipe decided in model, rule and batch.
+
+    >>> from polyak.train import make
+    >>> default_rate(make(model="resnet18", optimizer="adamw", batch_size=64))
+    (0.0005, 'start for adamw, scratch')
+    """
+    batch, optimizer = recipe.batch_size or 1, recipe.optimizer
+    if recipe.model == "compact" and optimizer == "nesterov":
+        rate = compact.RATE_PER_PICTURE * batch
+        return float(f"{rate:.3g}"), "proven with compact, by batch size"
+    factor = 1.0 if recipe.weights is None else FINE_TUNING
+    rate = RATES[optimizer] * factor * min(1.0, batch / 128)
+    kind = "scratch" if recipe.weights is None else "fine-tuning"
+    return float(f"{rate:.2g}"), f"start for {optimizer}, {kind}"
 
 
 def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
@@ -110,12 +127,6 @@ def _model(recipe: Recipe, side: int) -> tuple[str, str]:
 def _batch_size(trained: int, small: bool) -> int:
     most = 128 if small else 64
     return int(np.clip(2 ** int(np.log2(max(trained / 16, 1))), min(8, trained), most))
-
-
-def _rate(optimizer: str, scratch: bool, batch: int) -> tuple[float, str]:
-    factor = 1.0 if scratch else FINE_TUNING
-    rate = RATES[optimizer] * factor * min(1.0, batch / 128)
-    return float(f"{rate:.2g}"), f"start for {optimizer}, {'scratch' if scratch else 'fine-tuning'}"
 
 
 def _epochs(trained: int, scratch: bool) -> tuple[float, str]:

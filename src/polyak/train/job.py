@@ -1,6 +1,7 @@
 """From a recipe to all that training needs, the same on every process and on every resume."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from polyak import keys, machine, optim
+from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
@@ -29,11 +31,6 @@ from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
 
 WHITENED = 5000  # pictures that compact's first layer is computed from
-SCHEDULES = {
-    "constant": optim.schedules.constant,
-    "cosine": optim.schedules.warm_up(optim.schedules.cosine, 0.05),
-    "triangular": optim.schedules.triangular,
-}
 MIXES = {"mixup": mixup, "cutmix": cutmix}
 
 
@@ -53,7 +50,7 @@ class Machine:
     """Say where and how the network computes."""
 
     device: str
-    precision: machine.Precision
+    precision: formats.Precision
     threads: machine.Threads
 
 
@@ -70,7 +67,7 @@ def set_up(recipe: Recipe, world: World, path: Path | None = None) -> Machine:
         before = environment_of(path)
         threads, wanted = machine.Threads(**before["threads"]), before["precision"]["name"]
     machine.prepare(threads.compute, device)
-    return Machine(device, machine.precision(wanted, device), threads)
+    return Machine(device, formats.precision(wanted, device), threads)
 
 
 def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, dict[str, Data]]:
@@ -169,19 +166,19 @@ def make_learner(
     recipe: Recipe, network: nn.Module, where: Machine, world: World, steps: int
 ) -> Learner:
     """Make the learner of a decided recipe that expects to take so many steps."""
-    assert recipe.learning_rate and recipe.label_smoothing is not None
+    assert isinstance(recipe.learning_rate, float) and recipe.label_smoothing is not None
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
     if isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     classes = network.classes if isinstance(network, Compact) else network.num_classes
     mix = MIXES.get(recipe.mix)
-    schedule = SCHEDULES.get(recipe.schedule)
     return Learner(
         network,
         groups,
         optimizer=recipe.optimizer,
-        schedule=schedule or partial(optim.schedules.sgdr, cycles=recipe.cycles),
+        schedule=schedule(recipe),
         rho=recipe.rho,
+        rho_range=recipe.rho_range,
         half_life=recipe.average * steps,
         label_smoothing=recipe.label_smoothing,
         mix=(partial(mix, alpha=recipe.mix_alpha), int(classes)) if mix else None,
@@ -189,6 +186,22 @@ def make_learner(
         world=world,
         precision=where.precision.name,
     )
+
+
+def schedule(recipe: Recipe) -> Callable[[float], float]:
+    """Make the schedule of a decided recipe: progress in [0, 1] -> factor of the peak rate.
+
+    >>> from polyak.train import make
+    >>> ramp = schedule(make(schedule="sgdr", cycles=2, warm_up=0.5))
+    >>> ramp(0.25), round(ramp(0.625), 3), ramp(0.75)
+    (0.5, 0.5, 1.0)
+    """
+    chosen = getattr(optim.schedules, recipe.schedule)
+    if recipe.schedule == "sgdr":
+        chosen = partial(chosen, cycles=recipe.cycles, multiply=recipe.cycle_growth)
+    if recipe.schedule == "cyclic":
+        chosen = partial(chosen, cycles=recipe.cycles)
+    return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen
 
 
 def environment(data: Dataset, where: Machine, world: World, asked: dict) -> str:

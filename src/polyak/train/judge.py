@@ -96,12 +96,17 @@ class Judge:
     def measure(self, network) -> tuple[float, float]:
         """Accuracy and NLL of a network on the validation part, one view."""
         began = time.monotonic()
-        logs, labels = self.predict(network, "val", "one")
+        logs, labels = self.predict(network, "val", "one", self.where.precision.name)
         self.picture_seconds = (time.monotonic() - began) / max(1, len(labels))
         return scores(logs, labels)
 
-    def predict(self, network, split: str, views: str) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probabilities (N, K) and labels (N,) of a split's readable pictures."""
+    def predict(
+        self, network, split: str, views: str, precision: str = "float32"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities (N, K) and labels (N,) of a split's readable pictures.
+
+        In float32, as the model file predicts later; training's own precision is for quick looks.
+        """
         data = self.data[split]
         logs, failed = log_probabilities(
             network,
@@ -110,7 +115,7 @@ class Judge:
             views=views,
             device=self.where.device,
             threads=self.where.threads.loader,
-            precision=self.where.precision.name,
+            precision=precision,
             check=self.check,
         )
         read = np.setdiff1d(np.arange(len(data)), [position for position, _ in failed])

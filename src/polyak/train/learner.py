@@ -10,6 +10,8 @@ from polyak import keys, optim
 from polyak.augment import soft
 from polyak.data.loader import Batch
 from polyak.errors import UsageError
+from polyak.optim.scheduler import check_momentum, cycle_momentum
+from polyak.optim.schedules import momentum_for
 from polyak.train.distributed import World
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -36,6 +38,7 @@ class Learner:
         optimizer: name of an update rule.
         schedule: progress in [0, 1] -> factor of the peak rate.
         rho: momentum of `momentum` and `nesterov`; None takes theirs.
+        rho_range: momentum where the rate peaks, and where it is 0; None keeps it.
         half_life: of Polyak's average, steps; 0 keeps none.
         label_smoothing: share of every label spread over all classes.
         mix: `augment.mixup` or `augment.cutmix` with its alpha, and the number of classes; None
@@ -53,6 +56,7 @@ class Learner:
         optimizer: str,
         schedule: Callable[[float], float],
         rho: float | None,
+        rho_range: tuple[float, float] | None = None,
         half_life: float,
         label_smoothing: float,
         mix: tuple[Mix, int] | None,
@@ -68,7 +72,10 @@ class Learner:
         more = {"momentum": rho} if optimizer in WITH_RHO and rho is not None else {}
         self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages, **more)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.schedule, self.label_smoothing, self.mix = schedule, label_smoothing, mix
+        self.schedule, self.rho_range = schedule, rho_range
+        if rho_range:
+            check_momentum(self.optimizer)
+        self.label_smoothing, self.mix = label_smoothing, mix
         self._parallel = world.wrap(network)
         self._bfloat16 = precision == "bfloat16"
         self._device = next(network.parameters()).device
@@ -82,9 +89,18 @@ class Learner:
             progress: of the whole run, in [0, 1].
             whole: pictures of the batch over all processes.
         """
-        torch.manual_seed(keys.key("step", self.seed, step, self.world.rank))
+        factor = self.schedule(progress)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * self.schedule(progress)
+            group["lr"] = peak * factor
+        if self.rho_range:
+            cycle_momentum(self.optimizer, momentum_for(factor, *self.rho_range))
+        loss = self.backward(batch, step, whole)
+        self.optimizer.step()  # which updates the average in the same pass
+        return loss
+
+    def backward(self, batch: Batch, step: int, whole: int) -> Tensor:
+        """Compute the gradients of one batch and return its mean loss, a 0-dimensional tensor."""
+        torch.manual_seed(keys.key("step", self.seed, step, self.world.rank))
         self.network.train()
         images = batch.images.to(self._device, non_blocking=True)
         targets = batch.labels.to(self._device, non_blocking=True)
@@ -100,7 +116,6 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         # processes average their gradients; an uneven slice weighs by its pictures
         (loss * (len(targets) * self.world.size / whole)).backward()
-        self.optimizer.step()  # which updates the average in the same pass
         return loss.detach()
 
     def state_dict(self) -> dict:

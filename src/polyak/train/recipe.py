@@ -14,7 +14,10 @@ from polyak.errors import UsageError
 Optimizer = Literal[
     "auto", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
 ]
-Schedule = Literal["auto", "constant", "cosine", "sgdr", "triangular"]
+Schedule = Literal[
+    "auto", "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
+    "triangular",
+]  # fmt: skip
 LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 
 
@@ -44,11 +47,20 @@ class Recipe(BaseModel):
     epochs: float | None = Field(None, gt=0, description="passes over the training pictures")
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
-    learning_rate: float | None = Field(None, gt=0, description="peak; default by optimizer")
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
+        None, description="peak; default by optimizer; auto: found by a range test"
+    )
     rho: float | None = Field(None, ge=0, lt=1, description="momentum; default by model")
+    rho_range: tuple[float, float] | None = Field(
+        None, description="momentum cycled against the rate: where it peaks, where it is 0"
+    )
     weight_decay: float | None = Field(None, ge=0, description="of weights, not biases and norms")
     schedule: Schedule = Field("auto", description="course of the learning rate")
-    cycles: int = Field(1, ge=1, description="restarts of sgdr")
+    cycles: int | None = Field(None, ge=1, description="of sgdr and cyclic; default 5")
+    cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
+    warm_up: float | None = Field(
+        None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
+    )
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
     average: float = Field(
         0.04, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
@@ -85,6 +97,13 @@ class Recipe(BaseModel):
     def _budget_is_a_duration(cls, value):
         if value is not None:
             seconds(value)
+        return value
+
+    @field_validator("rho_range")
+    @classmethod
+    def _rho_range_is_of_momenta(cls, value):
+        if value is not None and not all(0 <= rho < 1 for rho in value):
+            raise ValueError(f"{value[0]} {value[1]}: momentum is from 0 to below 1")
         return value
 
     @property
