@@ -80,8 +80,12 @@ def _figures(end: dict) -> Table:
 
 def predictions(said: "Predictions", top: int) -> Table:
     """Lay out predictions as a table for a terminal, best class first."""
+    apart = [] if said.disagreement is None else [f"{value:.1%}" for value in said.disagreement]
     table = Table("picture", *(f"class {i + 1}" for i in range(top)))
-    for path, best in zip(said.paths, said.top(top), strict=True):
+    if apart:  # before the classes: a row may have fewer of them than the table
+        table = Table("picture", "disagreement", *(f"class {i + 1}" for i in range(top)))
+    for row, (path, best) in enumerate(zip(said.paths, said.top(top), strict=True)):
         cells = [f"{escape(shown(name))} {probability:.1%}" for name, probability in best]
-        table.add_row(escape(shown(path)), *(cells or ["unreadable"]))
+        cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
+        table.add_row(escape(shown(path)), *cells)
     return table

@@ -1,11 +1,13 @@
-"""From pictures to probabilities: training's own preprocessing, test-time views."""
+"""From pictures to probabilities: training's own preprocessing, test-time views, members."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from polyak.augment import Policy
 from polyak.augment.views import policies
 from polyak.data.images import Images
 from polyak.data.loader import Loader
@@ -14,30 +16,35 @@ from polyak.errors import DataError
 from polyak.networks.preprocessing import Preprocessing
 
 
+class Look(NamedTuple):
+    """Say how one network looks at a picture: its preprocessing, and the views that are averaged.
+
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> Look(nn.Flatten(), page, "flip").views
+    'flip'
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    views: str = "one"
+
+
 def log_probabilities(
     network: nn.Module,
     images: Images,
     preprocessing: Preprocessing,
     *,
     views: str = "one",
-    device: str = "cpu",
-    batch_size: int = 256,
-    threads: int = 1,
-    precision: str = "float32",
-    check: Callable[[], object] = lambda: None,
+    **how,
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Log-probabilities of pictures, averaged over test-time views.
+    """Log-probabilities of pictures by one network, averaged over test-time views.
 
     Args:
         network: float32 (N, 3, h, w) -> logits (N, K).
         images: opened pictures.
         preprocessing: size, normalisation, crop.
         views: test-time views that are averaged.
-        device: where the network is.
-        batch_size: pictures a forward pass.
-        threads: of decoding and rendering.
-        precision: float32 or bfloat16.
-        check: called at every batch; may raise to stop.
+        how: as for `every_log_probabilities`.
 
     Raises:
         DataError: no picture could be read.
@@ -51,32 +58,83 @@ def log_probabilities(
     >>> log_probabilities(network, pictures, page)[0].shape
     (3, 2)
     """
-    good = images.good
-    failed = dict(images.failed)
+    logs, failed = every_log_probabilities([Look(network, preprocessing, views)], images, **how)
+    return logs[0], failed
+
+
+def every_log_probabilities(
+    looks: Sequence[Look],
+    images: Images,
+    *,
+    device: str = "cpu",
+    batch_size: int = 256,
+    threads: int = 1,
+    precision: str = "float32",
+    check: Callable[[], object] = lambda: None,
+) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Log-probabilities of pictures by several networks, each averaged over its own views.
+
+    Pictures are decoded and prepared once for all networks that want them alike.
+
+    Args:
+        looks: networks with their preprocessing and views, on the same device.
+        images: opened pictures.
+        device: where the networks are.
+        batch_size: pictures a forward pass.
+        threads: of decoding and rendering.
+        precision: float32 or bfloat16.
+        check: called at every batch; may raise to stop.
+
+    Raises:
+        DataError: no picture could be read.
+
+    Returns:
+        (float32 (M, N, K) with rows of NaN for failures, [(position, reason)] of the failures).
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> pictures = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
+    >>> every_log_probabilities([Look(network, page)] * 2, pictures)[0].shape
+    (2, 3, 2)
+    """
+    good, failed = images.good, dict(images.failed)
     if not len(good):
         position, reason = next(iter(failed.items()), (None, "there is none"))
         where = str(images.files[position]) if position is not None else ""
         raise DataError("no picture could be read", where=where, why=reason)
-    readable, p, rows = images.take(good), preprocessing, []
-    training = network.training
-    network.eval()
-    for policy in policies(views, p.fraction):
-        none = np.zeros(len(good), np.int64)
-        how = {"batch_size": batch_size, "seed": 0, "threads": threads, "shuffle": False}
+    readable, none = images.take(good), np.zeros(len(good), np.int64)
+    how = {"batch_size": batch_size, "seed": 0, "threads": threads, "shuffle": False}
+    rows: list[list[np.ndarray]] = [[] for _ in looks]
+    modes = [look.network.training for look in looks]
+    for look in looks:
+        look.network.eval()
+    for (p, policy), numbers in _passes(looks).items():
         loader = Loader(readable, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
-        parts = []
+        said: dict[int, np.ndarray] = {}
         for batch in loader.epoch(0):
-            check()
-            parts.append(
-                (good[batch.indices], _forward(network, batch.images.to(device), precision))
-            )
-        logs = np.full((len(images), parts[0][1].shape[1]), np.nan, np.float32)
-        for positions, part in parts:
-            logs[positions] = part
+            inputs = batch.images.to(device)
+            for number in numbers:
+                check()
+                part = _forward(looks[number].network, inputs, precision)
+                if number not in said:
+                    said[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
+                said[number][good[batch.indices]] = part
+        for number, logs in said.items():
+            rows[number].append(logs)
         failed.update((int(good[position]), reason) for position, reason in loader.failed)
-        rows.append(logs)
-    network.train(training)
-    return combine(np.stack(rows)), sorted(failed.items())
+    for look, mode in zip(looks, modes, strict=True):
+        look.network.train(mode)
+    # a picture that one view could not read has NaN there, and so in the mean
+    return np.stack([combine(np.stack(views)) for views in rows]), sorted(failed.items())
+
+
+def _passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int]]:
+    """Which networks take which pictures: each way to prepare pictures once."""
+    passes: dict[tuple[Preprocessing, Policy], list[int]] = {}
+    for number, look in enumerate(looks):
+        for policy in policies(look.views, look.preprocessing.fraction):
+            passes.setdefault((look.preprocessing, policy), []).append(number)
+    return passes
 
 
 def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:

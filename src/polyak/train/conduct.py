@@ -12,6 +12,7 @@ from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
 from polyak.optim.rate_sweep import Range
+from polyak.optim import schedules
 from polyak.train import checkpoint, distributed, job, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
@@ -25,6 +26,7 @@ from polyak.train.rate import with_rate
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
+from polyak.train.snapshots import Snapshots
 from polyak.train.speed import fit_widths, step_seconds
 
 
@@ -85,6 +87,7 @@ def _conduct(
         facts = job.environment(dataset, where, world, given(asked))
         run = Run(path) if path else create(recipe, reasons, dataset, facts)
         write_down(run, dataset, sweep)
+    judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
@@ -155,16 +158,28 @@ def write_down(run: Run, dataset: Dataset, sweep: Range | None) -> None:
 def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
     """Make the judge of a decided recipe."""
     times = 4 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
+    times = 20 if recipe.patience else times
+    members = len(cycle_ends(recipe))
     return Judge(
         parts,
         loader,
         page,
         where,
-        times=20 if recipe.patience else times,
+        times=times,
         patience=recipe.patience,
         views=len(policies(recipe.views or "one")),
         check=lambda: stop.check("the last checkpoint"),
+        candidates=1 + len(recipe.average) + (2 * members + 2 if members else 0),
     )
+
+
+def cycle_ends(recipe: Recipe) -> list[float]:
+    """Progress at which each snapshot of a decided recipe is due; none where none are taken."""
+    if recipe.ensemble != "snapshots":
+        return []
+    growth, ramp = recipe.cycle_growth if recipe.schedule == "sgdr" else 1.0, recipe.warm_up or 0.0
+    ends = schedules.cycle_ends(recipe.cycles or 1, growth)
+    return [ramp + (1 - ramp) * end for end in ends]
 
 
 def first_pace(recipe, loader, network, judge, clock, where, world) -> Pace:

@@ -1,11 +1,13 @@
 """What the user left open, decided from data and machine, each decision with its reason."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
+from polyak.errors import UsageError
 from polyak.networks import compact
 from polyak.train.recipe import Recipe
 
@@ -23,6 +25,7 @@ RATES = {
 }
 FINE_TUNING = 1 / 5
 RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
+CYCLIC = ("sgdr", "cyclic")
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # of the papers, on ImageNet and on CIFAR
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few pictures repay
@@ -56,9 +59,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
     choose("optimizer", "nesterov" if small else "adamw", f"proven with {model}")
-    schedule = choose("schedule", "triangular" if small else "cosine", f"proven with {model}")
-    if schedule in ("sgdr", "cyclic"):
-        choose("cycles", 5, "as many snapshots as Huang et al. 2017 tried")
+    schedule = _schedule(recipe, choose, small, f"proven with {model}")
     choose("warm_up", 0.05 if schedule in RAMPED else 0.0, f"customary with {schedule}")
     choose("batch_size", _batch_size(trained, small), f"{trained} pictures to train on")
     if recipe.learning_rate is None:  # `auto` waits for the network
@@ -113,6 +114,19 @@ def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
     # pictures of one colour have no spread: dividing by it would blow up noise
     std = np.sqrt(np.maximum(squares / pixels - mean**2, 0.05**2))
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
+
+
+def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str:
+    snapshots, usual = recipe.ensemble == "snapshots", "triangular" if small else "cosine"
+    if snapshots:
+        usual, reason = "sgdr", "a snapshot is taken where the rate has fallen"
+    schedule = choose("schedule", usual, reason)
+    if schedule in CYCLIC:
+        choose("cycles", 5, "as many snapshots as Huang et al. 2017 tried")
+    elif snapshots:
+        where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
+        raise UsageError("snapshots want a rate that comes back", where=where, then=then)
+    return schedule
 
 
 def _model(recipe: Recipe, side: int) -> tuple[str, str]:

@@ -179,7 +179,7 @@ def make_learner(
         schedule=schedule(recipe),
         rho=recipe.rho,
         rho_range=recipe.rho_range,
-        half_life=recipe.average * steps,
+        half_lives=[share * steps for share in recipe.average],
         label_smoothing=recipe.label_smoothing,
         mix=(partial(mix, alpha=recipe.mix_alpha), int(classes)) if mix else None,
         seed=recipe.seed,

@@ -1,19 +1,22 @@
-"""Validation in the course of training: raw weights against their average, and when to stop."""
+"""Validation in the course of training: raw weights against averages, members, when to stop."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import islice
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from polyak.data.loader import Loader
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
+from polyak.optim import Average
 from polyak.train.distributed import World
 from polyak.train.job import Data, Machine
 from polyak.train.learner import Learner
+from polyak.train.snapshots import Snapshots
 
 REFRESHED = 4096  # pictures that batch-norm statistics of an average are estimated from
 REFRESH_EPOCH = 1 << 40  # an epoch that no run reaches: its order and pixels are drawn for this
@@ -31,6 +34,7 @@ class Judge:
         patience: stop after so many validations without progress; None never stops.
         views: test-time views of the final evaluation.
         check: called at every batch; may raise to stop.
+        candidates: how many ways to end the run will be measured at its end.
     """
 
     def __init__(
@@ -44,13 +48,15 @@ class Judge:
         patience: int | None,
         views: int,
         check: Callable[[], object],
+        candidates: int = 2,
     ):
+        self.candidates = candidates
+        self.snapshots = Snapshots(None, 0)
         self.data, self.loader, self.page, self.where = data, loader, page, where
         self.times, self.patience, self.views, self.check = times, patience, views, check
         self.done, self.stale, self.best_score = 0, 0, -1.0
         self.best: dict[str, Tensor] | None = None
         self.picture_seconds = 0.0  # of one forward pass
-        self.read: dict[str, np.ndarray] = {}  # positions that the last prediction could read
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress."""
@@ -72,6 +78,9 @@ class Judge:
         fields, score = {}, -1.0
         if world.leads and "val" in self.data:
             fields, score = self._measure(learner)
+        elif self.snapshots.due(self.done, self.times):
+            with self.shown(learner, *learner.averages[:1]):
+                self._take(learner, world.leads)
         if self.patience is not None:
             score = world.from_leader([score])[0]
             self.stale = 0 if score > self.best_score else self.stale + 1
@@ -79,19 +88,27 @@ class Judge:
         return fields
 
     def _measure(self, learner: Learner) -> tuple[dict, float]:
-        raw = self.measure(learner.network)
-        fields = {"val_accuracy": raw[0], "val_loss": raw[1]}
-        score = raw[0]
-        if self.patience is not None and score > self.best_score:
-            self.best = _copy(learner.network.state_dict())
-        if learner.average is not None:
-            with self.averaged(learner):
-                mean = self.measure(learner.network)
-                if self.patience is not None and mean[0] > max(score, self.best_score):
-                    self.best = _copy(learner.network.state_dict())
+        found, top, member = [], self.best_score, {}
+        snapshot, lowest = self.snapshots.due(self.done, self.times), np.inf
+        for average in (None, *learner.averages):
+            with self.shown(learner, *([average] if average else [])):
+                accuracy, nll = self.measure(learner.network)
+                found.append((accuracy, nll))
+                if self.patience is not None and accuracy > top:
+                    self.best, top = copied(learner.network), accuracy
+                if snapshot and nll < lowest:
+                    lowest, member = nll, copied(learner.network)
+        if snapshot:
+            self.snapshots.take(member, self.done, self.times)
+        fields = {"val_accuracy": found[0][0], "val_loss": found[0][1]}
+        if len(found) > 1:
+            mean = max(found[1:], key=lambda pair: (pair[0], -pair[1]))
             fields |= {"average_accuracy": mean[0], "average_loss": mean[1]}
-            score = max(score, mean[0])
-        return fields, score
+        return fields, max(accuracy for accuracy, _ in found)
+
+    def _take(self, learner: Learner, leads: bool) -> None:
+        state = copied(learner.network) if leads else {}
+        self.snapshots.take(state, self.done, self.times)
 
     def measure(self, network) -> tuple[float, float]:
         """Accuracy and NLL of a network on the validation part, one view."""
@@ -103,14 +120,21 @@ class Judge:
     def predict(
         self, network, split: str, views: str, precision: str = "float32"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probabilities (N, K) and labels (N,) of a split's readable pictures.
+        """Log-probabilities (N, K) and labels (N,) of a split's readable pictures."""
+        logs = self.say(network, split, views, precision)
+        read = np.flatnonzero(~np.isnan(logs).any(axis=1))
+        return logs[read], self.data[split].dataset.labels[read]
+
+    def say(
+        self, network, split: str, views: str, precision: str = "float32"
+    ) -> np.ndarray:
+        """Log-probabilities (N, K) of a split's pictures; NaN where one could not be read.
 
         In float32, as the model file predicts later; training's own precision is for quick looks.
         """
-        data = self.data[split]
-        logs, failed = log_probabilities(
+        logs, _ = log_probabilities(
             network,
-            data.images,
+            self.data[split].images,
             self.page,
             views=views,
             device=self.where.device,
@@ -118,36 +142,46 @@ class Judge:
             precision=precision,
             check=self.check,
         )
-        read = np.setdiff1d(np.arange(len(data)), [position for position, _ in failed])
-        self.read[split] = read
-        return logs[read], data.dataset.labels[read]
+        return logs
+
+    def shown(self, learner: Learner, *average: Average) -> AbstractContextManager:
+        """Show the raw weights, or those of an average, for a while."""
+        return self._averaged(learner, *average) if average else nullcontext()
 
     @contextmanager
-    def averaged(self, learner: Learner) -> Iterator[None]:
-        """Put averaged weights in place for a while, with batch-norm statistics of their own."""
+    def _averaged(self, learner: Learner, average: Average) -> Iterator[None]:
         learner.network.eval()
+        with closing(self.training_pictures()) as pictures:
+            with average.swapped_in(learner.network, pictures):
+                yield
+
+    def training_pictures(self) -> Generator[Tensor, None, None]:
+        """Batches to estimate batch-norm statistics from, always the same ones."""
         batches = max(1, REFRESHED // self.loader.batch_size)
-        epoch = self.loader.epoch(REFRESH_EPOCH)
-        pictures = (batch.images.to(self.where.device) for batch in islice(epoch, batches))
-        assert learner.average is not None
-        with closing(epoch), learner.average.swapped_in(learner.network, pictures):
-            yield
+        with closing(self.loader.epoch(REFRESH_EPOCH)) as epoch:
+            for batch in islice(epoch, batches):
+                yield batch.images.to(self.where.device)
 
     def finish_seconds(self) -> float:
         """Estimate what the final evaluation will take."""
-        validation, test = (len(self.data.get(split, ())) for split in ("val", "test"))
-        looks = 2 * validation + (validation + test) * self.views + REFRESHED
-        return self.picture_seconds * looks + 1.0
+        held_out = sum(len(self.data.get(split, ())) for split in ("val", "test"))
+        rows = self.candidates
+        shown = rows if self.snapshots.cycles else 1  # rows that are measured with views too
+        looks = held_out * (rows + shown * self.views) + (rows - 1) * REFRESHED
+        intervals = 1e-4 * held_out * (rows + shown)
+        return self.picture_seconds * looks + intervals + 1.0
 
     def state_dict(self) -> dict:
         """Everything that the rest of the run depends on."""
         names = ("done", "stale", "best_score", "best")
-        return {name: getattr(self, name) for name in names}
+        state = {name: getattr(self, name) for name in names}
+        return state | {"snapshots": self.snapshots.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on where `state_dict` was taken."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        self.snapshots.load_state_dict(state["snapshots"])
+        for name in ("done", "stale", "best_score", "best"):
+            setattr(self, name, state[name])
 
 
 def scores(logs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -161,5 +195,11 @@ def scores(logs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     return float(right.mean()), float(-logs[np.arange(len(labels)), labels].mean())
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """Copy a network's weights into memory of their own.
+
+    >>> sorted(copied(nn.Linear(1, 1)))
+    ['bias', 'weight']
+    """
+    plain = {"memory_format": torch.contiguous_format}
+    return {name: v.detach().cpu().clone(**plain) for name, v in network.state_dict().items()}

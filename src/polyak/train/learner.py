@@ -1,6 +1,6 @@
 """One step of training: forward, loss, backward, rule, average; and the state that it needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Learner:
         schedule: progress in [0, 1] -> factor of the peak rate.
         rho: momentum of `momentum` and `nesterov`; None takes theirs.
         rho_range: momentum where the rate peaks, and where it is 0; None keeps it.
-        half_life: of Polyak's average, steps; 0 keeps none.
+        half_lives: of Polyak's averages, steps; 0 keeps none.
         label_smoothing: share of every label spread over all classes.
         mix: `augment.mixup` or `augment.cutmix` with its alpha, and the number of classes; None
             mixes nothing.
@@ -57,7 +57,7 @@ class Learner:
         schedule: Callable[[float], float],
         rho: float | None,
         rho_range: tuple[float, float] | None = None,
-        half_life: float,
+        half_lives: Sequence[float],
         label_smoothing: float,
         mix: tuple[Mix, int] | None,
         seed: int,
@@ -67,10 +67,9 @@ class Learner:
         if optimizer not in OPTIMIZERS:
             raise UsageError("no such optimizer", where=optimizer)
         self.network, self.world, self.seed = network, world, seed
-        self.average = optim.Average(network, half_life=half_life) if half_life else None
-        averages = [self.average] if self.average is not None else []
+        self.averages = [optim.Average(network, half_life=h) for h in half_lives if h]
         more = {"momentum": rho} if optimizer in WITH_RHO and rho is not None else {}
-        self.optimizer = OPTIMIZERS[optimizer](groups, averages=averages, **more)
+        self.optimizer = OPTIMIZERS[optimizer](groups, averages=self.averages, **more)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule, self.rho_range = schedule, rho_range
         if rho_range:
@@ -123,15 +122,15 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "averages": [average.state_dict() for average in self.averages],
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Go on exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        for average, kept in zip(self.averages, state["averages"], strict=True):
+            average.load_state_dict(kept)
 
 
 def decay_groups(network: nn.Module, learning_rate: float, weight_decay: float) -> list[dict]:

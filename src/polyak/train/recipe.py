@@ -18,6 +18,7 @@ Schedule = Literal[
     "auto", "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
     "triangular",
 ]  # fmt: skip
+Share = Annotated[float, Field(ge=0, lt=1)]
 LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 
 
@@ -61,9 +62,15 @@ class Recipe(BaseModel):
     warm_up: float | None = Field(
         None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
     )
+    ensemble: str | None = Field(
+        None, description="snapshots: a member at the end of every cycle"
+    )
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
-    average: float = Field(
-        0.04, ge=0, lt=1, description="half-life of Polyak's average, share of the run; 0 is off"
+    average: tuple[Share, ...] = Field(
+        (0.04,),
+        min_length=1,
+        max_length=8,
+        description="half-lives of Polyak's averages, shares of the run; 0 is off",
     )
     augment: str = Field("auto", description="augmentation policy: none, light, ...")
     mix: Literal["auto", "none", "mixup", "cutmix"] = Field(
@@ -104,6 +111,18 @@ class Recipe(BaseModel):
     def _rho_range_is_of_momenta(cls, value):
         if value is not None and not all(0 <= rho < 1 for rho in value):
             raise ValueError(f"{value[0]} {value[1]}: momentum is from 0 to below 1")
+        return value
+
+    @field_validator("average", mode="before")
+    @classmethod
+    def _one_average_is_a_list_of_one(cls, value):
+        return (value,) if isinstance(value, int | float) else value
+
+    @field_validator("ensemble")
+    @classmethod
+    def _ensemble_is_known(cls, value):
+        if value is not None and value != "snapshots":
+            raise ValueError(f"{value!r} is no ensemble; write snapshots")
         return value
 
     @property

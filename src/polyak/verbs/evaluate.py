@@ -24,6 +24,8 @@ class Options:
     """part of the data; default test where it exists, else all"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
+    kind: Text = None
+    """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
     json: bool = False
     """print JSON"""
     device: str = "cpu"
@@ -36,7 +38,7 @@ def run(arguments: list[str]) -> int:
     from polyak.model import load
 
     how = {"views": options.views} if options.views else {}
-    model = load(options.model, device=options.device)
+    model = load(options.model, device=options.device, kind=options.kind)
     found = model.evaluate(options.data, options.split, device=options.device, **how)
     if options.json:
         print(json.dumps(found.as_json()))

@@ -33,6 +33,8 @@ class Options:
     """classes a picture, best first"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
+    kind: Text = None
+    """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
     device: str = "cpu"
     """cpu, cuda or mps"""
 
@@ -47,7 +49,7 @@ def run(arguments: list[str]) -> int:
     from polyak.model import load
 
     how = {"views": options.views} if options.views else {}
-    model = load(options.model, device=options.device)
+    model = load(options.model, device=options.device, kind=options.kind)
     said = model.predict(list(options.paths), device=options.device, **how)
     for path, reason in said.unreadable:
         print(f"polyak: not predicted: {shown(path)}: {reason}", file=sys.stderr)
@@ -61,21 +63,32 @@ def run(arguments: list[str]) -> int:
 
 
 def as_csv(said: "Predictions", top: int) -> str:
-    """Write predictions as CSV: path, classes and probabilities best first; spreadsheet-safe."""
+    """Write predictions as CSV: path, classes and probabilities best first; spreadsheet-safe.
+
+    Of several members, their disagreement stands before the error.
+    """
     from polyak.data.table import table_text
 
     names = [f"{part}{i + 1}" for i in range(top) for part in ("class", "probability")]
     errors = dict(said.unreadable)
     rows = []
-    for path, best in zip(said.paths, said.top(top), strict=True):
+    apart = [""] * len(said.paths)
+    if said.disagreement is not None:
+        apart = [f"{value:.4f}" if value == value else "" for value in said.disagreement]
+    for path, best, far in zip(said.paths, said.top(top), apart, strict=True):
         cells = [word for name, p in best for word in (name, f"{p:.6f}")]
         cells += [""] * (len(names) - len(cells))
+        cells += [] if said.disagreement is None else [far]
         rows.append([path, *cells, errors.get(path, "")])
+    names += [] if said.disagreement is None else ["disagreement"]
     return table_text(["path", *names, "error"], rows)
 
 
 def as_json(said: "Predictions", top: int) -> str:
-    """Write predictions as JSON: [{"path", "classes": [{"class", "probability"}], "error"}]."""
+    """Write predictions as JSON: [{"path", "classes": [{"class", "probability"}], "error"}].
+
+    Of several members also "disagreement", 0 to 1, None where the file could not be read.
+    """
     errors = dict(said.unreadable)
     rows = [
         {
@@ -85,4 +98,7 @@ def as_json(said: "Predictions", top: int) -> str:
         }
         for path, best in zip(said.paths, said.top(top), strict=True)
     ]
+    if said.disagreement is not None:
+        for row, value in zip(rows, said.disagreement.tolist(), strict=True):
+            row["disagreement"] = round(value, 4) if value == value else None
     return json.dumps(rows, indent=1) + "\n"

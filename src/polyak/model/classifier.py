@@ -1,0 +1,265 @@
+"""The trained classifier: members that say their part, and what they say together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from polyak.data.dataset import Dataset
+from polyak.data.images import Images
+from polyak.data.pictures import pictures
+from polyak.data.scan import scan
+from polyak.data.sources import find
+from polyak.ensemble import combine, disagreement, tempered
+from polyak.errors import UsageError
+from polyak.inference import Look, every_log_probabilities
+from polyak.metrics import Evaluation, evaluate, softmax
+from polyak.model.member import Member, Mixture
+from polyak.networks.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Hold what a classifier says of files, best class first.
+
+    Args:
+        paths: the files, as they were named.
+        probabilities: float32 (N, K); a row of NaN where the file could not be read.
+        classes: K names.
+        unreadable: (path, reason) of the files without a prediction.
+        disagreement: float (N,), how far the members lie apart, 0 to 1; None for a single network.
+    """
+
+    paths: list[str]
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+    unreadable: list[tuple[str, str]]
+    disagreement: np.ndarray | None = None
+
+    def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
+        """List the k likeliest classes of every file with their probabilities.
+
+        >>> said = Predictions(["a.jpg"], np.array([[0.2, 0.8]]), ("cat", "dog"), [])
+        >>> said.top()
+        [[('dog', 0.8)]]
+        """
+        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return [
+            [] if np.isnan(row[0]) else [(self.classes[i], float(row[i])) for i in order]
+            for row, order in zip(self.probabilities, best, strict=True)
+        ]
+
+
+class Classifier:
+    """Predict the class of pictures.
+
+    Args:
+        network: float32 (N, 3, h, w) -> logits (N, K).
+        spec: how to build the network again: {"name", "classes", "options"}.
+        classes: K names, in the order of the logits.
+        preprocessing: from picture to input.
+        temperature: the logits (of several members: their joint ones) are divided by it; fitted on
+            validation.
+        views: test-time views that are averaged: one, flip, flip+shift.
+        header: provenance, evaluation and whatever else travelled in the file.
+
+    >>> from polyak.networks.build import build, spec
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> network = build("compact", 2, **how)
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
+    >>> classifier.probabilities(Images.of(np.zeros((5, 8, 8, 3), np.uint8)))[0].shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: dict,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        temperature: float = 1.0,
+        views: str = "one",
+        header: dict | None = None,
+    ):
+        member = Member(network.eval(), spec, tuple(classes), preprocessing)
+        self.members, self.classes = (member,), tuple(classes)
+        self.temperature, self.views = temperature, views
+        self.header, self.mean = header or {}, "probabilities"
+
+    @classmethod
+    def of(
+        cls,
+        members: Sequence[Member],
+        classes: Sequence[str],
+        temperature: float = 1.0,
+        views: str = "one",
+        header: dict | None = None,
+        mean: str = "probabilities",
+    ) -> "Classifier":
+        """Join members into one classifier: the mean of their `probabilities` or `logits`.
+
+        Raises:
+            UsageError: no members, or members of other classes.
+        """
+        if not members:
+            raise UsageError("a classifier needs at least one member")
+        for member in members:
+            member.order(tuple(classes))
+            member.network.eval()
+        first = members[0]
+        joined = cls(first.network, first.spec, classes, first.preprocessing, temperature, views,
+                     header)  # fmt: skip
+        joined.members, joined.mean = tuple(members), mean
+        return joined
+
+    @property
+    def spec(self) -> dict:
+        """How to build the network again; of several members, the first one's."""
+        return self.members[0].spec
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From picture to input; of several members, the first one's."""
+        return self.members[0].preprocessing
+
+    @property
+    def network(self) -> nn.Module:
+        """The network; several members that look at pictures alike come as one, with log-means.
+
+        Raises:
+            UsageError: the members want different pictures, or a mean that no network computes.
+        """
+        running = [member for member in self.members if member.weight > 0]
+        if len(running) == 1 and running[0].temperature == 1:
+            return running[0].network
+        alike = {(m.preprocessing, m.classes) for m in running} == {
+            (self.preprocessing, self.classes)
+        }
+        if not alike or self.mean != "probabilities":
+            raise UsageError(
+                "these members do not make one network",
+                why="they want pictures of different sizes, or order classes or means otherwise",
+                then="take one member's own model file",
+            )
+        parts = [(m.network, m.temperature, m.weight) for m in running]
+        return Mixture(*zip(*parts, strict=True))
+
+    def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
+        """Predict files or every picture below a folder; unreadable ones are named, not hidden.
+
+        Args:
+            inputs: a file, a folder, or several of them.
+            how: `device`, `batch_size`, `threads`, `views`.
+
+        Raises:
+            DataError: there is no picture there.
+        """
+        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs)
+        logs, failed = self.log_probabilities(Images.open(paths, budget=0), **how)
+        unreadable = [(str(paths[i]), reason) for i, reason in failed]
+        apart = disagreement(logs, self.weights) if len(logs) > 1 else None
+        said = self.together(logs)
+        return Predictions([str(p) for p in paths], said, self.classes, unreadable, apart)
+
+    def probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """Predict opened pictures: float32 (N, K), and the (position, reason) of failures."""
+        logs, failed = self.log_probabilities(images, **how)
+        return self.together(logs), failed
+
+    def log_probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        """What each running member says of opened pictures, in the classifier's order of classes.
+
+        Returns:
+            (float32 (M, N, K), each at its own temperature, and the (position, reason) of failures).
+        """
+        running = [member for member in self.members if member.weight > 0]
+        views = how.pop("views", None)
+        looks = [
+            Look(m.network, m.preprocessing, views or m.views or self.views) for m in running
+        ]
+        logs, failed = every_log_probabilities(looks, images, **how)
+        parts = [
+            tempered(rows[:, member.order(self.classes)], member.temperature)
+            for member, rows in zip(running, logs, strict=True)
+        ]
+        return np.stack(parts), failed
+
+    def together(self, logs: np.ndarray) -> np.ndarray:
+        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature."""
+        return softmax(combine(logs, self.weights, self.mean), self.temperature)
+
+    @property
+    def weights(self) -> list[float]:
+        """Weights of the running members."""
+        return [member.weight for member in self.members if member.weight > 0]
+
+    def evaluate(self, data: str, split: str | None = None, **how) -> Evaluation:
+        """Measure accuracy, NLL and calibration error on data with labels.
+
+        Args:
+            data: folder, CSV or `digits`; classes are matched by name.
+            split: `train`, `val` or `test`; by default `test` where it exists, else all.
+            how: `device`, `batch_size`, `threads`, `views`.
+
+        Raises:
+            DataError: a class that the model does not know.
+        """
+        dataset = labelled(data, split, self.classes)
+        probabilities, failed = self.probabilities(Images.open(dataset, budget=0), **how)
+        read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
+        return evaluate(probabilities[read], dataset.labels[read])
+
+
+def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
+    """Scan data that carries labels of known classes, in whatever order, and keep one split of it.
+
+    Raises:
+        UsageError: that split is not there.
+        DataError: a class that the model does not know.
+
+    >>> len(labelled("digits", "test", tuple("9876543210")))
+    359
+    """
+    dataset = scan(find(data), classes=classes)
+    present = set(dataset.splits.tolist())
+    if split is None:
+        split = "test" if "test" in present else None
+    elif split not in present:
+        names = ", ".join(sorted(present - {""})) or "none"
+        raise UsageError("no such split", where=f"--split {split}", why=f"{data} has {names}")
+    return dataset if split is None else dataset.part(split)
+
+
+def join(classifiers: Sequence[Classifier]) -> Classifier:
+    """Join finished classifiers into one: all their members, in the first one's order of classes.
+
+    Each goes on with its own temperature (an ensemble's is handed to its members) and its own views,
+    and each counts alike, however many members it has itself.
+
+    Raises:
+        UsageError: nothing to join, or different classes.
+
+    >>> from polyak.networks.build import build, spec
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> network = build("compact", 2, **how)
+    >>> parts = [Classifier(network, spec("compact", 2, **how), names, page)
+    ...          for names in (["cat", "dog"], ["dog", "cat"])]
+    >>> len(join(parts).members), join(parts).classes
+    (2, ('cat', 'dog'))
+    """
+    if not classifiers:
+        raise UsageError("nothing to join", then="name at least one run or model file")
+    first = classifiers[0]
+    if len(classifiers) == 1:
+        return first
+    members = []
+    for one in classifiers:
+        for m in one.members:
+            share = m.weight / sum(one.weights)
+            t = m.temperature * one.temperature
+            members.append(replace(m, temperature=t, weight=share, views=m.views or one.views))
+    return Classifier.of(members, first.classes, 1.0, first.views)

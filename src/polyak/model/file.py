@@ -1,0 +1,202 @@
+"""One portable file for a trained classifier, no pickle: written whole, read with suspicion."""
+
+import json
+import math
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from polyak.augment.views import VIEWS
+from polyak.errors import RefusedError, shown
+from polyak.files import write_atomic
+from polyak.model.classifier import Classifier
+from polyak.model.member import Member
+from polyak.networks.build import from_spec
+from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
+
+# 1: one network predicts; 2: members travel, or a soup. A file claims the least that can read it
+FORMATS = (1, 2)
+WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
+KINDS = (*WEIGHTS, "soup", "snapshot", "members")
+MEANS = ("probabilities", "logits")
+MOST_MEMBERS = 1000
+
+
+def save(
+    path: Path,
+    weights: dict[str, dict[str, torch.Tensor]],
+    classifier: Classifier,
+    chosen: str,
+    ensemble: Classifier | None = None,
+) -> None:
+    """Write one model file: same content, same bytes.
+
+    Args:
+        path: where it goes; written whole or not at all.
+        weights: state_dicts by kind: "weights" (raw), "average", "best", "soup", "snapshot".
+        classifier: classes, preprocessing, temperature, header.
+        chosen: the kind that predicts; "members": the classifier's own.
+        ensemble: members that travel beside a single network that was chosen.
+
+    Raises:
+        DiskError: the disk refused.
+
+    >>> import tempfile
+    >>> from polyak.networks.build import build, spec
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> network = build("compact", 2, **how)
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
+    >>> file = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> save(file, {"weights": network.state_dict()}, classifier, "weights")
+    >>> load(file).classes
+    ('cat', 'dog')
+    """
+    ensemble = classifier if chosen == "members" else ensemble
+    states = dict(weights)
+    header = classifier.header | {
+        "format": 1 if ensemble is None and chosen in WEIGHTS else 2,
+        "network": classifier.spec,
+        "classes": list(classifier.classes),
+        "preprocessing": classifier.preprocessing._asdict(),
+        "temperature": classifier.temperature,
+        "views": classifier.views,
+        "chosen": chosen,
+    }
+    if ensemble is not None:
+        header["ensemble"] = {
+            "temperature": ensemble.temperature,
+            "mean": ensemble.mean,
+            "members": [describe(member) for member in ensemble.members],
+        }
+        for number, member in enumerate(ensemble.members):
+            states[f"members/{number}"] = member.network.state_dict()
+    tensors = {
+        f"{kind}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for kind, state in states.items()
+        for name, value in state.items()
+    }
+    # one key only: safetensors writes several in an order that changes from run to run
+    text = json.dumps(header, sort_keys=True)
+    write_atomic(path, lambda temporary: save_file(tensors, temporary, {"polyak": text}))
+
+
+def describe(member: Member) -> dict[str, Any]:
+    """Describe a member as JSON-able facts; its weights travel as tensors."""
+    return {
+        "network": member.spec,
+        "classes": list(member.classes),
+        "preprocessing": member.preprocessing._asdict(),
+        "temperature": member.temperature,
+        "weight": member.weight,
+        "views": member.views,
+    }
+
+
+def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> Classifier:
+    """Load a classifier from a model file or a run directory.
+
+    Args:
+        path: a run directory or a model file.
+        device: where its networks go.
+        kind: which weights of the file predict: "average", "weights", "best", "soup", "snapshot" or
+            "members"; by default those that validation chose.
+
+    Raises:
+        RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.
+
+    >>> load("no/such/run")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.RefusedError: cannot load the model: no/such/run: there is no such file. Next: \
+give a run directory or a model.safetensors
+    """
+    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    try:
+        return _load(file, device, kind)
+    except RefusedError:
+        raise
+    except Exception as error:
+        if isinstance(error, FileNotFoundError):
+            why, then = "there is no such file", "give a run directory or a model.safetensors"
+        else:
+            why, then = str(error).splitlines()[0][:200] if str(error) else type(error).__name__, ""
+        raise RefusedError("cannot load the model", where=str(file), why=why, then=then) from error
+
+
+def _load(file: Path, device: str, kind: str | None) -> Classifier:
+    with safe_open(file, framework="pt") as stored:
+        text = (stored.metadata() or {}).get("polyak")
+        if text is None:
+            raise RefusedError("this is no polyak model", where=str(file), why="it has no header")
+        header: dict[str, Any] = json.loads(text)
+        if header["format"] not in FORMATS:
+            why = f"format {header['format']}, this polyak reads {FORMATS[0]} to {FORMATS[-1]}"
+            raise RefusedError(
+                "cannot load the model", where=str(file), why=why, then="upgrade polyak"
+            )
+        kind = kind or header["chosen"]
+        if kind not in KINDS:
+            raise ValueError(f"unknown weights {kind!r}")
+        classes = [str(name) for name in header["classes"]]
+        page = dict(header["ensemble"]) if kind == "members" else header
+        told = page["members"] if kind == "members" else [header | {"temperature": 1.0}]
+        if not isinstance(told, list) or not 0 < len(told) <= MOST_MEMBERS:
+            raise ValueError(f"it needs a list of 1 to {MOST_MEMBERS} members")
+        members = []
+        for number, one in enumerate(told):
+            prefix = f"members/{number}/" if kind == "members" else f"{kind}/"
+            members.append(_member(stored, prefix, one, device))
+    temperature, mean = _temperature(page["temperature"]), page.get("mean", MEANS[0])
+    if mean not in MEANS:
+        raise ValueError(f"unknown mean {mean!r}")
+    views = _views(header["views"])
+    classifier = Classifier.of(members, classes, temperature, views, header, mean)
+    if not classifier.weights:
+        raise ValueError("every member has weight zero")
+    return classifier
+
+
+def _member(stored, prefix: str, told: dict[str, Any], device: str) -> Member:
+    names = [name for name in stored.keys() if name.startswith(prefix)]
+    if not names:
+        raise ValueError(f"there are no weights {shown(prefix)[:80]}")
+    state = {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
+    if any(value.is_floating_point() and not value.isfinite().all() for value in state.values()):
+        raise ValueError("a weight is not finite")
+    network = from_spec(told["network"])
+    network.load_state_dict(state)
+    network.to(memory_format=torch.channels_last).to(device)
+    classes = tuple(str(name) for name in told["classes"])
+    if len(set(classes)) != len(classes) or len(classes) != int(told["network"]["classes"]):
+        raise ValueError("classes or temperature do not fit the network")
+    weight = float(told.get("weight", 1.0))
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"a member weighs {weight}")
+    views = told.get("views")
+    page = {name: checked(name, told["preprocessing"][name]) for name in FIELDS}
+    return Member(
+        network,
+        told["network"],
+        classes,
+        Preprocessing(**page),
+        _temperature(told["temperature"]),
+        weight,
+        None if views is None else _views(views),
+    )
+
+
+def _temperature(value: Any) -> float:
+    if not 0 < float(value) < math.inf:
+        raise ValueError("classes or temperature do not fit the network")
+    return float(value)
+
+
+def _views(value: Any) -> str:
+    if value not in VIEWS:
+        raise ValueError(f"unknown views {value!r}")
+    return value

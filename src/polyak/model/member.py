@@ -1,0 +1,71 @@
+"""One network of a trained classifier, with all that it needs to say its part."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from polyak.errors import UsageError, shown
+from polyak.networks.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Member:
+    """Hold one network of a classifier.
+
+    Args:
+        network: float32 (N, 3, h, w) -> logits (N, K).
+        spec: how to build the network again: {"name", "classes", "options"}.
+        classes: K names in the order of its own logits.
+        preprocessing: from picture to its input.
+        temperature: its logits are divided by it before members are averaged.
+        weight: its share in the mean, zero or more; a member of weight zero is not run.
+        views: its own test-time views; None takes the classifier's.
+    """
+
+    network: nn.Module
+    spec: dict
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    weight: float = 1.0
+    views: str | None = None
+
+    def order(self, classes: tuple[str, ...]) -> np.ndarray:
+        """Where among its own logits each of these classes stands: int64 (K,).
+
+        Raises:
+            UsageError: its classes are not these.
+        """
+        if set(classes) != set(self.classes):
+            odd = min(set(classes) ^ set(self.classes))
+            raise UsageError(
+                "members must know the same classes",
+                where=shown(odd),
+                why=f"only {'some' if odd in classes else 'others'} of them know it",
+            )
+        place = {name: number for number, name in enumerate(self.classes)}
+        return np.array([place[name] for name in classes], np.int64)
+
+
+class Mixture(nn.Module):
+    """Average the probabilities of several networks inside one: for export, and as a teacher.
+
+    Args:
+        networks: float32 (N, 3, h, w) -> logits (N, K) each, in the same order of classes.
+        temperatures: one a network.
+        weights: one a network.
+    """
+
+    def __init__(self, networks, temperatures, weights):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        total = sum(weights)
+        self.temperatures, self.shares = list(temperatures), [w / total for w in weights]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the logarithm of the mean probability, (N, K), which serves as logits."""
+        parts = zip(self.networks, self.temperatures, self.shares, strict=True)
+        mean = sum((net(images) / t).softmax(1) * share for net, t, share in parts)
+        assert isinstance(mean, Tensor)
+        return mean.clamp(min=1e-38).log()

@@ -1,0 +1,187 @@
+"""The ways to end a run, and what each says of held-out pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from polyak import ensemble, metrics
+from polyak.optim import refresh_batch_norm
+from polyak.train.judge import Judge, copied, scores
+from polyak.train.learner import Learner
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hold one way to end a run: which weights predict, alone or as a mean of probabilities.
+
+    Args:
+        name: what tables call it.
+        kind: what the model file calls it.
+        states: names of the weights on the ballot.
+        score: on validation, by one view: accuracy, minus the NLL at its own temperature, minus
+            the forward passes. Higher is better.
+        share: of the training that it took.
+        refused: why it is no candidate after all.
+    """
+
+    name: str
+    kind: str
+    states: tuple[str, ...]
+    score: tuple[float, float, int] = (0.0, 0.0, 0)
+    share: float = 1.0
+    refused: str = ""
+
+
+class Ballot:
+    """Hold the weights that stand for choice, and remember what each said.
+
+    Args:
+        learner: trained; its network is what weights are shown in.
+        judge: knows the parts of the data.
+    """
+
+    def __init__(self, learner: Learner, judge: Judge):
+        self.network, self.judge = learner.network, judge
+        self.states: dict[str, State] = {}
+        self._said: dict[tuple[str, str, str], np.ndarray] = {}
+
+    def logs(self, states: tuple[str, ...], split: str, views: str) -> np.ndarray:
+        """Log-probabilities (N, K) by the mean of some weights; NaN where a picture failed."""
+        return ensemble.combine(np.stack([self._of(name, split, views) for name in states]))
+
+    def _of(self, name: str, split: str, views: str) -> np.ndarray:
+        key = name, split, views
+        if key not in self._said:
+            self.network.load_state_dict(self.states[name])
+            self._said[key] = self.judge.say(self.network, split, views)
+        return self._said[key]
+
+    def measured(self, states: tuple[str, ...], split: str, views: str, temperature: float):
+        """Measure some weights on a split: (probabilities, labels, positions read)."""
+        logs, labels, read = self._read(states, split, views)
+        return metrics.softmax(logs, temperature), labels, read
+
+    def temperature(self, states: tuple[str, ...], views: str) -> float:
+        """Fit the temperature of some weights on validation; 1 where there is none."""
+        if "val" not in self.judge.data:
+            return 1.0
+        return metrics.fit_temperature(*self._read(states, "val", views)[:2])
+
+    def score(self, states: tuple[str, ...]) -> tuple[float, float, int]:
+        """Accuracy, minus NLL at its own temperature, minus forward passes."""
+        if "val" not in self.judge.data:
+            return 0.0, 0.0, -len(states)
+        logs, labels, _ = self._read(states, "val", "one")
+        calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-38))
+        accuracy, nll = scores(calm, labels)
+        return accuracy, -nll, -len(states)
+
+    def _read(self, states, split, views):
+        logs = self.logs(states, split, views)
+        read = np.flatnonzero(~np.isnan(logs).any(axis=1))
+        return logs[read], self.judge.data[split].dataset.labels[read], read
+
+    def soup(self, names: list[str]) -> State:
+        """Average some weights, with batch-norm statistics of their own."""
+        return self.refreshed(ensemble.soup([self.states[name] for name in names]))
+
+    def refreshed(self, state: State) -> State:
+        """Estimate the batch-norm statistics of averaged weights."""
+        self.network.load_state_dict(state)
+        self.network.eval()
+        refresh_batch_norm(self.network, self.judge.training_pictures())
+        return copied(self.network)
+
+
+def candidates(learner: Learner, judge: Judge, shares: list[float]) -> tuple[Ballot, list]:
+    """Collect all ways to end a run; of equals the first will be chosen.
+
+    Args:
+        learner: trained.
+        judge: knows the parts of the data and the snapshots.
+        shares: half-lives of the averages, shares of the run.
+
+    Returns:
+        (the ballot, its candidates).
+    """
+    ballot, found = Ballot(learner, judge), []
+
+    def stand(name: str, kind: str, *states: str, **facts) -> None:
+        found.append(Candidate(name, kind, states, ballot.score(states), **facts))
+
+    averages = []
+    for average, share in zip(learner.averages, shares, strict=True):
+        name = "average" if len(shares) == 1 else f"average {share:g}"
+        with judge.shown(learner, average):
+            ballot.states[name] = copied(learner.network)
+        averages.append(name)
+    ballot.states["weights"] = copied(learner.network)
+    for name in averages:
+        stand(name, "average", name)
+    stand("weights", "weights", "weights")
+    if judge.best is not None:
+        ballot.states["best"] = judge.best
+        stand("best", "best", "best")
+    snapshots = _snapshots(ballot, judge)
+    if snapshots:
+        best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],)))
+        stand("best snapshot", "snapshot", best, share=share)
+    found += _soups(ballot, [name for name, _ in snapshots], averages)
+    found += _ensembles(ballot, [name for name, _ in snapshots])
+    return ballot, found
+
+
+def _snapshots(ballot: Ballot, judge: Judge) -> list[tuple[str, float]]:
+    if not judge.snapshots.entries:
+        return []
+    names = []
+    for entry, state in zip(judge.snapshots.entries, judge.snapshots.states(), strict=True):
+        name = f"snapshot {entry['file'].removeprefix('snapshot-').removesuffix('.safetensors')}"
+        ballot.states[name] = state
+        names.append((name, entry["share"]))
+    return names
+
+
+def _ensembles(ballot: Ballot, names: list[str]) -> list[Candidate]:
+    if len(names) < 2:
+        return []
+    every = tuple(names)
+    found = [Candidate(f"{len(names)} snapshots", "members", every, ballot.score(every))]
+    if "val" in ballot.judge.data:
+        logs = np.stack([ballot.logs((name,), "val", "one") for name in names])
+        read = ~np.isnan(logs).any(axis=(0, 2))
+        chosen = ensemble.greedy(logs[:, read], ballot.judge.data["val"].dataset.labels[read])
+        some = tuple(names[number] for number in chosen)
+        if 1 < len(some) < len(names):
+            title = f"{len(some)} of {len(names)} snapshots"
+            found.append(Candidate(title, "members", some, ballot.score(some)))
+    return found
+
+
+def _soups(ballot: Ballot, snapshots: list[str], averages: list[str]) -> list[Candidate]:
+    names = [*snapshots, *(averages if len(averages) > 1 else [])]
+    if len(names) < 2 or "val" not in ballot.judge.data:
+        return []
+    losses = [-ballot.score((name,))[1] for name in names]
+    found = []
+    ballot.states["uniform soup"] = ballot.soup(names)
+    score = ballot.score(("uniform soup",))
+    why = ensemble.basin(-score[1], losses)
+    found.append(Candidate("uniform soup", "soup", ("uniform soup",), score, refused=why))
+
+    def measure(state: State) -> float:
+        name = f"trial {len(ballot.states)}"
+        ballot.states[name] = ballot.refreshed(state)
+        return -ballot.score((name,))[1]
+
+    mixed, chosen, _ = ensemble.greedy_soup([ballot.states[n] for n in names], losses, measure)
+    ballot.states = {k: v for k, v in ballot.states.items() if not k.startswith("trial ")}
+    if len(chosen) in (1, len(names)):
+        why = "its best ingredient alone is no worse" if len(chosen) == 1 else "all ingredients"
+        return [*found, Candidate("greedy soup", "soup", (), refused=why)]
+    ballot.states["greedy soup"] = ballot.refreshed(mixed)
+    score = ballot.score(("greedy soup",))
+    return [*found, Candidate("greedy soup", "soup", ("greedy soup",), score)]
