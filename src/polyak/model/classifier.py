@@ -173,13 +173,11 @@ class Classifier:
         """What each running member says of opened pictures, in the classifier's order of classes.
 
         Returns:
-            (float32 (M, N, K), each at its own temperature, and the (position, reason) of failures).
+            (float32 (M, N, K), each at its own temperature; (position, reason) of failures).
         """
         running = [member for member in self.members if member.weight > 0]
         views = how.pop("views", None)
-        looks = [
-            Look(m.network, m.preprocessing, views or m.views or self.views) for m in running
-        ]
+        looks = [Look(m.network, m.preprocessing, views or m.views or self.views) for m in running]
         logs, failed = every_log_probabilities(looks, images, **how)
         parts = [
             tempered(rows[:, member.order(self.classes)], member.temperature)
@@ -236,8 +234,8 @@ def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
 def join(classifiers: Sequence[Classifier]) -> Classifier:
     """Join finished classifiers into one: all their members, in the first one's order of classes.
 
-    Each goes on with its own temperature (an ensemble's is handed to its members) and its own views,
-    and each counts alike, however many members it has itself.
+    Each goes on with its own temperature (an ensemble's is handed to its members) and its own
+    views, and each counts alike, however many members it has itself.
 
     Raises:
         UsageError: nothing to join, or different classes.

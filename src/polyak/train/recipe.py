@@ -62,9 +62,7 @@ class Recipe(BaseModel):
     warm_up: float | None = Field(
         None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
     )
-    ensemble: str | None = Field(
-        None, description="snapshots: a member at the end of every cycle"
-    )
+    ensemble: str | None = Field(None, description="snapshots: a member at the end of every cycle")
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
     average: tuple[Share, ...] = Field(
         (0.04,),
