@@ -45,6 +45,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "mean",
         "std",
         "mix_alpha",
+        "ensemble",
         "cycles",
         "rho_range",
         "weights",

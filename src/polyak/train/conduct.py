@@ -11,8 +11,8 @@ from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
-from polyak.optim.rate_sweep import Range
 from polyak.optim import schedules
+from polyak.optim.rate_sweep import Range
 from polyak.train import checkpoint, distributed, job, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
@@ -193,7 +193,7 @@ def first_pace(recipe, loader, network, judge, clock, where, world) -> Pace:
     clock.note_step(seconds)
     clock.validation_seconds = 2 * judge.picture_seconds * len(judge.data.get("val", ()))
     clock.finish_seconds = judge.finish_seconds()
-    return Pace(1 / world.from_leader([float(clock.steps_left(judge.times))])[0])
+    return Pace(1 / world.from_leader([float(clock.steps_left(judge.left))])[0])
 
 
 def opening(recipe, reasons, dataset, where, loop, path, lines) -> dict:

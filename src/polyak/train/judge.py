@@ -51,7 +51,7 @@ class Judge:
         candidates: int = 2,
     ):
         self.candidates = candidates
-        self.snapshots = Snapshots(None, 0)
+        self.snapshots = Snapshots(None, [])
         self.data, self.loader, self.page, self.where = data, loader, page, where
         self.times, self.patience, self.views, self.check = times, patience, views, check
         self.done, self.stale, self.best_score = 0, 0, -1.0
@@ -59,13 +59,13 @@ class Judge:
         self.picture_seconds = 0.0  # of one forward pass
 
     def due(self, progress: float) -> bool:
-        """Whether a validation is due at this progress."""
-        return int(progress * self.times + 1e-9) > self.done
+        """Whether a validation is due at this progress; the end of a cycle is one too."""
+        return int(progress * self.times + 1e-9) > self.done or self.snapshots.due(progress)
 
     @property
     def left(self) -> int:
         """How many validations are still to come."""
-        return self.times - self.done
+        return self.times - self.done + len(self.snapshots.ends) - self.snapshots.ended
 
     @property
     def patience_is_over(self) -> bool:
@@ -77,19 +77,19 @@ class Judge:
         self.done = int(progress * self.times + 1e-9)
         fields, score = {}, -1.0
         if world.leads and "val" in self.data:
-            fields, score = self._measure(learner)
-        elif self.snapshots.due(self.done, self.times):
+            fields, score = self._measure(learner, progress)
+        elif self.snapshots.due(progress):
             with self.shown(learner, *learner.averages[:1]):
-                self._take(learner, world.leads)
+                self.snapshots.take(copied(learner.network) if world.leads else {}, progress)
         if self.patience is not None:
             score = world.from_leader([score])[0]
             self.stale = 0 if score > self.best_score else self.stale + 1
         self.best_score = max(score, self.best_score)
         return fields
 
-    def _measure(self, learner: Learner) -> tuple[dict, float]:
+    def _measure(self, learner: Learner, progress: float) -> tuple[dict, float]:
         found, top, member = [], self.best_score, {}
-        snapshot, lowest = self.snapshots.due(self.done, self.times), np.inf
+        snapshot, lowest = self.snapshots.due(progress), np.inf
         for average in (None, *learner.averages):
             with self.shown(learner, *([average] if average else [])):
                 accuracy, nll = self.measure(learner.network)
@@ -99,16 +99,12 @@ class Judge:
                 if snapshot and nll < lowest:
                     lowest, member = nll, copied(learner.network)
         if snapshot:
-            self.snapshots.take(member, self.done, self.times)
+            self.snapshots.take(member, progress)
         fields = {"val_accuracy": found[0][0], "val_loss": found[0][1]}
         if len(found) > 1:
             mean = max(found[1:], key=lambda pair: (pair[0], -pair[1]))
             fields |= {"average_accuracy": mean[0], "average_loss": mean[1]}
         return fields, max(accuracy for accuracy, _ in found)
-
-    def _take(self, learner: Learner, leads: bool) -> None:
-        state = copied(learner.network) if leads else {}
-        self.snapshots.take(state, self.done, self.times)
 
     def measure(self, network) -> tuple[float, float]:
         """Accuracy and NLL of a network on the validation part, one view."""
@@ -125,9 +121,7 @@ class Judge:
         read = np.flatnonzero(~np.isnan(logs).any(axis=1))
         return logs[read], self.data[split].dataset.labels[read]
 
-    def say(
-        self, network, split: str, views: str, precision: str = "float32"
-    ) -> np.ndarray:
+    def say(self, network, split: str, views: str, precision: str = "float32") -> np.ndarray:
         """Log-probabilities (N, K) of a split's pictures; NaN where one could not be read.
 
         In float32, as the model file predicts later; training's own precision is for quick looks.
@@ -166,7 +160,7 @@ class Judge:
         """Estimate what the final evaluation will take."""
         held_out = sum(len(self.data.get(split, ())) for split in ("val", "test"))
         rows = self.candidates
-        shown = rows if self.snapshots.cycles else 1  # rows that are measured with views too
+        shown = rows if self.snapshots.ends else 1  # rows that are measured with views too
         looks = held_out * (rows + shown * self.views) + (rows - 1) * REFRESHED
         intervals = 1e-4 * held_out * (rows + shown)
         return self.picture_seconds * looks + intervals + 1.0

@@ -49,7 +49,7 @@ def with_rate(
         DivergedError: no rate lets the loss fall.
     """
     start, _ = default_rate(recipe)
-    alone = recipe.model_copy(update={"learning_rate": start, "average": 0.0})
+    alone = recipe.model_copy(update={"learning_rate": start, "average": (0.0,)})
 
     def trial():
         return job.make_learner(alone, copy.deepcopy(network), where, World(), 1)

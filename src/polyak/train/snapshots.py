@@ -17,30 +17,33 @@ class Snapshots:
 
     Args:
         folder: the run's checkpoint folder; None on processes that do not lead.
-        cycles: how many will be taken; 0 takes none.
+        ends: progress at which each cycle ends; none where none are taken.
     """
 
-    def __init__(self, folder: Path | None, cycles: int):
-        self.folder, self.cycles = folder, cycles
+    def __init__(self, folder: Path | None, ends: list[float]):
+        self.folder, self.ends = folder, ends
         self.ended = 0  # cycles
         self.entries: list[dict] = []
 
-    def due(self, done: int, times: int) -> bool:
-        """Whether a cycle has ended by the validation `done` of `times`, a multiple of `cycles`."""
-        return self.cycles > 0 and done * self.cycles // times > self.ended
+    def due(self, progress: float) -> bool:
+        """Whether a cycle has ended by this progress and its member was not taken."""
+        return self._ended(progress) > self.ended
 
-    def take(self, state: dict[str, Tensor], done: int, times: int) -> None:
+    def _ended(self, progress: float) -> int:
+        return sum(progress + 1e-9 >= end for end in self.ends)
+
+    def take(self, state: dict[str, Tensor], progress: float) -> None:
         """Write a member down.
 
         Raises:
             DiskError: the disk refused.
         """
-        self.ended = done * self.cycles // times
+        self.ended = self._ended(progress)
         if self.folder is None:
             return
         path = self.folder / f"snapshot-{self.ended}.safetensors"
         write_atomic(path, lambda temporary: save_file(state, temporary))
-        share = self.ended / self.cycles
+        share = self.ends[self.ended - 1]
         self.entries.append({"file": path.name, "sha256": digest(path), "share": share})
 
     def states(self) -> list[dict[str, Tensor]]:
