@@ -3,11 +3,14 @@
     python benchmarks/bench_optim.py [--repeats 21] [--threads 2] [--out FILE]
 
 Contestants take turns, one step each, in rotating order; a ratio is the median of the ratios within
-a turn, so that a slow moment of the machine hits all alike. Every number comes with its quartiles.
+a turn, so that a slow moment of the machine hits all alike. Half of the turns are taken by
+contestants whose weights were allocated in the opposite order. Every number comes with its quartiles.
 """
 
 import argparse
+import gc
 import json
+import math
 import os
 import platform
 import statistics
@@ -84,24 +87,34 @@ def ratio(slow, fast):
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 
-def plain(rule, model, repeats):
-    """One optimizer step, against every implementation that torch has of it."""
-    ours, options, theirs, torch_options, streams = RULES[rule]
-    runs, kept = {}, []
-    variants = ({"fused": True}, {"foreach": True}, {"foreach": False})
-    for variant in ({}, *variants):
+def contestants(rule, model, order):
+    """Steps by name: polyak's, and every implementation that torch has of the rule."""
+    ours, options, theirs, torch_options, _ = RULES[rule]
+    runs = {}
+    variants = ({}, {"fused": True}, {"foreach": True}, {"foreach": False})
+    for variant in variants[::order]:
+        if "fused" in variant and theirs is RMS:
+            continue  # torch has none
         weights = Weights(shapes(model))
         if not variant:
             optimizer = ours(weights.parameters(), lr=1e-4, **options)
         else:
-            if "fused" in variant and theirs is RMS:
-                continue  # torch has none
             optimizer = theirs(weights.parameters(), lr=1e-4, **torch_options, **variant)
-        kept.append(weights)
         runs["-".join(f"{k}={v}" for k, v in variant.items()) or "polyak"] = optimizer.step
-    size = sum(p.numel() for p in kept[0].parameters())
-    runs["triad"] = triad(size)
-    seconds = interleaved(runs, repeats)
+    return runs
+
+
+def plain(rule, model, repeats):
+    """One optimizer step, against every implementation that torch has of it."""
+    streams = RULES[rule][-1]
+    size = sum(math.prod(shape) for shape in shapes(model))
+    seconds = {}
+    for order in (1, -1):  # where in memory a contestant's weights lie is worth some percent
+        runs = contestants(rule, model, order) | {"triad": triad(size)}
+        for name, times in interleaved(runs, -(-repeats // 2)).items():
+            seconds.setdefault(name, []).extend(times)
+        del runs
+        gc.collect()
     rivals = {name: times for name, times in seconds.items() if name not in ("polyak", "triad")}
     best = min(rivals, key=lambda name: statistics.median(rivals[name]))
     reference = "fused=True" if "fused=True" in rivals else best

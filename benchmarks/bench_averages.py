@@ -1,0 +1,134 @@
+"""Raw against averaged weights on CIFAR-10, with and without re-estimated batch-norm statistics.
+
+    python benchmarks/bench_averages.py FOLDER [--epochs 2] [--seeds 3] [--out FILE]
+
+FOLDER holds CIFAR-10's training pictures by class; a tenth is held out to measure on. All averages
+of a run ride along in one training, so that they see the very same weights. The rate is polyak's
+default for `compact` under two schedules: `constant`, where averaging is all that settles the
+weights, and `triangular`, which falls nearly to zero by itself. A result that is in FILE already is
+not measured again.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from polyak import machine, optim
+from polyak.files import write_atomic
+from polyak.inference import log_probabilities
+from polyak.train import job, make
+from polyak.train.decide import decide
+from polyak.train.distributed import World
+from polyak.train.judge import REFRESH_EPOCH, REFRESHED, scores
+from polyak.train.pace import Pace
+
+HALF_LIVES = (0.01, 0.02, 0.04, 0.08, 0.16)  # shares of the run
+SCHEDULES = ("constant", "triangular")
+WIDTHS = (16, 64, 64)
+
+
+def averages(network, steps):
+    """Every average under test, by name."""
+    made = {
+        f"half-life {share:.0%} of the run": optim.Average(network, half_life=share * steps)
+        for share in HALF_LIVES
+    }
+    uniform = optim.Average(network, uniform=True, start=round(0.75 * steps))
+    return made | {"uniform over the last quarter": uniform}
+
+
+def trained(recipe):
+    """Train one network; return it, its averages, its loader, its page and the held-out part."""
+    world, began = World(), time.monotonic()
+    where = job.set_up(recipe, world)
+    dataset, parts = job.open_data(recipe, where, world)
+    recipe, _ = decide(recipe, dataset)
+    network, _, page = job.make_network(recipe, parts["train"], where)
+    loader = job.make_loader(recipe, parts["train"], page, where, world)
+    steps = round(recipe.epochs * len(loader))
+    learner = job.make_learner(recipe, network, where, world, steps)
+    kept = averages(network, steps)
+    learner.optimizer.averages = list(kept.values())
+    pace = Pace(1 / steps)
+    for step in range(steps):
+        epoch, number = divmod(step, len(loader))
+        if number == 0:
+            batches = loader.epoch(epoch)
+        learner.step(next(batches), step, pace.at(step), recipe.batch_size)
+    return network, kept, loader, page, parts["val"], time.monotonic() - began
+
+
+def measure(recipe):
+    """Accuracy and NLL of raw weights and of every average, one view each."""
+    network, kept, loader, page, held_out, seconds = trained(recipe)
+
+    def look():
+        logs, _ = log_probabilities(network, held_out.images, page)
+        return dict(zip(("accuracy", "nll"), scores(logs, held_out.dataset.labels), strict=True))
+
+    def pictures():
+        batches = islice(loader.epoch(REFRESH_EPOCH), REFRESHED // loader.batch_size)
+        return (batch.images for batch in batches)
+
+    found = {"raw": {"as trained": look()}}
+    for name, average in kept.items():
+        found[name] = {}
+        for way, batches in (("as trained", None), ("re-estimated", pictures())):
+            network.eval()
+            with average.swapped_in(network, batches) if batches else average.swapped_in(network):
+                found[name][way] = look()
+    with optim.batch_norm.refreshed_batch_norm(network, pictures()):
+        found["raw"]["re-estimated"] = look()
+    return {"seconds": round(seconds, 1), "n": len(held_out), "found": found}
+
+
+def summary(runs):
+    """Mean and range over seeds of each schedule, average and way."""
+    table = {}
+    for schedule in SCHEDULES:
+        done = [run["found"] for name, run in runs.items() if name.startswith(schedule)]
+        for kind, way in ((k, w) for k in (done[0] if done else ()) for w in done[0][k]):
+            for figure in ("accuracy", "nll"):
+                values = [found[kind][way][figure] for found in done]
+                table.setdefault(schedule, {}).setdefault(kind, {}).setdefault(way, {})[figure] = {
+                    "mean": round(statistics.mean(values), 4),
+                    "min": round(min(values), 4),
+                    "max": round(max(values), 4),
+                }
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/averages.json")
+    given = parser.parse_args()
+    runs = json.loads(given.out.read_text())["runs"] if given.out.exists() else {}
+    for seed in range(given.seeds):
+        for schedule in SCHEDULES:
+            name = f"{schedule}, seed {seed}"
+            if name not in runs:
+                recipe = make(
+                    data=given.data, epochs=given.epochs, seed=seed, schedule=schedule,
+                    widths=WIDTHS, average=0, precision="float32", threads=1,
+                )  # fmt: skip
+                runs[name] = measure(recipe)
+                raw = runs[name]["found"]["raw"]["as trained"]
+                print(
+                    f"{name}: raw {raw['accuracy']:.2%}, {runs[name]['seconds']:.0f} s", flush=True
+                )
+            about = machine.describe() | {"threads": torch.get_num_threads()}
+            choices = {"epochs": given.epochs, "widths": WIDTHS, "seeds": given.seeds}
+            result = {"machine": about, "choices": choices, "summary": summary(runs), "runs": runs}
+            write_atomic(given.out, json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
