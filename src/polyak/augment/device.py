@@ -12,6 +12,7 @@ from torch.nn import functional
 from polyak.augment import geometry
 from polyak.augment import kernels as row_of
 from polyak.augment.soften import blocks, triangle
+from polyak.augment.warp import survey
 from polyak.errors import UsageError
 
 
@@ -42,7 +43,7 @@ def render_tensor(images: torch.Tensor, plan: np.ndarray, size: tuple[int, int])
         why = "equalize, solarize and posterize need the picture's own levels"
         raise UsageError("cannot render on a device", why=why, then="use render")
     n, _, height, width = images.shape
-    steps = [row_of.survey(row, height, width, *size)[:2] for row in plan]
+    steps = [survey(row, height, width, *size)[:2] for row in plan]
     xs, ys = _coordinates(plan, size, height, width, images.device)
     levels = torch.empty((n, 3, *size), device=images.device)
     still = [i for i in range(n) if max(steps[i]) <= 1.02]

@@ -12,6 +12,7 @@ from polyak.augment import geometry
 from polyak.augment import kernels as row_of
 from polyak.augment.soften import soften
 from polyak.augment.tones import toned
+from polyak.augment.warp import survey, warp
 from polyak.errors import UsageError
 
 _SLANTED = row_of.MATRIX + np.array([1, 3, 6, 7])
@@ -89,17 +90,26 @@ def _upright(images, plan, out):
 def _warp(image, row, out):
     height, width, _ = image.shape
     picture = _own(image).reshape(height, width * 3)
-    sy, sx, *part = row_of.survey(row, height, width, out.shape[0], out.shape[1])
+    sy, sx, *part = survey(row, height, width, out.shape[0], out.shape[1])
     made_of = height, width, 0, 0, 1, 1
     if max(sy, sx) > 1.02:  # less does not show
         picture, block = soften(picture, (sy, sx), part)
         made_of = height, width, part[0], part[1], *block
+    if min(picture.shape[0], picture.shape[1] // 3) < 2:  # the sampler looks at 2 x 2 pixels
+        picture = _twofold(picture)
     field = _STILL
     if row[row_of.FIELD] != 0:
         cells, key = int(row[row_of.FIELD + 1]), int(row[row_of.FIELD + 2])
         h, w, _ = out.shape
         field = geometry.field(key, cells), geometry.spline(cells, h), geometry.spline(cells, w)
-    row_of.warp(picture, made_of, row, (sy, sx), field, out)
+    warp(picture, made_of, row, (sy, sx), field, out)
+
+
+def _twofold(picture):
+    pixels = picture.reshape(picture.shape[0], -1, 3)
+    return np.tile(pixels, [2 if n == 1 else 1 for n in pixels.shape]).reshape(
+        max(len(pixels), 2), -1
+    )
 
 
 def _own(image):
