@@ -1,5 +1,7 @@
 """The general map against torchvision, scipy, OpenCV and supersampling."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -229,3 +231,28 @@ def test_a_hole_is_the_mean_and_has_its_area():
     out = np.empty((20, 20, 3), np.float32)
     render(np.full((20, 20, 3), 255, np.uint8), plan[0], out)
     assert (out == 0).all(axis=-1).sum() == 100 and (out == 1).all(axis=-1).sum() == 300
+
+
+@pytest.mark.parametrize("border", ["reflect", "edge"])
+def test_the_part_that_is_softened_is_enough(monkeypatch, border):
+
+    house = sys.modules["polyak.augment.render"]
+    text = f"{Policy.named('strong')} | border(mode={border})"
+    survey, parts = house.survey, []
+
+    def all_of_it(row, n, m, h, w):
+        sy, sx, *part = survey(row, n, m, h, w)
+        parts.append(part)
+        return min(sy, 2.9), min(sx, 2.9), 0, 0, n, m  # below 3 a pixel is a block
+
+    def only_its_part(row, n, m, h, w):
+        sy, sx, *part = survey(row, n, m, h, w)
+        return min(sy, 2.9), min(sx, 2.9), *part
+
+    image = noise(150, 210)
+    for index in range(150):
+        monkeypatch.setattr(house, "survey", all_of_it)
+        whole = drawn(text, image, (60, 60), index)
+        monkeypatch.setattr(house, "survey", only_its_part)
+        assert np.abs(drawn(text, image, (60, 60), index) - whole).max() < 0.02, index
+    assert np.mean([bottom - top < 150 for top, _, bottom, _ in parts]) > 0.3

@@ -185,6 +185,26 @@ def finish(row, planes, cover, y, out):
 
 
 @entry
+def kinds(plan):
+    """Tell how each row is drawn: 0 upright, 1 slanted or bent; 2 more if levels pass a table.
+
+    >>> row = np.zeros((1, COLUMNS), np.float32)
+    >>> row[0, [MATRIX + 1, TABLE]] = 1
+    >>> kinds(row)
+    array([3], dtype=uint8)
+    """
+    result = np.zeros(plan.shape[0], np.uint8)
+    for i in range(plan.shape[0]):
+        row = plan[i]
+        slanted = row[MATRIX + 1] != 0 or row[MATRIX + 3] != 0
+        slanted |= row[MATRIX + 6] != 0 or row[MATRIX + 7] != 0
+        slanted |= row[LENS] != 0 or row[FIELD] != 0
+        toned = row[TABLE] != 0 or row[TABLE + 1] != 256 or row[TABLE + 2] != 8
+        result[i] = int(slanted) + 2 * int(toned)
+    return result
+
+
+@entry
 def upright(images, widths, plan, out):
     """Draw maps without rotation, slant or lens: two one-dimensional filters, rows first.
 

@@ -15,7 +15,6 @@ from polyak.augment.tones import toned
 from polyak.augment.warp import survey, warp
 from polyak.errors import UsageError
 
-_SLANTED = row_of.MATRIX + np.array([1, 3, 6, 7])
 _STILL = np.zeros((2, 1, 1), np.float32), *np.zeros((2, 1, 5), np.float32)
 
 
@@ -57,29 +56,19 @@ def render_batch(images: np.ndarray, plan: np.ndarray, out: np.ndarray) -> None:
     array([[[[0.2, 0.2, 0.2]]]], dtype=float32)
     """
     _check(images, plan, out)
-    slanted = _slanted(plan)
-    retoned = _retoned(plan)
-    if not slanted.any() and not retoned.any():
+    kinds = row_of.kinds(plan)
+    if not kinds.any():
         _upright(images, plan, out)
         return
-    for i, image in enumerate(images):
-        if retoned[i]:
+    for i, kind in enumerate(kinds.tolist()):
+        image = images[i]
+        if kind >= 2:
             equalize, solarize, posterize = plan[i, row_of.TABLE : row_of.COLUMNS].tolist()
             image = toned(image, bool(equalize), solarize, int(posterize))
-        if slanted[i]:
+        if kind % 2:
             _warp(image, plan[i], out[i])
         else:
             _upright(image[None], plan[i : i + 1], out[i : i + 1])
-
-
-def _slanted(plan):
-    bent = (plan[:, row_of.LENS] != 0) | (plan[:, row_of.FIELD] != 0)
-    return bent | plan[:, _SLANTED].any(axis=1)
-
-
-def _retoned(plan):
-    none = np.array([0, 256, 8], np.float32)
-    return (plan[:, row_of.TABLE : row_of.COLUMNS] != none).any(axis=1)
 
 
 def _upright(images, plan, out):

@@ -154,30 +154,39 @@ def survey(row, n, m, h, w):
     (2.0, 2.0)
     """
     matrix, lens, amplitude_x, amplitude_y = _map(row, n, m)
-    border, rows, none = int(row[BORDER]), min(h, 17), np.empty(0, np.float32)
+    rows, step = min(h, 17), 4 if w > 16 else 1  # a map is smooth: a few places tell
     xs, ys = np.empty(w + 1, np.float32), np.empty(w + 1, np.float32)
     next_xs, next_ys = np.empty(w + 1, np.float32), np.empty(w + 1, np.float32)
-    total_x, total_y, top, left, bottom, right = 0.0, 0.0, n, m, 0, 0
+    total_x, total_y, places = 0.0, 0.0, 0
+    top, left, bottom, right = 4.0 * n, 4.0 * m, -4.0 * n, -4.0 * m
     for k in range(rows):
         y = k * (h - 1) // max(rows - 1, 1)
         _locate(matrix, lens, y, xs, ys)
         _locate(matrix, lens, y + 1, next_xs, next_ys)
-        for x in range(w):
+        for x in range(0, w, step):
             total_x += (xs[x + 1] - xs[x]) ** 2 + (next_xs[x] - xs[x]) ** 2
             total_y += (ys[x + 1] - ys[x]) ** 2 + (next_ys[x] - ys[x]) ** 2
-        _inside(xs, m, border, none, _one)
-        _inside(ys, n, border, none, _one)
-        for x in range(w):
-            left, right = min(left, int(xs[x])), max(right, int(xs[x]) + 1)
-            top, bottom = min(top, int(ys[x])), max(bottom, int(ys[x]) + 1)
-    sy, sx = np.sqrt(total_y / (rows * w)), np.sqrt(total_x / (rows * w))
-    gap = h / rows + 1.0  # what lies between the rows looked at
-    more_y, more_x = (
-        int(min(gap * sy + amplitude_y, n)) + 2,
-        int(min(gap * sx + amplitude_x, m)) + 2,
-    )
-    top, left = max(top - more_y, 0), max(left - more_x, 0)
-    return sy, sx, top, left, min(bottom + more_y, n), min(right + more_x, m)
+            places += 1
+        for x in range(0, w + step, step):
+            u, v = float(xs[min(x, w)]), float(ys[min(x, w)])
+            left, right, top, bottom = min(left, u), max(right, u), min(top, v), max(bottom, v)
+    sy, sx = np.sqrt(total_y / places), np.sqrt(total_x / places)
+    gap = 0.25 * h / rows  # rows between those looked at bulge less than they lie apart
+    border, more_y, more_x = int(row[BORDER]), gap * sy + amplitude_y, gap * sx + amplitude_x
+    top, bottom = _folded(top - more_y, bottom + more_y, n, border)
+    left, right = _folded(left - more_x, right + more_x, m, border)
+    return sy, sx, top, left, bottom, right
+
+
+@jit
+def _folded(low, high, n, border):
+    """Tell which pixels an interval of coordinates needs, after the border's rule."""
+    if not (low > -n and high < 2 * n):
+        return 0, n
+    if border == REFLECT:
+        low, high = min(low, 2 * n - high), max(high, -low)
+    low, high = min(max(low, 0.0), n - 1.0), max(min(high, float(n)), 1.0)
+    return max(int(low) - 2, 0), min(int(high) + 3, n)
 
 
 @entry
