@@ -152,7 +152,8 @@ def _in_pairs(weight):
 def _across(sums, start, wide, pairs, step, planes):
     """Filter one row of sums (interleaved) into planes (3, w)."""
     for x in range(start.size):
-        _weigh(sums, np.uint64(start[x]), wide, np.uint64(x * step), pairs, planes, x)
+        at, first = np.uint64(start[x]), np.uint64(x * step)
+        _weigh(sums, at, wide, first, pairs, planes, x)  # pyright: ignore[reportCallIssue]
 
 
 @jit

@@ -98,7 +98,8 @@ def _word(typing, levels, at):
     """Read the 8 levels from a place on as one number; the caller stays inside the array."""
 
     def build(context, builder, signature, given):
-        place = pointer(context, builder, signature.args[0], *given, ir.IntType(64))
+        levels, at = given
+        place = pointer(context, builder, signature.args[0], levels, at, ir.IntType(64))
         return builder.load(place, align=1)
 
     return types.uint64(levels, at), build
@@ -111,7 +112,9 @@ def _fetch(flat, line, at, pixels):
     for x in range(at.size):
         top = np.uint64(at[x])
         low = min(top + line, last)  # not beyond the end: back a little, and shift
-        upper, lower = _word(flat, top), _word(flat, low) >> ((top + line - low) << bits)
+        upper = _word(flat, top)  # pyright: ignore[reportCallIssue]
+        lower = _word(flat, low)  # pyright: ignore[reportCallIssue]
+        lower >>= (top + line - low) << bits
         pixels[0, x], pixels[1, x] = np.int32(upper), np.int32(upper >> pixel)
         pixels[2, x], pixels[3, x] = np.int32(lower), np.int32(lower >> pixel)
 
