@@ -4,7 +4,7 @@
 
 Contestants take turns, one step each, in rotating order; a ratio is the median of the ratios within
 a turn, so that a slow moment of the machine hits all alike. Half of the turns are taken by
-contestants whose weights were allocated in the opposite order. Every number comes with its quartiles.
+contestants whose weights were allocated in the opposite order. Numbers come with quartiles.
 """
 
 import argparse
