@@ -94,23 +94,24 @@ def probe(code: str | None = None, seconds: float = 60) -> Precision:
 
 _PROBE = """
 import time, torch
+torch.set_num_threads(1)  # and processor time: what else the machine does must not decide
 torch.set_flush_denormal(True)
 net = torch.nn.Sequential(
     torch.nn.Conv2d(32, 64, 3, padding=1), torch.nn.GELU(), torch.nn.Conv2d(64, 64, 3, padding=1)
 ).to(memory_format=torch.channels_last)
 x = torch.randn(32, 32, 32, 32).to(memory_format=torch.channels_last)
 def step(half):
-    start = time.perf_counter()
+    start = time.thread_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         loss = net(x).float().square().mean()
     loss.backward()
     assert loss.isfinite()
-    return time.perf_counter() - start
+    return time.thread_time() - start
 step(False), step(True)
 full, half = step(False), step(True)
-if half < full:  # else it is decided, and emulated products are slow
-    full = min(full, *(step(False) for _ in range(4)))
-    half = min(half, *(step(True) for _ in range(4)))
+if half < 2 * full:  # else it is decided: emulated products are slow
+    pairs = [(step(False), step(True)) for _ in range(4)]
+    full, half = (min(times) for times in zip(*pairs))
 print(full, half)
 """
 
