@@ -1,7 +1,28 @@
 """RACE: optimizers side by side, on surfaces that show why, and on the user's own pictures."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from polyak.race.board import write as write_surfaces
 from polyak.race.surfaces import SURFACES, Surface
 from polyak.race.trails import RULES, Measured, measure, trail
 
-__all__ = ["RULES", "SURFACES", "Measured", "Surface", "measure", "trail", "write_surfaces"]
+if TYPE_CHECKING:
+    from polyak.race.contest import Contest
+
+__all__ = [
+    "RULES",
+    "SURFACES",
+    "Contest",
+    "Measured",
+    "Surface",
+    "measure",
+    "trail",
+    "write_surfaces",
+]
+
+
+def __getattr__(name: str):
+    if name != "Contest":  # which needs torch
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("polyak.race.contest").Contest

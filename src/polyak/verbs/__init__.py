@@ -6,5 +6,5 @@ VERBS = {
     "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
     "predict": ("MODEL PATH...", "name the class of pictures"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
-    "race": ("", "race update rules over surfaces; a page to play with"),
+    "race": ("[DATA]", "race optimizers: on your pictures, or on surfaces to play with"),
 }

@@ -1,45 +1,91 @@
-"""`polyak race`: optimizers side by side."""
+"""`polyak race`: optimizers side by side, on surfaces or on pictures."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from polyak.options import parse
+from polyak.errors import Stopped, UsageError, shown
+from polyak.options import Text, parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 
 
 @dataclass
 class Options:
-    """Race the lecture's update rules over surfaces, as a page to play with.
+    """Race update rules over the lecture's surfaces, or optimizers on your pictures.
 
-    Example: polyak race --out pages
+    Without DATA: a page to play with, made in a second. With DATA: the same starting weights and
+    batches for all, each at its own best learning rate, several seeds; which one to take, or that
+    no difference was found.
+
+    Examples: polyak race
+              polyak race photos --optimizers sgd,nesterov,adam --budget 10m
     """
 
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    """folder, CSV or 'digits'; none races over surfaces"""
+    optimizers: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
+    """who runs, separated by commas; also adamw, nadam, lion"""
+    budget: Text = None
+    """wall clock for all: 90s, 10m, 2h; 5m where no --steps are given"""
+    steps: Number = None
+    """of each run, half of it in the sweep, instead of a budget: the same result every time"""
+    sweep: str = "0.1,1,10"
+    """multiples of each one's usual learning rate to try; then two more around the best"""
+    seeds: int = 5
+    """how often each runs, two at least"""
+    seed: int = 0
+    """of the split and the sweep; the race takes the next ones"""
+    model: str = "compact"
+    """'compact', 'auto' or any timm model name"""
+    size: Number = None
+    """side of the network's pictures, pixels"""
+    batch_size: Number = None
+    """pictures a step"""
+    val: float = 0.1
+    """share of train held out when no val exists"""
+    device: str = "auto"
+    """auto, cpu, cuda, mps"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of products"""
+    threads: Number = None
+    """compute threads; default all cores"""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path()
     """folder of race.html and race.json"""
 
 
 def run(arguments: list[str]) -> int:
     """Race, write the page, print the table."""
+    began = time.monotonic()
     options = parse(Options, arguments, "polyak race")
+    return _pictures(options, began) if options.data else _surfaces(options)
+
+
+def _surfaces(options: Options) -> int:
+    for option in fields(Options):
+        if option.name != "out" and getattr(options, option.name) != option.default:
+            where = f"--{option.name.replace('_', '-')}"
+            raise UsageError("this option needs DATA", where=where, then="polyak race DATA ...")
     from rich.console import Console
 
+    from polyak.race import write_surfaces
+
     page = Console()
-    for name, rows in surfaces(options.out).items():
+    for name, rows in write_surfaces(options.out).items():
         page.print(_surface(name, rows))
     _say_where(options.out)
     return 0
 
 
-def surfaces(out: Path) -> dict[str, list[dict]]:
-    """Write the page of the surfaces."""
-    from polyak.race import write_surfaces
-
-    return write_surfaces(out)
-
-
-def _surface(name: str, rows: list[dict]):
+def _surface(name: str, rows: list[dict]) -> "Table":
     from rich.table import Table
 
     from polyak.race import SURFACES
@@ -64,7 +110,98 @@ def _end(row: dict) -> str:
     return f"{row['distance']:.2g}" if left is None else f"left the picture at step {left}"
 
 
-def _say_where(out: Path) -> None:
-    from polyak.errors import shown
+def _pictures(options: Options, began: float) -> int:
+    from rich.console import Console
 
+    from polyak import console
+    from polyak.files import check_writable
+    from polyak.race import Contest, sheet
+
+    names = ("seed", "model", "size", "batch_size", "val", "device", "precision", "threads")
+    contest = Contest(
+        options.data,
+        tuple(word.strip() for word in options.optimizers.split(",") if word.strip()),
+        seeds=options.seeds,
+        budget=options.budget or (None if options.steps is not None else "5m"),
+        steps=options.steps,
+        sweep=_factors(options.sweep),
+        began=began,
+        **{name: getattr(options, name) for name in names},
+    )
+    check_writable(options.out)
+    page = Console()
+    _follow(contest.records(), page)
+    found = sheet.figures(contest)
+    sheet.write(found, options.out)
+    page.print(_table(sheet.rows(found)))
+    for line in [*sheet.sentences(found), *([f"next: {found['next']}"] if found["next"] else [])]:
+        console.say(line, page)
+    _say_where(options.out)
+    if contest.signal:
+        kept = f"what was done, in {options.out / 'race.html'}"
+        raise Stopped("stopped", signal=contest.signal, kept=kept)
+    return 0
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        then = "write --sweep 0.1,1,10"
+        raise UsageError("these are no factors", where=f"--sweep {text}", then=then) from error
+
+
+def _follow(records: Iterable[dict], page: "Console") -> None:
+    """Show how far it is: a bar on a terminal, lines in a log."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from polyak import console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    quiet = not page.is_terminal
+    last = time.monotonic()
+    with Progress(*columns, console=page, transient=True, disable=quiet) as progress:
+        bar = progress.add_task("preparing", total=None)
+        for record in records:
+            if record["kind"] == "step":
+                said, share = record["said"], record["progress"]
+                progress.update(bar, total=1.0, completed=share, description=said)
+                if quiet and time.monotonic() - last >= console.LINE_EVERY:
+                    last = time.monotonic()
+                    console.say(f"progress={share:.1%} {said}", page)
+            for line in _lines(record):
+                console.say(line, page)
+
+
+def _lines(record: dict) -> list[str]:
+    if record["kind"] == "start":
+        plan, counts = record["plan"], record["counts"]
+        used = record["found"] - record["left_out"]
+        parts = ", ".join(f"{n} {name}" for name, n in counts.items())
+        return [
+            f"{record['found']} files found = {used} used + {record['left_out']} left out; "
+            f"{parts}; {record['classes']} classes",
+            *(f"note: {line}" for line in record["warnings"]),
+            f"racing {len(plan.optimizers)} optimizers on {record['model']}, batches of "
+            f"{record['batch_size']}: {plan.tries} rates of {plan.sweep_steps} steps each, "
+            f"then {len(plan.seeds)} seeds of about {plan.steps}",
+        ]
+    if record["kind"] == "run":
+        fate = "diverged" if record["diverged"] else f"{record['accuracy']:.2%}"
+        return [f"seed {record['seed']}: {record['optimizer']} {fate}"]
+    return []
+
+
+def _table(rows: list[dict]) -> "Table":
+    from rich.table import Table
+
+    table = Table("optimizer")
+    for column in ("best rate", "accuracy", "95 % interval", "behind the best, points"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(row[k] for k in ("optimizer", "rate", "accuracy", "interval", "behind")))
+    return table
+
+
+def _say_where(out: Path) -> None:
     print(f"page: {shown(out / 'race.html')}\nfigures: {shown(out / 'race.json')}")

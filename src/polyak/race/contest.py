@@ -1,0 +1,298 @@
+"""The race on the user's pictures: a small sweep for everybody's rate, then seeds side by side."""
+
+import difflib
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polyak.errors import UsageError
+from polyak.networks.compact import REFERENCE
+from polyak.race.course import Course, Run
+from polyak.train import recipe as recipes
+from polyak.train.learner import OPTIMIZERS
+from polyak.train.signals import Stop
+
+SWEEP = (0.1, 1.0, 10.0)  # of each optimizer's usual rate
+FINER = 2  # more tries around the best of these
+NARROW = tuple(width // 2 for width in REFERENCE)  # four times the steps in the same minutes
+SWEEP_SHARE = 0.35  # of the budget
+RESERVE = 0.06  # of the budget: page, and what steps cost more than was measured
+FEWEST = 20  # steps of a run that can tell anything
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Say who runs, how often and how long.
+
+    Args:
+        optimizers: names.
+        seeds: of the race; the sweep has one of its own.
+        sweep: factors of each one's usual learning rate.
+        sweep_steps: of each run of the sweep.
+        steps: of each run of the race.
+    """
+
+    optimizers: tuple[str, ...]
+    seeds: tuple[int, ...]
+    sweep: tuple[float, ...]
+    sweep_steps: int
+    steps: int
+
+    @property
+    def tries(self) -> int:
+        """Runs of the sweep for each optimizer."""
+        return len(self.sweep) + (FINER if len(self.sweep) > 1 else 0)
+
+    @property
+    def work(self) -> int:
+        """Steps in all."""
+        return len(self.optimizers) * (self.tries * self.sweep_steps + len(self.seeds) * self.steps)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read optimizers, separated by commas.
+
+    Raises:
+        UsageError: an unknown or repeated one, or none.
+
+    >>> names("sgd, adam")
+    ('sgd', 'adam')
+    """
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    for name in found:
+        if name not in OPTIMIZERS:
+            near = difflib.get_close_matches(name, OPTIMIZERS, 1)
+            then = f"did you mean {near[0]}?" if near else f"take of {', '.join(OPTIMIZERS)}"
+            raise UsageError("no such optimizer", where=name, then=then)
+    if not found or len(set(found)) < len(found):
+        raise UsageError("name each optimizer once", where="--optimizers", why=text or "none named")
+    return found
+
+
+def finer(best: float, tried: list[float]) -> list[float]:
+    """Choose two more rates: around the best, or beyond it where it is an end of those tried.
+
+    >>> [round(rate, 3) for rate in finer(1.0, [0.1, 1.0, 10.0])]
+    [0.333, 3.0]
+    >>> finer(10.0, [0.1, 1.0, 10.0])
+    [30.0, 100.0]
+    """
+    # rates were rounded when they were tried
+    if best > 0.99 * max(tried):
+        return [best * 3, best * 10]
+    if best < 1.01 * min(tried):
+        return [best / 3, best / 10]
+    return [best / 3, best * 3]
+
+
+class Contest:
+    """Race optimizers on pictures: iterate over `records`, then ask for `sweep` and `runs`.
+
+    Args:
+        data: folder, CSV or `digits`.
+        optimizers: names of update rules.
+        seeds: how often each runs, at least 2.
+        budget: wall clock for all, such as `5m`.
+        steps: of each run instead of a budget; the same every time, to the bit.
+        sweep: factors of each one's usual learning rate that are tried.
+        began: `time.monotonic()` when the command began, for the budget.
+        choices: of the recipe, for all: model, size, batch_size, widths, val, seed, device, ...
+
+    Raises:
+        UsageError: an impossible choice.
+
+    >>> race = Contest("digits", ("sgd", "adam"), steps=40, seeds=3)
+    >>> race.plan.tries, race.plan.sweep_steps, race.plan.seeds
+    (5, 20, (1, 2, 3))
+    """
+
+    def __init__(
+        self,
+        data: str,
+        optimizers: tuple[str, ...],
+        *,
+        seeds: int = 5,
+        budget: str | None = None,
+        steps: int | None = None,
+        sweep: tuple[float, ...] = SWEEP,
+        began: float | None = None,
+        **choices,
+    ):
+        if (budget is None) == (steps is None):
+            raise UsageError("give --budget or --steps, one of them")
+        if seeds < 2:
+            raise UsageError("two --seeds at least", why="one cannot tell skill from luck")
+        if (steps is not None and steps < 1) or not sweep or not all(f > 0 for f in sweep):
+            raise UsageError("--steps and each factor of --sweep must be above zero")
+        choices.setdefault("model", "compact")
+        if choices["model"] == "compact":
+            choices.setdefault("widths", NARROW)
+        self.recipe = recipes.make(data=data, **choices)
+        self.budget = recipes.make(budget=budget).budget_seconds
+        self.began = time.monotonic() if began is None else began
+        first = self.recipe.seed
+        races = tuple(range(first + 1, first + 1 + seeds))
+        size = steps or FEWEST
+        self.plan = Plan(names(",".join(optimizers)), races, sweep, -(-size // 2), size)
+        self.course: Course
+        self.sweep: list[dict] = []
+        self.rates: dict[str, float] = {}
+        self.runs: dict[tuple[str, int], Run] = {}  # by optimizer and seed
+        self.signal = 0
+        self._stop = Stop()
+        self._done = 0
+        self._swept = self._step_seconds = self._picture_seconds = 0.0
+
+    def records(self) -> Iterator[dict]:
+        """Race, and tell of it; a stop signal ends it early with what is done kept.
+
+        Yields:
+            Dictionaries with a "kind": "start", "step", "sweep", "run".
+
+        Raises:
+            DataError: the data cannot be raced on.
+            UsageError: the budget is too short.
+        """
+        with self._stop:
+            course = self.course = Course(self.recipe)
+            self._fit(course, swept=False)
+            yield self._start(course)
+            yield from self._sweep(course)
+            self._fit(course, swept=True)
+            yield from self._race(course)
+            self.signal = self._stop.signal
+
+    def _fit(self, course: Course, swept: bool) -> None:
+        """Choose the numbers of steps that the budget has room for."""
+        if self.budget is None or self._stop.signal:
+            return
+        plan, now = self.plan, time.monotonic()
+        k = len(self.rates) if swept else len(plan.optimizers)
+        tries = 0 if swept else plan.tries
+        if swept:  # what steps really took, compilation included
+            looked = len(self.sweep) * course.looked_at(sweep=True) * self._picture_seconds
+            self._step_seconds = max(1e-6, now - self._swept - looked) / max(1, self._done)
+        else:
+            self._step_seconds, self._picture_seconds = course.seconds(
+                plan.optimizers[0], self.recipe.seed
+            )
+            self._swept = now = time.monotonic()
+        looks = k * (
+            len(plan.seeds) * course.looked_at(sweep=False) + tries * course.looked_at(sweep=True)
+        )
+        spent = now - self.began + RESERVE * self.budget + looks * self._picture_seconds
+        share, runs = 1.0 if swept else 1 - SWEEP_SHARE, max(1, k * len(plan.seeds))
+        affordable = (self.budget - spent) / self._step_seconds
+        steps = int(affordable * share / runs)
+        if steps < FEWEST and not swept:
+            needed = spent + FEWEST * runs / share * self._step_seconds
+            raise UsageError(
+                "the budget is too short",
+                where=f"{self.budget:.0f} s",
+                why=f"it has room for {max(0, steps)} steps a run, and {FEWEST} tell something",
+                then=f"--budget {math.ceil(needed / 60 * 1.2)}m, or fewer --optimizers or --seeds",
+            )
+        # no longer than `polyak train` would
+        longest = max(FEWEST, round((course.recipe("sgd").epochs or 1) * course.epoch))
+        steps = min(max(steps, FEWEST), longest)
+        each = plan.sweep_steps
+        if not swept:
+            each = int(affordable * SWEEP_SHARE / (k * plan.tries))
+        self.plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
+
+    def _start(self, course: Course) -> dict:
+        recipe, dataset = course.recipe(self.plan.optimizers[0]), course.dataset
+        counts = {name: len(part) for name, part in course.parts.items()}
+        return {
+            "kind": "start",
+            "found": dataset.found,
+            "left_out": len(dataset.quarantine),
+            "counts": counts,
+            "classes": len(dataset.classes),
+            "model": recipe.model,
+            "batch_size": recipe.batch_size,
+            "warnings": list(dataset.warnings),
+            "plan": self.plan,
+        }
+
+    def _sweep(self, course: Course) -> Iterator[dict]:
+        for name in self.plan.optimizers:
+            usual = course.usual_rate(name)
+            coarse = [usual * factor for factor in self.plan.sweep]
+            yield from self._try(course, name, coarse)
+            if len(coarse) > 1 and (best := self._best(name)):
+                yield from self._try(course, name, finer(best, coarse))
+            if self._stop.signal:
+                return
+            if best := self._best(name):
+                self.rates[name] = best
+
+    def _try(self, course: Course, name: str, rates: list[float]) -> Iterator[dict]:
+        for rate in (float(f"{rate:.3g}") for rate in rates):
+            running = course.run(name, rate, self.recipe.seed, self.plan.sweep_steps, sweep=True)
+            found = yield from self._steps(running, f"sweep: {name} at {rate:g}")
+            if found is None:
+                return
+            accuracy = found.looks[-1][1] if found.looks and not found.diverged else None
+            nll = found.nll if math.isfinite(found.nll) else None
+            row = {"optimizer": name, "learning_rate": rate, "nll": nll, "accuracy": accuracy}
+            self.sweep.append(row)
+            yield {"kind": "sweep", **row}
+
+    def _best(self, name: str) -> float | None:
+        rows = [r for r in self.sweep if r["optimizer"] == name and r["nll"] is not None]
+        return min(rows, key=lambda r: r["nll"])["learning_rate"] if rows else None
+
+    def _race(self, course: Course) -> Iterator[dict]:
+        longest = 0.0  # seconds of a round so far
+        for number, seed in enumerate(self.plan.seeds):
+            began = time.monotonic()
+            # whole rounds, so that seeds stay paired; two at least, or luck could not be told
+            if self.budget and number > 1 and began - self.began + longest > self.budget:
+                return
+            for name in self.rates:
+                running = course.run(name, self.rates[name], seed, self.plan.steps, sweep=False)
+                found = yield from self._steps(running, f"seed {seed}: {name}")
+                if found is None:
+                    return
+                self.runs[name, seed] = found
+                share = float(found.right.mean())
+                yield {"kind": "run", "optimizer": name, "seed": seed, "accuracy": share,
+                       "diverged": found.diverged}  # fmt: skip
+            longest = max(longest, time.monotonic() - began)
+
+    def _steps(
+        self, running: Generator[float, None, Run], said: str
+    ) -> Generator[dict, None, Run | None]:
+        """Pass a run's steps on; give what came of it, or None where a signal ended it."""
+        before, now = self._done, 0
+        while True:
+            if self._stop.signal:
+                running.close()
+                return None
+            try:
+                next(running)
+            except StopIteration as end:
+                return end.value
+            now += 1
+            self._done = before + now
+            progress = min(1.0, self._done / self.plan.work)
+            yield {"kind": "step", "progress": progress, "said": said}
+
+    def rounds(self) -> list[int]:
+        """Seeds that every optimizer has run."""
+        return [
+            seed
+            for seed in self.plan.seeds
+            if self.rates and all((name, seed) in self.runs for name in self.rates)
+        ]
+
+    def right(self) -> dict[str, np.ndarray]:
+        """Which pictures each optimizer got right: bool (seeds, pictures), of whole rounds."""
+        seeds = self.rounds()
+        if not seeds:
+            return {}
+        return {name: np.stack([self.runs[name, s].right for s in seeds]) for name in self.rates}
