@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import tyro
 from pydantic import BaseModel, Field, create_model
 
+from polyak.errors import UsageError
 from polyak.train import recipe as recipes
 
 USAGE = 64
@@ -43,11 +44,29 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     Raises:
         UsageError: an impossible or unknown choice.
     """
+    arguments, dotted = _dotted(arguments)
     chosen = parse(_training(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
         base = recipes.make(**recipes.read(chosen.config))
         chosen = parse(_training(base), arguments, "polyak train")
-    return recipes.make(**chosen.model_dump(exclude={"resume", "config"})), chosen.resume
+    choices = chosen.model_dump(exclude={"resume", "config"})
+    return recipes.make(**choices, **dotted), chosen.resume
+
+
+def _dotted(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Take the options out that have a dot in their name: --augment.rotate 15."""
+    rest, dotted, left = [], {}, iter(arguments)
+    for argument in left:
+        if not argument.startswith(f"--{recipes.DOTTED}"):
+            rest.append(argument)
+            continue
+        name, equals, value = argument.removeprefix("--").partition("=")
+        value = value if equals else next(left, None)
+        if value is None:
+            then = f"--{name} 15, or --{name} off"
+            raise UsageError("no value", where=f"--{name}", then=then)
+        dotted[name] = value
+    return rest, dotted
 
 
 def _training(base: recipes.Recipe) -> type[BaseModel]:

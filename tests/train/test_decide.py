@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
+from polyak.errors import UsageError
 from polyak.train import make
 from polyak.train.decide import colours, decide
 
@@ -76,6 +78,18 @@ def test_how_much_is_mixed_follows_the_kind(mix, alpha):
     assert decide(make(data="x", mix=mix), pictures(1000, 32))[0].mix_alpha == alpha
     asked = make(data="x", mix=mix, mix_alpha=0.7)
     assert decide(asked, pictures(1000, 32))[0].mix_alpha == 0.7
+
+
+@pytest.mark.parametrize("name", ["lecture", "auto", "flip | rotate(degrees=3)"])
+def test_the_policy_is_written_out(name):
+    recipe, _ = decide(make(data="x", augment=name), pictures(1000, 32))
+    assert recipe.augment == str(Policy.parse("light" if name == "auto" else name))
+    assert "(" in recipe.augment
+
+
+def test_a_policy_that_does_not_exist_is_refused_before_anything_is_decoded():
+    with pytest.raises(UsageError, match="no such operation: lectur"):
+        decide(make(data="x", augment="lectur"), pictures(1000, 32))
 
 
 def test_colours_against_numpy():

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.errors import UsageError
 from polyak.networks import compact
-from polyak.train.recipe import Recipe
+from polyak.train.recipe import USUAL, Recipe
 
 # peak rates to start from, for batches of 128 and a network from scratch; fine-tuning takes a fifth
 RATES = {
@@ -71,7 +72,11 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     if recipe.data == "digits":
         choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")
-    choose("augment", "light", "flip and crop help nearly always")
+    choose("augment", USUAL, "flip and crop help nearly always")
+    name = choices.get("augment", recipe.augment)
+    if (text := str(Policy.parse(name))) != name:  # written out, so that a run repeats for ever
+        choices["augment"], why = text, reasons.get("augment")
+        reasons["augment"] = f"{name}: {why}" if why else name
     mix = choose("mix", "none", "pays only where minutes allow many epochs")
     if mix in MIX_ALPHA:
         choose("mix_alpha", MIX_ALPHA[mix], f"usual for {mix}")

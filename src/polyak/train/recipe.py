@@ -19,6 +19,8 @@ Schedule = Literal[
     "triangular",
 ]  # fmt: skip
 Share = Annotated[float, Field(ge=0, lt=1)]
+DOTTED = "augment."
+USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 
 
@@ -70,7 +72,9 @@ class Recipe(BaseModel):
         max_length=8,
         description="half-lives of Polyak's averages, shares of the run; 0 is off",
     )
-    augment: str = Field("auto", description="augmentation policy: none, light, ...")
+    augment: str = Field(
+        "auto", description="policy: none, light, ...; --augment.rotate 15 changes one operation"
+    )
     mix: Literal["auto", "none", "mixup", "cutmix"] = Field(
         "auto", description="mix pairs of pictures of a batch, and their labels"
     )
@@ -154,7 +158,13 @@ def make(**choices) -> Recipe:
 
     >>> make(data="digits", epochs=2).epochs
     2.0
+    >>> make(**{"data": "digits", "augment": "flip", "augment.rotate": 15}).augment
+    'flip | rotate(degrees=15)'
     """
+    dotted = [name for name in choices if name.startswith(DOTTED)]
+    changes = {name.removeprefix(DOTTED): choices.pop(name) for name in dotted}
+    if changes:
+        choices["augment"] = _policy(choices.get("augment", "auto"), changes)
     try:
         recipe = Recipe(**choices)
     except ValidationError as error:
@@ -171,6 +181,18 @@ def make(**choices) -> Recipe:
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")
     return recipe
+
+
+def _policy(name: str, changes: dict[str, object]) -> str:
+    """Write out a policy with some operations changed; left open, it is the usual one."""
+    from polyak.augment import Policy
+    from polyak.augment.change import changed
+
+    policy = Policy.parse(USUAL if name == "auto" else str(name))
+    for operation, value in changes.items():
+        # YAML reads off as false
+        policy = changed(policy, operation, "off" if value is False else str(value))
+    return str(policy)
 
 
 def read(path: Path) -> dict:
