@@ -22,7 +22,7 @@ def learner(mix, smoothing):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, K))
     return Learner(
         network, [{"params": list(network.parameters()), "lr": 0.1, "weight_decay": 0.0}],
-        optimizer="sgd", schedule=lambda _: 1.0, rho=None, half_life=0, label_smoothing=smoothing,
+        optimizer="sgd", schedule=lambda _: 1.0, rho=None, half_lives=(), label_smoothing=smoothing,
         mix=mix, seed=4, world=World(), precision="float32",
     )  # fmt: skip
 
