@@ -25,6 +25,7 @@ from polyak.networks.build import build, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
+from polyak.regularize import add_dropout
 from polyak.train.decide import colours
 from polyak.train.distributed import World
 from polyak.train.learner import Learner, decay_groups
@@ -127,6 +128,8 @@ def make_network(
     network.to(memory_format=torch.channels_last).to(where.device)
     if isinstance(network, Compact):
         whiten(network, train, page, where)
+    if recipe.dropout:
+        add_dropout(network, recipe.dropout_where, recipe.dropout, recipe.dropout_kind)
     return network, spec(recipe.model, classes, **options), page
 
 

@@ -72,6 +72,13 @@ class Recipe(BaseModel):
         max_length=8,
         description="half-lives of Polyak's averages, shares of the run; 0 is off",
     )
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop")
+    dropout_where: str = Field(
+        "head", description="head, blocks (after every block), or a pattern of module names"
+    )
+    dropout_kind: Literal["dropout", "spatial", "connect", "depth"] = Field(
+        "dropout", description="what is dropped: numbers, channels, weights, residual branches"
+    )
     augment: str = Field(
         "auto", description="policy: none, light, ...; --augment.rotate 15 changes one operation"
     )
