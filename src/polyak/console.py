@@ -24,6 +24,8 @@ def follow(records: Iterable[dict], console: Console) -> None:
     for record in steps(records, console):
         if record["kind"] == "end":
             console.print(_figures(record))
+            if record.get("table"):
+                console.print(candidates(record))
         for line in lines(record):
             say(line, console)
 
@@ -60,7 +62,8 @@ def _log(records: Iterable[dict], console: Console) -> Iterable[dict]:
 
 
 def _figures(end: dict) -> Table:
-    chosen = "the averaged weights" if end["chosen"] == "average" else f"{end['chosen']} weights"
+    words = {"average": "the averaged weights", "weights": "the last weights"}
+    chosen = words.get(end["chosen"], end["chosen"])
     measured = end["evaluation"]
     if measured is None:
         return Table("no pictures were held out: how good this model is, nobody knows")
@@ -75,6 +78,28 @@ def _figures(end: dict) -> Table:
     ):
         value, low, high = (form.format(measured[name][part]) for part in ("value", "low", "high"))
         table.add_row(text, value, f"{low} to {high}")
+    return table
+
+
+def candidates(end: dict) -> Table:
+    """Lay out all ways to end a run: figures with 95 % intervals, and what each costs."""
+    rows = [row for row in end["table"] if "refused" not in row]
+    chose = "which also chose: expect a little less" if rows[0]["split"] == "val" else "unseen"
+    title = f"the candidates on {end['evaluation']['n']} pictures of {rows[0]['split']}, {chose}"
+    rule = f"chosen: {end['rule']}" if "rule" in end else None
+    columns = ("", "views", "accuracy", "NLL", "calibration error", "train min", "passes")
+    table = Table(*columns, title=title, caption=rule)
+    for row in end["table"]:
+        if "refused" in row:
+            table.add_row(escape(shown(row["name"])), "", escape(shown(row["refused"])))
+            continue
+        figures = [
+            f"{row[name]['value']:{form}} ({row[name]['low']:{form}} to {row[name]['high']:{form}})"
+            for name, form in (("accuracy", ".2%"), ("nll", ".4f"), ("ece", ".2%"))
+        ]
+        minutes = f"{row['share'] * end['seconds'] / 60:.1f}"
+        name = ("* " if row["chosen"] else "  ") + escape(shown(row["name"]))
+        table.add_row(name, row["views"], *figures, minutes, str(row["passes"]))
     return table
 
 

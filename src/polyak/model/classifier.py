@@ -189,6 +189,22 @@ class Classifier:
         """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature."""
         return softmax(combine(logs, self.weights, self.mean), self.temperature)
 
+    def handed(self) -> list[Member]:
+        """Running members to be used elsewhere: with this classifier's temperature and views, and
+        weights that sum to 1.
+        """
+        total, t = sum(self.weights), self.temperature
+        return [
+            replace(
+                member,
+                temperature=member.temperature * t,
+                weight=member.weight / total,
+                views=member.views or self.views,
+            )
+            for member in self.members
+            if member.weight > 0
+        ]
+
     @property
     def weights(self) -> list[float]:
         """Weights of the running members."""
@@ -254,10 +270,5 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     first = classifiers[0]
     if len(classifiers) == 1:
         return first
-    members = []
-    for one in classifiers:
-        for m in one.members:
-            share = m.weight / sum(one.weights)
-            t = m.temperature * one.temperature
-            members.append(replace(m, temperature=t, weight=share, views=m.views or one.views))
+    members = [member for one in classifiers for member in one.handed()]
     return Classifier.of(members, first.classes, 1.0, first.views)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from polyak import ensemble, metrics
 from polyak.optim import refresh_batch_norm
+from polyak.train.job import Data
 from polyak.train.judge import Judge, copied, scores
 from polyak.train.learner import Learner
 
@@ -38,15 +39,25 @@ class Candidate:
 class Ballot:
     """Hold the weights that stand for choice, and remember what each said.
 
+    Whoever makes one says how weights speak (`say`) and how averaged ones get batch-norm statistics
+    of their own (`refreshed`).
+
     Args:
-        learner: trained; its network is what weights are shown in.
-        judge: knows the parts of the data.
+        parts: the data by split.
     """
 
-    def __init__(self, learner: Learner, judge: Judge):
-        self.network, self.judge = learner.network, judge
+    def __init__(self, parts: dict[str, Data]):
+        self.parts = parts
         self.states: dict[str, State] = {}
         self._said: dict[tuple[str, str, str], np.ndarray] = {}
+
+    def say(self, name: str, split: str, views: str) -> np.ndarray:
+        """Log-probabilities (N, K) by one state; NaN where a picture failed."""
+        raise NotImplementedError
+
+    def refreshed(self, state: State) -> State:
+        """Estimate the batch-norm statistics of averaged weights."""
+        raise NotImplementedError
 
     def logs(self, states: tuple[str, ...], split: str, views: str) -> np.ndarray:
         """Log-probabilities (N, K) by the mean of some weights; NaN where a picture failed."""
@@ -55,8 +66,7 @@ class Ballot:
     def _of(self, name: str, split: str, views: str) -> np.ndarray:
         key = name, split, views
         if key not in self._said:
-            self.network.load_state_dict(self.states[name])
-            self._said[key] = self.judge.say(self.network, split, views)
+            self._said[key] = self.say(*key)
         return self._said[key]
 
     def measured(self, states: tuple[str, ...], split: str, views: str, temperature: float):
@@ -66,13 +76,13 @@ class Ballot:
 
     def temperature(self, states: tuple[str, ...], views: str) -> float:
         """Fit the temperature of some weights on validation; 1 where there is none."""
-        if "val" not in self.judge.data:
+        if "val" not in self.parts:
             return 1.0
         return metrics.fit_temperature(*self._read(states, "val", views)[:2])
 
     def score(self, states: tuple[str, ...]) -> tuple[float, float, int]:
         """Accuracy, minus NLL at its own temperature, minus forward passes."""
-        if "val" not in self.judge.data:
+        if "val" not in self.parts:
             return 0.0, 0.0, -len(states)
         logs, labels, _ = self._read(states, "val", "one")
         calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-38))
@@ -82,11 +92,25 @@ class Ballot:
     def _read(self, states, split, views):
         logs = self.logs(states, split, views)
         read = np.flatnonzero(~np.isnan(logs).any(axis=1))
-        return logs[read], self.judge.data[split].dataset.labels[read], read
+        return logs[read], self.parts[split].dataset.labels[read], read
 
-    def soup(self, names: list[str]) -> State:
-        """Average some weights, with batch-norm statistics of their own."""
-        return self.refreshed(ensemble.soup([self.states[name] for name in names]))
+
+class Trained(Ballot):
+    """Weights of one network at the end of its training.
+
+    Args:
+        learner: trained; its network is what weights are shown in.
+        judge: knows the parts of the data.
+    """
+
+    def __init__(self, learner: Learner, judge: Judge):
+        super().__init__(judge.data)
+        self.network, self.judge = learner.network, judge
+
+    def say(self, name: str, split: str, views: str) -> np.ndarray:
+        """Log-probabilities (N, K) by one state; NaN where a picture failed."""
+        self.network.load_state_dict(self.states[name])
+        return self.judge.say(self.network, split, views)
 
     def refreshed(self, state: State) -> State:
         """Estimate the batch-norm statistics of averaged weights."""
@@ -96,7 +120,9 @@ class Ballot:
         return copied(self.network)
 
 
-def candidates(learner: Learner, judge: Judge, shares: list[float]) -> tuple[Ballot, list]:
+def candidates(
+    learner: Learner, judge: Judge, shares: list[float]
+) -> tuple[Trained, list[Candidate]]:
     """Collect all ways to end a run; of equals the first will be chosen.
 
     Args:
@@ -107,7 +133,7 @@ def candidates(learner: Learner, judge: Judge, shares: list[float]) -> tuple[Bal
     Returns:
         (the ballot, its candidates).
     """
-    ballot, found = Ballot(learner, judge), []
+    ballot, found = Trained(learner, judge), []
 
     def stand(name: str, kind: str, *states: str, **facts) -> None:
         found.append(Candidate(name, kind, states, ballot.score(states), **facts))
@@ -129,12 +155,13 @@ def candidates(learner: Learner, judge: Judge, shares: list[float]) -> tuple[Bal
     if snapshots:
         best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],)))
         stand("best snapshot", "snapshot", best, share=share)
-    found += _soups(ballot, [name for name, _ in snapshots], averages)
-    found += _ensembles(ballot, [name for name, _ in snapshots])
+    names = [name for name, _ in snapshots]
+    found += soups(ballot, [*names, *(averages if len(averages) > 1 else [])])
+    found += ensembles(ballot, names, "snapshots")
     return ballot, found
 
 
-def _snapshots(ballot: Ballot, judge: Judge) -> list[tuple[str, float]]:
+def _snapshots(ballot: Trained, judge: Judge) -> list[tuple[str, float]]:
     if not judge.snapshots.entries:
         return []
     names = []
@@ -145,29 +172,31 @@ def _snapshots(ballot: Ballot, judge: Judge) -> list[tuple[str, float]]:
     return names
 
 
-def _ensembles(ballot: Ballot, names: list[str]) -> list[Candidate]:
+def ensembles(ballot: Ballot, names: list[str], what: str) -> list[Candidate]:
+    """Let all of some weights stand together, and those that validation selects of them."""
     if len(names) < 2:
         return []
     every = tuple(names)
-    found = [Candidate(f"{len(names)} snapshots", "members", every, ballot.score(every))]
-    if "val" in ballot.judge.data:
+    found = [Candidate(f"{len(names)} {what}", "members", every, ballot.score(every))]
+    if "val" in ballot.parts:
         logs = np.stack([ballot.logs((name,), "val", "one") for name in names])
         read = ~np.isnan(logs).any(axis=(0, 2))
-        chosen = ensemble.greedy(logs[:, read], ballot.judge.data["val"].dataset.labels[read])
+        chosen = ensemble.greedy(logs[:, read], ballot.parts["val"].dataset.labels[read])
         some = tuple(names[number] for number in chosen)
         if 1 < len(some) < len(names):
-            title = f"{len(some)} of {len(names)} snapshots"
+            title = f"{len(some)} of {len(names)} {what}"
             found.append(Candidate(title, "members", some, ballot.score(some)))
     return found
 
 
-def _soups(ballot: Ballot, snapshots: list[str], averages: list[str]) -> list[Candidate]:
-    names = [*snapshots, *(averages if len(averages) > 1 else [])]
-    if len(names) < 2 or "val" not in ballot.judge.data:
+def soups(ballot: Ballot, names: list[str]) -> list[Candidate]:
+    """Let the mean of some weights stand, all of them and greedily chosen, or say why not."""
+    if len(names) < 2 or "val" not in ballot.parts:
         return []
     losses = [-ballot.score((name,))[1] for name in names]
     found = []
-    ballot.states["uniform soup"] = ballot.soup(names)
+    whole = ensemble.soup([ballot.states[name] for name in names])
+    ballot.states["uniform soup"] = ballot.refreshed(whole)
     score = ballot.score(("uniform soup",))
     why = ensemble.basin(-score[1], losses)
     found.append(Candidate("uniform soup", "soup", ("uniform soup",), score, refused=why))

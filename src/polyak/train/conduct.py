@@ -19,6 +19,7 @@ from polyak.train import run as runs
 from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.finish import finish
+from polyak.train.independent import conduct_members
 from polyak.train.judge import Judge
 from polyak.train.loop import Loop
 from polyak.train.pace import Clock, Pace
@@ -39,7 +40,12 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
             if path is not None and runs.finished(path):
                 yield runs.records(path)[-1]
                 return
-            yield from _conduct(asked, path, began, world, stop)
+            recipe = recipes.make(**runs.config(path)) if path else asked
+            if recipe.independent:
+                how = recipe, given(asked), path, began, world, stop
+                yield from conduct_members(*how, _conduct)
+            else:
+                yield from _conduct(asked, path, began, world, stop)
     finally:
         distributed.leave()
 

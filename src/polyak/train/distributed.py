@@ -57,6 +57,27 @@ class World:
         dist.broadcast(shared, 0)
         return shared.tolist()
 
+    def text_from_leader(self, text: str) -> str:
+        """Take the leader's text.
+
+        >>> World().text_from_leader("runs/digits")
+        'runs/digits'
+        """
+        if self.size == 1:
+            return text
+        letters = [float(byte) for byte in text.encode("utf-8", "surrogateescape")]
+        length = int(self.from_leader([float(len(letters))])[0])
+        told = self.from_leader((letters + [0.0] * length)[:length])
+        return bytes(int(byte) for byte in told).decode("utf-8", "surrogateescape")
+
+    def alone(self) -> "World":
+        """This process as a world of its own that leaves the processor's share to the others.
+
+        >>> World(rank=1, size=2, local_rank=1, local_size=2).alone().leads
+        True
+        """
+        return World(local_rank=self.local_rank, local_size=self.local_size)
+
     def wrap(self, network: "torch.nn.Module") -> "torch.nn.Module":
         """Let gradients be averaged over the processes; alone, return the network itself."""
         if self.size == 1:

@@ -110,7 +110,7 @@ def make_network(
         UsageError: no such model, or no weights to be had.
         RefusedError: the weights do not fit.
     """
-    torch.manual_seed(keys.key("init", recipe.seed))
+    torch.manual_seed(keys.key("init", recipe.draws))
     classes = len(train.dataset.classes)
     options: dict[str, Any] = {}
     if recipe.model == "compact":
@@ -158,7 +158,7 @@ def make_loader(
         mean=page.mean,
         std=page.std,
         batch_size=recipe.batch_size or 1,
-        seed=recipe.seed,
+        seed=recipe.draws,
         threads=where.threads.loader,
         rank=world.rank,
         world=world.size,
@@ -185,7 +185,7 @@ def make_learner(
         half_lives=[share * steps for share in recipe.average],
         label_smoothing=recipe.label_smoothing,
         mix=(partial(mix, alpha=recipe.mix_alpha), int(classes)) if mix else None,
-        seed=recipe.seed,
+        seed=recipe.draws,
         world=world,
         precision=where.precision.name,
     )

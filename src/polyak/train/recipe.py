@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from polyak import keys
 from polyak.errors import UsageError
 
 Optimizer = Literal[
@@ -100,6 +101,9 @@ class Recipe(BaseModel):
         None, ge=1, description="stop after so many validations without progress"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="of everything that is drawn")
+    member: int = Field(
+        0, ge=0, lt=1000, description="number of a member: the same split, everything else redrawn"
+    )
     out: str = Field("runs", description="folder of run directories")
     name: str | None = Field(None, description="the run's own name")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
@@ -130,9 +134,28 @@ class Recipe(BaseModel):
     @field_validator("ensemble")
     @classmethod
     def _ensemble_is_known(cls, value):
-        if value is not None and value != "snapshots":
-            raise ValueError(f"{value!r} is no ensemble; write snapshots")
+        if value not in (None, "snapshots") and not re.fullmatch(r"independent:\d{1,3}", value):
+            raise ValueError(f"{value!r} is no ensemble; write snapshots, or independent:5")
         return value
+
+    @property
+    def independent(self) -> int:
+        """How many independent members are wanted, or 0.
+
+        >>> Recipe(data="digits", ensemble="independent:3").independent
+        3
+        """
+        kind, _, number = (self.ensemble or "").partition(":")
+        return int(number) if kind == "independent" else 0
+
+    @property
+    def draws(self) -> int:
+        """The seed of this member's weights, order, pixels and masks; the split is the seed's.
+
+        >>> Recipe(seed=5).draws, Recipe(seed=5, member=1).draws == Recipe(seed=5, member=2).draws
+        (5, False)
+        """
+        return keys.key("member", self.seed, self.member) if self.member else self.seed
 
     @property
     def budget_seconds(self) -> float | None:

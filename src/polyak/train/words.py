@@ -7,7 +7,9 @@ def lines(record: dict) -> list[str]:
     >>> lines({"kind": "step"})
     []
     """
-    tell = {"start": _start, "validation": _validation, "end": _end}.get(record["kind"])
+    tell = {"start": _start, "validation": _validation, "member": _member, "end": _end}.get(
+        record["kind"]
+    )
     return tell(record) if tell else []
 
 
@@ -40,9 +42,20 @@ def _validation(record: dict) -> list[str]:
     ]
 
 
+def _member(record: dict) -> list[str]:
+    measured = record["evaluation"]
+    figure = f", accuracy {measured['accuracy']['value']:.2%}" if measured else ""
+    return [f"member {record['member']} is done{figure}: {record['model']}"]
+
+
 def _end(record: dict) -> list[str]:
     left_out = record["left_out"]
     return [
+        *(
+            f"not used: {row['name']}: {row['refused']}"
+            for row in record.get("table", ())
+            if "refused" in row
+        ),
         *(
             f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
             for label, predicted, count, share in record["confused"][:3]

@@ -5,6 +5,7 @@ VERBS = {
     "train": ("DATA", "train a classifier on a folder of pictures"),
     "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
     "predict": ("MODEL PATH...", "name the class of pictures"),
+    "ensemble": ("RUN...", "join finished runs into one model file"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
     "race": ("[DATA]", "race optimizers: on your pictures, or on surfaces to play with"),
 }

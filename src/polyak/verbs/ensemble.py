@@ -1,0 +1,97 @@
+"""`polyak ensemble`: finished runs joined into one model file."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from polyak.errors import UsageError, shown
+from polyak.options import File, Text, parse
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from polyak.model import Classifier
+
+
+@dataclass
+class Options:
+    """Join finished runs or model files of the same classes into one model: any architectures, any
+    sizes of pictures; the mean of their probabilities, each at its own temperature.
+
+    Example: polyak ensemble runs/a runs/b runs/c --out joined.safetensors --data photos --split val
+    """
+
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
+    """run directories or model files"""
+    out: File = None
+    """the model file to write"""
+    data: Text = None
+    """folder, CSV or 'digits': measure every member and the whole on it"""
+    split: Literal["train", "val", "test"] | None = None
+    """part of the data; default test where it exists, else all"""
+    fit: bool = False
+    """select members and fit the temperature of the whole on the data; keep others to judge by"""
+    mean: Literal["probabilities", "logits"] = "probabilities"
+    """of what"""
+    device: str = "cpu"
+    """cpu, cuda or mps"""
+
+
+def run(arguments: list[str]) -> int:
+    """Join models into one file; measure them where there is data."""
+    options = parse(Options, arguments, "polyak ensemble")
+    if not options.models or options.out is None:
+        then = "polyak ensemble RUN... --out FILE"
+        raise UsageError("name the runs to join and the file to write", then=then)
+    if options.fit and options.data is None:
+        raise UsageError("--fit needs pictures that no member was trained on", then="add --data")
+    from polyak.model import join, load, save
+
+    whole = join([load(name, device=options.device) for name in options.models])
+    whole.mean = options.mean
+    header = {"members": [shown(name) for name in options.models]}
+    if options.data is not None:
+        whole = measured(whole, options)
+    whole.header = header
+    save(options.out, {}, whole, "members")
+    count = len(whole.weights)
+    print(f"{count} members, {count} forward passes a picture: {shown(options.out)}")
+    print(f"next: polyak predict {shown(options.out)} PICTURES")
+    return 0
+
+
+def measured(whole: "Classifier", options: Options) -> "Classifier":
+    """Print how good every member and the whole are; with --fit, select and calibrate."""
+    import numpy as np
+
+    from polyak.data.images import Images
+    from polyak.ensemble import combine, greedy
+    from polyak.metrics import fit_temperature
+    from polyak.model import labelled
+
+    dataset = labelled(str(options.data), options.split, whole.classes)
+    logs, _ = whole.log_probabilities(Images.open(dataset, budget=0), device=options.device)
+    read = ~np.isnan(logs).any(axis=(0, 2))
+    logs, labels = logs[:, read], dataset.labels[read]
+    for number, said in enumerate(logs):
+        print(f"member {number + 1:<3} {_figures(np.exp(said), labels)}")
+    print(f"together   {_figures(whole.together(logs), labels)}")
+    if options.fit:
+        chosen = greedy(logs, labels)
+        running = [member for member in whole.members if member.weight > 0]
+        for number, member in enumerate(running):
+            running[number] = replace(member, weight=float(number in chosen))
+        temperature = fit_temperature(combine(logs[chosen], None, whole.mean), labels)
+        parts = whole.classes, temperature, whole.views, whole.header, whole.mean
+        whole = type(whole).of(running, *parts)
+        print(f"selected   {_figures(whole.together(logs[chosen]), labels)}  (and chosen by these)")
+    print(f"{len(labels)} pictures; accuracy, NLL and calibration error with 95 % intervals")
+    return whole
+
+
+def _figures(probabilities: "np.ndarray", labels: "np.ndarray") -> str:
+    from polyak.metrics import evaluate
+
+    found = evaluate(probabilities / probabilities.sum(axis=1, keepdims=True), labels)
+    return f"accuracy {found.accuracy}  nll {found.nll}  ece {found.ece}"
