@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from polyak.errors import DiskError
+from polyak.errors import DiskError, UsageError
 
+LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 # full, over quota, read-only, broken, closed to us; and an --out that cannot be a folder
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM}
 _DISK |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -110,3 +111,38 @@ def disk_error(error: Exception, path: Path) -> Exception:
         kept="what was there before",
         then="free space or choose another --out, then add --resume",
     )
+
+
+def read_yaml(path: Path) -> dict:
+    """Read a YAML page of names and values from outside; nothing in it is executed or unfolded.
+
+    Raises:
+        UsageError: no file, too large, not YAML, or no page of names and values.
+
+    >>> import tempfile
+    >>> page = Path(tempfile.mkdtemp()) / "config.yaml"
+    >>> _ = page.write_text("epochs: 2")
+    >>> read_yaml(page)
+    {'epochs': 2}
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_YAML + 1)
+        if len(text) > LARGEST_YAML:
+            raise UsageError("this is no recipe", where=str(path), why="larger than 1 MiB")
+        if b"*" in text or b"&" in text:  # aliases can unfold a page into gigabytes
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                if isinstance(event, yaml.AliasEvent):
+                    raise UsageError("YAML aliases are not allowed in a recipe", where=str(path))
+        found = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError("cannot read", where=str(path), why=error.strerror or "") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        why = str(error).replace("\n", " ")[:200]
+        raise UsageError("this is not YAML", where=str(path), why=why) from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise UsageError("this is no recipe", where=str(path), why="expected lines 'option: value'")
+    return found

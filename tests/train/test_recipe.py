@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from polyak import files
 from polyak.errors import UsageError
 from polyak.train import recipe as recipes
 
@@ -35,7 +36,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
 
 
 def test_a_page_as_large_as_a_book_is_refused(tmp_path):
-    (tmp_path / "r.yaml").write_text("# " + "x" * recipes.LARGEST_YAML)
+    (tmp_path / "r.yaml").write_text("# " + "x" * files.LARGEST_YAML)
     with pytest.raises(UsageError, match="larger than 1 MiB"):
         recipes.read(tmp_path / "r.yaml")
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from polyak import keys
 from polyak.errors import UsageError
+from polyak.files import read_yaml
 
 Optimizer = Literal[
     "auto", "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
@@ -22,7 +23,6 @@ Schedule = Literal[
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
-LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 
 
 class Recipe(BaseModel):
@@ -231,21 +231,7 @@ def read(path: Path) -> dict:
     Raises:
         UsageError: no file, too large, not YAML, or not a page of options.
     """
-    try:
-        text = Path(path).read_bytes()
-        if len(text) > LARGEST_YAML:
-            raise UsageError("this is no recipe", where=str(path), why="larger than 1 MiB")
-        if b"*" in text or b"&" in text:  # aliases can unfold a page into gigabytes
-            _refuse_aliases(text, path)
-        choices = yaml.safe_load(text)
-    except OSError as error:
-        raise UsageError("cannot read", where=str(path), why=error.strerror or "") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        why = str(error).replace("\n", " ")[:200]
-        raise UsageError("this is not YAML", where=str(path), why=why) from error
-    if not isinstance(choices, dict) or not all(isinstance(key, str) for key in choices):
-        raise UsageError("this is no recipe", where=str(path), why="expected lines 'option: value'")
-    return choices
+    return read_yaml(path)
 
 
 def write(recipe: Recipe, reasons: dict[str, str]) -> str:
@@ -261,9 +247,3 @@ def write(recipe: Recipe, reasons: dict[str, str]) -> str:
         reason = reasons.get(name, "").replace("\n", " ")
         lines.append(f"{line}  # {reason}" if reason and "\n" not in line else line)
     return "\n".join(lines) + "\n"
-
-
-def _refuse_aliases(text: bytes, path: Path) -> None:
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise UsageError("YAML aliases are not allowed in a recipe", where=str(path))

@@ -1,0 +1,32 @@
+"""How good a classifier is, and how sure that figure is: accuracy, NLL, calibration, confusion.
+
+Every figure carries a 95 % interval. Arrays only: nothing here knows networks or files.
+"""
+
+from polyak.metrics.calibration import Reliability, fit_temperature, reliability, softmax
+from polyak.metrics.confusion import (
+    Confusion,
+    PerClass,
+    confusion_matrix,
+    most_confused,
+    per_class,
+    suspects,
+)
+from polyak.metrics.figures import Estimate, Evaluation, evaluate, wilson
+
+__all__ = [
+    "Confusion",
+    "Estimate",
+    "Evaluation",
+    "PerClass",
+    "Reliability",
+    "confusion_matrix",
+    "evaluate",
+    "fit_temperature",
+    "most_confused",
+    "per_class",
+    "reliability",
+    "softmax",
+    "suspects",
+    "wilson",
+]

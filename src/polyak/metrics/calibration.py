@@ -1,0 +1,119 @@
+"""Probabilities: from logits, at the right temperature, and how far they can be trusted."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from polyak.metrics.arrays import checked
+
+BINS = 15
+_ROWS = 4096  # pictures softmaxed at a time: 1,000 classes stay in the cache
+
+
+class Reliability(NamedTuple):
+    """Mean confidence, accuracy and number of pictures of each bin that has any, float64 (B,).
+
+    >>> Reliability(np.array([0.9]), np.array([0.8]), np.array([5.0])).accuracy
+    array([0.8])
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    pictures: np.ndarray
+
+
+def reliability(probabilities, labels) -> Reliability:
+    """Compare how sure a model is with how often it is right, in the bins of `evaluate`.
+
+    Args:
+        probabilities: float (N, K).
+        labels: int (N,).
+
+    Source: DeGroot & Fienberg, 1983; Guo et al., 2017.
+
+    >>> found = reliability(np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([0, 0]))
+    >>> found.confidence.round(2), found.accuracy, found.pictures
+    (array([0.9]), array([0.5]), array([2.]))
+    """
+    probabilities, labels = checked(probabilities, labels)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    bins = bins_of(confidence)
+    pictures, sure, won = (
+        np.bincount(bins, weights, BINS).astype(float) for weights in (None, confidence, right)
+    )
+    used = pictures > 0
+    return Reliability(sure[used] / pictures[used], won[used] / pictures[used], pictures[used])
+
+
+def bins_of(confidence: np.ndarray) -> np.ndarray:
+    """Number the bin of each confidence; bins are (low, high], as Guo et al. have them."""
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+
+
+def softmax(logits, temperature: float = 1.0) -> np.ndarray:
+    """Turn logits (N, K) into probabilities of the same shape and type, whatever their size.
+
+    Args:
+        logits: float (N, K).
+        temperature: divides the logits; above 1 is less sure.
+
+    >>> softmax(np.array([[0.0, np.log(3.0)], [1000.0, 0.0]])).round(2).tolist()
+    [[0.25, 0.75], [1.0, 0.0]]
+    """
+    logits = np.asarray(logits)
+    result = np.empty_like(logits, dtype=np.result_type(logits.dtype, np.float32))
+    for start in range(0, len(logits), _ROWS):
+        rows = logits[start : start + _ROWS].astype(np.float64) / temperature
+        odds = np.exp(rows - rows.max(axis=1, keepdims=True))
+        result[start : start + _ROWS] = odds / odds.sum(axis=1, keepdims=True)
+    return result
+
+
+def fit_temperature(logits, labels) -> float:
+    """Find the temperature, 0.05 to 20, that minimises the NLL of softmax(logits / temperature).
+
+    NLL is convex in 1/temperature; its slope's root is found by Newton steps kept inside a bracket,
+    so the result does not depend on a start or a seed. Where every picture is right no finite
+    temperature is best (surer is always better): the answer is 1, nothing learnt.
+
+    Args:
+        logits: float (N, K), of pictures that were not trained on.
+        labels: int (N,).
+
+    Raises:
+        ValueError: shapes disagree, no pictures, labels outside 0..K-1, logits that are not finite.
+
+    Source: Guo et al., "On calibration of modern neural networks", 2017.
+
+    >>> logits = np.log(np.array([[0.9, 0.1]] * 4))  # 90 % sure, right three times of four
+    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 4)
+    2.0
+    """
+    logits, labels = checked(logits, labels)
+    if (logits.argmax(axis=1) == labels).all():
+        return 1.0
+    low, high, sharpness = 1 / 20, 1 / 0.05, 1.0
+    for _ in range(60):
+        slope, curvature = _slope(logits, labels, sharpness)
+        low, high = (sharpness, high) if slope < 0 else (low, sharpness)
+        step = sharpness - slope / curvature if curvature > 0 else low
+        # a step that leaves the bracket is replaced by its middle, in ratio
+        step = step if low < step < high else (low * high) ** 0.5
+        if abs(step - sharpness) <= 1e-9 * sharpness:
+            break
+        sharpness = step
+    return float(1 / sharpness)
+
+
+def _slope(logits, labels, sharpness: float) -> tuple[float, float]:
+    """First and second derivative of the mean NLL of softmax(sharpness * logits) by sharpness."""
+    slope = curvature = 0.0
+    for start in range(0, len(labels), _ROWS):
+        rows = logits[start : start + _ROWS].astype(np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        odds = softmax(rows * sharpness)
+        mean = (odds * rows).sum(axis=1)
+        slope += (mean - rows[np.arange(len(rows)), labels[start : start + _ROWS]]).sum()
+        curvature += ((odds * rows**2).sum(axis=1) - mean**2).sum()
+    return slope / len(labels), curvature / len(labels)

@@ -1,0 +1,115 @@
+"""What is taken for what: confusion, classes one by one, labels that are probably wrong."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from polyak.metrics.arrays import checked
+
+
+class Confusion(NamedTuple):
+    """A way to go wrong: `pictures` of `truth`, a `share` of them, were taken for `taken_for`.
+
+    >>> Confusion("cat", "dog", 3, 0.25).pictures
+    3
+    """
+
+    truth: str
+    taken_for: str
+    pictures: int
+    share: float
+
+
+class PerClass(NamedTuple):
+    """Precision and recall of every class, float64 (K,), and its number of pictures, int64 (K,).
+
+    >>> PerClass(np.array([1.0]), np.array([0.5]), np.array([2])).recall
+    array([0.5])
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    support: np.ndarray
+
+
+def confusion_matrix(predicted, labels, classes: int) -> np.ndarray:
+    """Count int64 (K, K): a row for each true class, a column for each predicted one.
+
+    Args:
+        predicted: int (N,).
+        labels: int (N,).
+        classes: K.
+
+    >>> confusion_matrix([0, 1, 1], [0, 0, 1], 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    cells = np.asarray(labels, np.int64) * classes + np.asarray(predicted, np.int64)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+
+def most_confused(confusion, names, top: int = 5) -> list[Confusion]:
+    """List the most frequent mistakes, ties in the order of the classes.
+
+    Args:
+        confusion: int (K, K), from `confusion_matrix`.
+        names: K class names.
+        top: how many.
+
+    >>> most_confused(np.array([[3, 1], [0, 2]]), ["cat", "dog"])
+    [Confusion(truth='cat', taken_for='dog', pictures=1, share=0.25)]
+    """
+    wrong = np.array(confusion)
+    support = wrong.sum(axis=1)
+    np.fill_diagonal(wrong, 0)
+    pairs = []
+    for cell in np.argsort(-wrong, axis=None, kind="stable")[:top].tolist():
+        truth, taken = divmod(cell, len(wrong))
+        if pictures := int(wrong[truth, taken]):
+            share = pictures / int(support[truth])
+            pairs.append(Confusion(names[truth], names[taken], pictures, share))
+    return pairs
+
+
+def per_class(confusion) -> PerClass:
+    """Give precision and recall of every class; NaN where there is nothing to divide by.
+
+    Args:
+        confusion: int (K, K), from `confusion_matrix`.
+
+    >>> per_class(np.array([[3, 1], [0, 2]])).recall
+    array([0.75, 1.  ])
+    """
+    confusion = np.asarray(confusion)
+    right, support = np.diag(confusion).astype(float), confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return PerClass(right / confusion.sum(axis=0), right / support, support)
+
+
+def suspects(probabilities, labels) -> np.ndarray:
+    """List pictures whose label is probably wrong, the likeliest first: int64 positions.
+
+    A picture is suspect when another class is likelier than its own and at least as likely as it
+    is, on average, for pictures that carry that class's label.
+
+    Args:
+        probabilities: float (N, K), of pictures that were not trained on.
+        labels: int (N,), as given.
+
+    Source: Northcutt, Jiang, Chuang, "Confident learning", 2021.
+
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.95, 0.05]])
+    >>> suspects(p, np.array([0, 0, 1, 1]))
+    array([3])
+    """
+    probabilities, labels = checked(probabilities, labels)
+    n, k = probabilities.shape
+    own = probabilities[np.arange(n), labels].astype(np.float64)
+    support = np.bincount(labels, minlength=k)
+    usual = np.bincount(labels, own, k) / np.maximum(support, 1)
+    usual[support == 0] = np.inf
+    other = np.where(probabilities >= usual, probabilities, -np.inf)
+    other[np.arange(n), labels] = -np.inf
+    margin = other.max(axis=1) - own
+    found = np.flatnonzero(margin > 0)
+    return found[np.argsort(-margin[found], kind="stable")]
