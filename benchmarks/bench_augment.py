@@ -1,46 +1,48 @@
-"""Augmentation on one thread: polyak, torchvision v2 and albumentations, the same JPEG files.
+"""Augmentation against its peers: the same JPEG files, one thread, contenders in turns.
 
-    python benchmarks/bench_augment.py FOLDER [--rounds 5] [--pictures 60] [--out FILE.json]
+    OMP_NUM_THREADS=1 python benchmarks/bench_augment.py [FOLDER] [--rounds 3] [--pictures 300]
 
-Contenders take turns, every round in another order; what counts is the processor's time, so that
-other programs on the machine do not favour anybody, and the median over rounds. Decoders: polyak
-and "decode only" use simplejpeg, albumentations OpenCV, torchvision Pillow, as their users do.
-torchvision has no lens and kornia's is another formula: they draw the list without it.
+Files go in groups of 60; for every group all contenders take turns, in another order each time.
+What counts is processor time, so that other programs favour nobody; a ratio is the median of the
+ratios within a turn. Only the two threads are timed by the clock. Peers that are not installed
+(`pip install -e .[bench]`, nvidia-dali-cuda120) are left out and named. See augment_peers.py.
 """
 
 import argparse
-import io
 import json
 import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import augment_peers as peers
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image
-from torchvision.transforms import v2
+from card import insert
 
+from polyak import machine
 from polyak.augment import Policy, decode_scale, render, render_batch
 
-MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224)
+MEAN, STD, SIZE = peers.MEAN, peers.STD, peers.SIZE
 CROPPED = Policy.parse("crop(scale=0.35..1, ratio=0.75..1.3333) | flip(p=0.5)")
+GROUP = 60
+PACKAGES = ("numpy", "numba", "torch", "torchvision", "simplejpeg", "pillow", "albumentations",
+            "opencv-python-headless", "kornia", "nvidia-dali-cuda120")  # fmt: skip
 
 
 def polyak(policy):
-    out = np.empty((*SIZE, 3), np.float32)
-
     def draw(files, epoch):
+        out = np.empty((*SIZE, 3), np.float32)
         headers = [simplejpeg.decode_jpeg_header(file)[:2] for file in files]
         plan = policy.plan(0, epoch, np.arange(len(files)), headers, SIZE, MEAN, STD)
-        scales = decode_scale(plan, SIZE)
+        scales = decode_scale(plan, SIZE).tolist()
         for file, row, scale, (height, width) in zip(files, plan, scales, headers, strict=True):
-            least = (-(-height // scale), -(-width // scale)) if scale > 1 else (0, 0)
-            image = simplejpeg.decode_jpeg(file, min_height=int(least[0]), min_width=int(least[1]))
-            render(image, row, out)
+            least = {"min_height": -(-height // scale), "min_width": -(-width // scale)}
+            small = {**least, "min_factor": scale} if scale > 1 else {}
+            render(simplejpeg.decode_jpeg(file, **small), row, out)
 
     return draw
 
@@ -50,53 +52,6 @@ def decode_only(files, epoch):
         simplejpeg.decode_jpeg(file)
 
 
-def albumentations(whole):
-    import albumentations as A
-    import cv2
-
-    cv2.setNumThreads(0)
-    steps = [A.RandomResizedCrop(SIZE, scale=(0.35, 1)), A.HorizontalFlip()]
-    if whole:
-        steps += [
-            A.Affine(
-                scale={"x": (0.93, 1.07), "y": (0.93, 1.07)},
-                translate_percent=0.04,
-                rotate=(-12, 12),
-                shear=(-6, 6),
-                border_mode=cv2.BORDER_REFLECT,
-                p=1,
-            ),
-            A.OpticalDistortion(distort_limit=(-0.1, 0.2), p=1),
-            A.ColorJitter(0.3, 0.3, 0.3, 0, p=1),
-            A.FancyPCA(0.1, p=1),
-        ]
-    transform = A.Compose([*steps, A.Normalize(MEAN, STD)])
-
-    def draw(files, epoch):
-        for file in files:
-            image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
-            transform(image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-
-    return draw
-
-
-def torchvision(whole):
-    mode = v2.InterpolationMode.BILINEAR
-    steps = [v2.PILToTensor(), v2.RandomResizedCrop(SIZE, (0.35, 1)), v2.RandomHorizontalFlip()]
-    if whole:
-        steps += [
-            v2.RandomAffine(12, (0.04, 0.04), (0.93, 1.07), (-6, 6, -6, 6), interpolation=mode),
-            v2.ColorJitter(0.3, 0.3, 0.3),
-        ]
-    transform = v2.Compose([*steps, v2.ToDtype(torch.float32, True), v2.Normalize(MEAN, STD)])
-
-    def draw(files, epoch):
-        for file in files:
-            transform(Image.open(io.BytesIO(file)).convert("RGB"))
-
-    return draw
-
-
 def small_polyak(images, epoch):
     n = len(images)
     sizes, out = np.full((n, 2), 32), np.empty(images.shape, np.float32)
@@ -104,85 +59,142 @@ def small_polyak(images, epoch):
     render_batch(images, policy.plan(0, epoch, np.arange(n), sizes, (32, 32), MEAN, STD), out)
 
 
-def small_torchvision():
-    steps = [v2.RandomCrop(32, 2, padding_mode="reflect"), v2.RandomHorizontalFlip()]
-    transform = v2.Compose([*steps, v2.ToDtype(torch.float32, True), v2.Normalize(MEAN, STD)])
+def contenders(whole):
+    found = {
+        "polyak": lambda: polyak(Policy.named("lecture") if whole else CROPPED),
+        "decode only": lambda: decode_only,
+        "albumentations": lambda: peers.albumentations(whole),
+        "torchvision": lambda: peers.torchvision(whole),
+        "kornia (no lens)": lambda: peers.kornia(whole),
+        "DALI (no lens)": lambda: peers.dali(whole, GROUP),
+    }
+    if whole:
+        found["torchvision (no lens)"] = lambda: peers.torchvision(whole, lens=False)
+    made = {}
+    for name, make in found.items():
+        try:
+            made[name] = make()
+        except Exception as error:  # a peer that does not run here is named and left out
+            print(f"left out: {name}: {type(error).__name__}: {str(error)[:100]}", flush=True)
+    return made
 
-    def draw(images, epoch):
-        for image in torch.from_numpy(images).permute(0, 3, 1, 2):
-            transform(image)
 
-    return draw
-
-
-def race(contenders, pictures, rounds):
-    rates = {name: [] for name in contenders}
-    for draw in contenders.values():
-        draw(pictures[:8], 0)
-    for turn in range(rounds):
-        names = list(contenders)
+def race(made, groups, rounds):
+    """Let contenders take turns; give figures by name, those of polyak first."""
+    seconds = {name: [] for name in made}
+    for draw in made.values():
+        draw(groups[0], 0)  # compile, fill caches
+    for turn in range(rounds * len(groups)):
+        names = list(made)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             begin = time.process_time()
-            contenders[name](pictures, turn + 1)
-            rates[name].append(len(pictures) / (time.process_time() - begin))
+            made[name](groups[turn % len(groups)], turn + 1)
+            seconds[name].append((time.process_time() - begin) / len(groups[turn % len(groups)]))
+    return {name: figures(found, seconds["polyak"]) for name, found in seconds.items()}
+
+
+def figures(found, ours):
+    rates = [1 / second for second in found]
+    ratios = sorted(other / own for other, own in zip(found, ours, strict=True))
+    quarter = len(ratios) // 4
     return {
-        name: {
-            "pictures_a_second": round(statistics.median(found), 1),
-            "lowest": round(min(found), 1),
-            "highest": round(max(found), 1),
-        }
-        for name, found in rates.items()
+        "pictures_a_second": _range(rates, 1),
+        "polyak_is_faster_by": {
+            "median": round(statistics.median(ratios), 3),
+            "min": round(ratios[quarter], 3),
+            "max": round(ratios[-1 - quarter], 3),
+        },
     }
+
+
+def _range(values, digits):
+    middle = statistics.median(values)
+    ends = {"min": round(min(values), digits), "max": round(max(values), digits)}
+    return {"median": round(middle, digits), **ends}
+
+
+def two_threads(files, rounds=7):
+    """How much more two threads draw than one, by the clock; decoding alone beside it."""
+    halves = [files[::2], files[1::2]]
+    found = {"lecture": [], "decode only": []}
+    for turn in range(rounds):
+        for name, draw in (
+            ("lecture", polyak(Policy.named("lecture"))),
+            ("decode only", decode_only),
+        ):
+            times = []
+            for threads in (1, 2):
+                with ThreadPoolExecutor(threads) as pool:
+                    begin = time.perf_counter()
+                    list(pool.map(draw, halves, [turn, turn]))
+                    times.append(time.perf_counter() - begin)
+            found[name].append(times[0] / times[1])
+    return {name: _range(ratios, 2) for name, ratios in found.items()}
+
+
+def table(page):
+    """Lay the page out as the card shows it."""
+    where = page["machine"]
+    lines = [
+        f"{where['cpu']}, one thread, {page['pictures']} photographs, "
+        f"{page['rounds']} rounds; medians, (lowest to highest) of groups of {GROUP}, ratios with "
+        "their quartiles.",
+        "",
+        "| from JPEG bytes | who | pictures a second | polyak is faster by |",
+        "|---|---|---|---|",
+    ]
+    for name in ("whole list", "crop and flip", "32 pixels, from memory"):
+        for who, found in page[name].items():
+            rate, ratio = found["pictures_a_second"], found["polyak_is_faster_by"]
+            lines.append(
+                f"| {name} | {who} | {rate['median']:,.0f} ({rate['min']:,.0f} to "
+                f"{rate['max']:,.0f}) | {ratio['median']:.2f} ({ratio['min']:.2f} to "
+                f"{ratio['max']:.2f}) |"
+            )
+    two = page["two threads against one"]
+    lines += ["", "Two threads against one, by the clock: " + "; ".join(
+        f"{who} {found['median']} ({found['min']} to {found['max']})" for who, found in two.items()
+    ) + "."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def versions():
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     home = Path(os.environ.get("POLYAK_DATA") or Path.home() / ".cache/polyak-data")
-    options.add_argument("folder", type=Path, nargs="?", default=home / "hymenoptera/train")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--pictures", type=int, default=60)
-    options.add_argument("--out", type=Path)
+    options.add_argument("folder", type=Path, nargs="?", default=home / "hymenoptera")
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--pictures", type=int, default=300)
+    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results/augment.json")
     options = options.parse_args()
     torch.set_num_threads(1)
     files = [path.read_bytes() for path in sorted(options.folder.rglob("*.jpg"))]
     files = files[:: max(len(files) // options.pictures, 1)][: options.pictures]
+    groups = [files[i : i + GROUP] for i in range(0, len(files) - GROUP + 1, GROUP)]
     tiny = np.random.default_rng(0).integers(0, 256, (2048, 32, 32, 3), dtype=np.uint8)
-    rounds = options.rounds
-    lists = {
-        "whole list": {
-            "decode only": decode_only,
-            "polyak": polyak(Policy.named("lecture")),
-            "albumentations": albumentations(True),
-            "torchvision": torchvision(True),
-        },
-        "crop and flip": {
-            "decode only": decode_only,
-            "polyak": polyak(CROPPED),
-            "albumentations": albumentations(False),
-            "torchvision": torchvision(False),
-        },
-    }
-    results = {name: race(contenders, files, rounds) for name, contenders in lists.items()}
-    small = {"polyak": small_polyak, "torchvision": small_torchvision()}
-    results["32 pixels, from memory"] = race(small, tiny, rounds)
-    for found in results.values():
-        for name, one in found.items():
-            rate = found["polyak"]["pictures_a_second"] / one["pictures_a_second"]
-            one["polyak_is_faster_by"] = round(rate, 2)
-            print(f"{name:16}", one)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    packages = ("numpy", "numba", "torch", "torchvision", "simplejpeg", "pillow")
-    packages += ("albumentations", "opencv-python-headless")
     page = {
-        "machine": machine | {"python": platform.python_version(), "threads": 1},
-        "versions": {name: version(name) for name in packages},
-        "time": "processor time, median of rounds",
-        "rounds": rounds,
-        "pictures": len(files),
-        "results": results,
+        "machine": machine.describe() | {"versions": versions()},
+        "pictures": len(groups) * GROUP,
+        "rounds": options.rounds,
+        "whole list": race(contenders(True), groups, options.rounds),
+        "crop and flip": race(contenders(False), groups, options.rounds),
+        "32 pixels, from memory": race(
+            {"polyak": small_polyak, "torchvision": peers.small_torchvision()}, [tiny], 5
+        ),
+        "two threads against one": two_threads(groups[0]),
     }
-    if options.out:
-        options.out.write_text(json.dumps(page, indent=1) + "\n")
+    options.out.write_text(json.dumps(page, indent=1) + "\n")
+    insert("speed", table(page))
+    print(json.dumps({k: v for k, v in page.items() if k != "machine"}, indent=1))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from card import insert
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results/policies.json"
-CARD = HERE.parent / "docs/methods/augmentation.md"
-BEGIN, END = "<!-- policies: begin -->", "<!-- policies: end -->"
 POLICIES = {
     "none": {"augment": "none"},
     "light": {"augment": "light"},
@@ -141,8 +141,7 @@ def main():
     if not options.table:
         measure([options.only] if options.only else list(DATA))
     page = json.loads(RESULTS.read_text())
-    before, rest = CARD.read_text().split(BEGIN)
-    CARD.write_text(f"{before}{BEGIN}\n{summary(page)}{END}{rest.split(END)[1]}")
+    insert("policies", summary(page))
 
 
 if __name__ == "__main__":

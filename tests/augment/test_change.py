@@ -36,7 +36,7 @@ def test_an_operation_is_changed_or_added(text, name, value, expected):
         ("rotate", "400", "400 is outside -360 to 360"),
         ("zoom", "-1", "-1 is outside 0 to 10"),
         ("flip", "2", "2.0 is not a probability from 0 to 1"),
-        ("lens", "k3=0.1", "did you mean k1?"),
+        ("lens", "k3=0.1", "did you mean k"),
         ("crop", "scale=much", "much is no number or range"),
         ("rotate", "1..2..3", "no number or range"),
         ("flip", "p=0.5) | hole(", "cannot read"),

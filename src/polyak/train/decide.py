@@ -72,12 +72,12 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     if recipe.data == "digits":
         choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")
-    choose("augment", USUAL, "flip and crop help nearly always")
+    choose("augment", USUAL, "better than none, lecture and strong where measured")
     name = choices.get("augment", recipe.augment)
     if (text := str(Policy.parse(name))) != name:  # written out, so that a run repeats for ever
         choices["augment"], why = text, reasons.get("augment")
         reasons["augment"] = f"{name}: {why}" if why else name
-    mix = choose("mix", "none", "pays only where minutes allow many epochs")
+    mix = choose("mix", "none", "neither mixup nor cutmix helped where measured")
     if mix in MIX_ALPHA:
         choose("mix_alpha", MIX_ALPHA[mix], f"usual for {mix}")
     choose("views", "flip+shift" if small else "flip", "cheap at test time")
