@@ -48,6 +48,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "std",
         "mix_alpha",
         "ensemble",
+        "distill",
         "cycles",
         "rho_range",
         "weights",

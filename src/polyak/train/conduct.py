@@ -13,7 +13,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
-from polyak.train import checkpoint, distributed, job, words
+from polyak.train import checkpoint, distil, distributed, job, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
@@ -82,15 +82,18 @@ def _conduct(
         recipe = fitted(recipe, reasons, parts["train"], where, world, began)
     else:
         job.check_unchanged(path, dataset)
+        distil.check_unchanged(recipe.distill, job.environment_of(path).get("teacher", ""), path)
     network, spec, page = job.make_network(recipe, parts["train"], where)
     loader = job.make_loader(recipe, parts["train"], page, where, world)
     sweep = None
     if path is None and recipe.learning_rate == "auto":
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, page, where, stop)
+    teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
     run = None
     if world.leads:
-        facts = job.environment(dataset, where, world, given(asked))
+        mark = distil.mark(recipe.distill)
+        facts = job.environment(dataset, where, world, given(asked), mark)
         run = Run(path) if path else create(recipe, reasons, dataset, facts)
         write_down(run, dataset, sweep)
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
@@ -100,21 +103,27 @@ def _conduct(
         if state:
             pace = Pace(*state["first_pace"])
         else:
-            pace = first_pace(recipe, loader, network, judge, clock, where, world)
-        learner = job.make_learner(recipe, network, where, world, round(1 / pace.rate))
+            pace = first_pace(recipe, loader, network, judge, clock, where, world, teacher)
+        steps = round(1 / pace.rate)
+        learner = job.make_learner(recipe, network, where, world, steps, teacher)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
         if state:
             loop.load_state_dict(state)
         start = opening(recipe, reasons, dataset, where, loop, path, lines)
         for record in _records(start, loop, recipe, dataset, spec):
-            if run is not None and record["kind"] != "step":
-                run.record(record)
-                for line in words.lines(record):
-                    run.log(line)
+            note(run, record)
             yield record
     finally:
         if run is not None:
             run.close()
+
+
+def note(run: Run | None, record: dict) -> None:
+    """Write a record down, and what it says to a person; a step is no news."""
+    if run is not None and record["kind"] != "step":
+        run.record(record)
+        for line in words.lines(record):
+            run.log(line)
 
 
 def fitted(recipe, reasons, train, where, world, began) -> Recipe:
@@ -188,12 +197,12 @@ def cycle_ends(recipe: Recipe) -> list[float]:
     return [ramp + (1 - ramp) * end for end in ends]
 
 
-def first_pace(recipe, loader, network, judge, clock, where, world) -> Pace:
+def first_pace(recipe, loader, network, judge, clock, where, world, teacher) -> Pace:
     """Plan the number of steps: of the epochs asked for, or of what fits the budget."""
     if recipe.epochs is not None:
         return Pace(1 / max(1, round(recipe.epochs * len(loader))))
     # alone: the other processes time their own, and the leader's word counts
-    trial = job.make_learner(recipe, copy.deepcopy(network), where, World(), 1000)
+    trial = job.make_learner(recipe, copy.deepcopy(network), where, World(), 1000, teacher)
     seconds = step_seconds(trial, loader)
     judge.picture_seconds = seconds / (loader.batch_size / world.size) / 3  # forward alone
     clock.note_step(seconds)

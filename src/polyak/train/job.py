@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polyak import keys, machine, optim
 from polyak import precision as formats
@@ -166,7 +166,12 @@ def make_loader(
 
 
 def make_learner(
-    recipe: Recipe, network: nn.Module, where: Machine, world: World, steps: int
+    recipe: Recipe,
+    network: nn.Module,
+    where: Machine,
+    world: World,
+    steps: int,
+    teacher: Callable[[Tensor], Tensor] | None = None,
 ) -> Learner:
     """Make the learner of a decided recipe that expects to take so many steps."""
     assert isinstance(recipe.learning_rate, float) and recipe.label_smoothing is not None
@@ -188,6 +193,7 @@ def make_learner(
         seed=recipe.draws,
         world=world,
         precision=where.precision.name,
+        teacher=teacher,
     )
 
 
@@ -207,7 +213,7 @@ def schedule(recipe: Recipe) -> Callable[[float], float]:
     return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen
 
 
-def environment(data: Dataset, where: Machine, world: World, asked: dict) -> str:
+def environment(data: Dataset, where: Machine, world: World, asked: dict, teacher: str = "") -> str:
     """Describe machine, software, data and the user's own words, for env.json."""
     facts = {
         "asked": asked,
@@ -217,6 +223,7 @@ def environment(data: Dataset, where: Machine, world: World, asked: dict) -> str
         "precision": where.precision._asdict(),
         "threads": where.threads._asdict(),
         "processes": world.size,
+        "teacher": teacher,
     }
     return json.dumps(facts, indent=1)
 

@@ -44,6 +44,7 @@ class Learner:
         mix: `augment.mixup` or `augment.cutmix` with its alpha, and the number of classes; None
             mixes nothing.
         seed: of what is drawn in the forward pass (dropout) and in mixing.
+        teacher: says the targets (N, K) of a batch instead of its labels; None lets them be.
         world: this process among all.
         precision: `float32` or `bfloat16`.
     """
@@ -63,6 +64,7 @@ class Learner:
         seed: int,
         world: World,
         precision: str,
+        teacher: Callable[[Tensor], Tensor] | None = None,
     ):
         if optimizer not in OPTIMIZERS:
             raise UsageError("no such optimizer", where=optimizer)
@@ -75,6 +77,7 @@ class Learner:
         if rho_range:
             check_momentum(self.optimizer)
         self.label_smoothing, self.mix = label_smoothing, mix
+        self.teacher = teacher
         self._parallel = world.wrap(network)
         self._bfloat16 = precision == "bfloat16"
         self._device = next(network.parameters()).device
@@ -107,11 +110,12 @@ class Learner:
             mix, classes = self.mix
             how = {"seed": self.seed, "step": step, "rank": self.world.rank}
             images, targets = mix(images, soft(targets, classes), **how)
+        smoothing = self.label_smoothing
+        if self.teacher is not None:
+            targets, smoothing = self.teacher(images), 0.0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._parallel(images)
-        loss = functional.cross_entropy(
-            logits.float(), targets, label_smoothing=self.label_smoothing
-        )
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         # processes average their gradients; an uneven slice weighs by its pictures
         (loss * (len(targets) * self.world.size / whole)).backward()

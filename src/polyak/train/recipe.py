@@ -66,6 +66,9 @@ class Recipe(BaseModel):
         None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
     )
     ensemble: str | None = Field(None, description="snapshots: a member at the end of every cycle")
+    distill: str | None = Field(
+        None, description="learn an ensemble's probabilities: its run directory or model file"
+    )
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
     average: tuple[Share, ...] = Field(
         (0.04,),
