@@ -90,20 +90,17 @@ def _conduct(
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
+    facts = job.environment(dataset, where, world, given(asked), distil.mark(recipe.distill))
     run = None
     if world.leads:
-        mark = distil.mark(recipe.distill)
-        facts = job.environment(dataset, where, world, given(asked), mark)
         run = Run(path) if path else create(recipe, reasons, dataset, facts)
         write_down(run, dataset, sweep)
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
-        if state:
-            pace = Pace(*state["first_pace"])
-        else:
-            pace = first_pace(recipe, loader, network, judge, clock, where, world, teacher)
+        how = recipe, loader, network, judge, clock, where, world, teacher
+        pace = Pace(*state["first_pace"]) if state else first_pace(*how)
         steps = round(1 / pace.rate)
         learner = job.make_learner(recipe, network, where, world, steps, teacher)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
