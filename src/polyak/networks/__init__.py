@@ -2,13 +2,21 @@
 
 from polyak.networks.build import build, from_spec, spec
 from polyak.networks.compact import Compact
+from polyak.networks.fold import folded
+from polyak.networks.staged import Staged
+from polyak.networks.stages import HEAD, stages, tapped
 from polyak.networks.weights import Loaded, load_weights
 
 __all__ = [
+    "HEAD",
     "Compact",
     "Loaded",
+    "Staged",
     "build",
+    "folded",
     "from_spec",
     "load_weights",
     "spec",
+    "stages",
+    "tapped",
 ]

@@ -8,6 +8,7 @@ from torch import nn
 from polyak.errors import RefusedError, UsageError
 from polyak.networks.compact import Compact
 from polyak.networks.head import zero_head
+from polyak.networks.staged import Staged
 
 # what a description in a file may say to timm: never a path, a hub or a class
 TIMM_OPTIONS = {
@@ -20,6 +21,7 @@ TIMM_OPTIONS = {
     "patch_drop_rate",
 }
 COMPACT_OPTIONS = {"size", "widths"}
+STAGES = "stages"  # option of every network: one linear head on these stages, see `Staged`
 
 
 def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.Module:
@@ -29,7 +31,7 @@ def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.M
         name: `compact` or a timm model, with or without the tag of its weights.
         classes: how many, at least 2.
         hub: start from timm's own weights over the network, with a head of zeros.
-        options: `size`, `widths` of `compact`; for timm those of TIMM_OPTIONS.
+        options: `size`, `widths` of `compact`; for timm those of TIMM_OPTIONS; `stages` of any.
 
     Raises:
         UsageError: an unknown name or option, a value out of range, or no weights to be had.
@@ -45,12 +47,10 @@ def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.M
         raise UsageError(
             "cannot build", where=name, why=f"{classes} classes; at least 2 are needed"
         )
+    chosen = options.pop(STAGES, None)
     try:
-        if name == "compact":
-            if hub:
-                raise ValueError("compact has no weights on a hub; it trains from scratch")
-            return Compact(classes, **options)
-        return _timm(name, classes, hub, options)
+        network = _backbone(name, classes, hub, options)
+        return network if chosen is None else Staged(network, chosen, classes)
     except (ValueError, TypeError, AssertionError, RuntimeError) as error:
         raise UsageError("cannot build", where=name, why=_first_line(error)) from error
 
@@ -92,6 +92,14 @@ def from_spec(description: dict[str, Any]) -> nn.Module:
         ) from error
 
 
+def _backbone(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
+    if name != "compact":
+        return _timm(name, classes, hub, options)
+    if hub:
+        raise ValueError("compact has no weights on a hub; it trains from scratch")
+    return Compact(classes, **options)
+
+
 def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
     import timm
 
@@ -126,7 +134,7 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
                 else "timm has no model of this name",
                 then="choose compact or a name of timm.list_models()",
             )
-    allowed = COMPACT_OPTIONS if name == "compact" else TIMM_OPTIONS
+    allowed = {STAGES, *(COMPACT_OPTIONS if name == "compact" else TIMM_OPTIONS)}
     for option in options:
         if option not in allowed:
             raise UsageError(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 
 from polyak.networks.compact import Compact
@@ -17,6 +19,31 @@ def zero_head(network: nn.Module) -> None:
     for name in head_names(network):
         for parameter in network.get_submodule(name).parameters():
             nn.init.zeros_(parameter)
+
+
+@torch.no_grad()
+def set_head(network: nn.Module, weight: np.ndarray, bias: np.ndarray) -> bool:
+    """Write a linear classifier into a network's last layer, where that is one linear layer.
+
+    Args:
+        network: changed in place.
+        weight: (K, D).
+        bias: (K,).
+
+    Returns:
+        Whether it could be done.
+
+    >>> set_head(Compact(2, (8, 8), (4, 6)), np.ones((2, 6)), np.zeros(2))  # it has no bias
+    False
+    """
+    names = head_names(network)
+    head = network.get_submodule(names[0]) if len(names) == 1 else None
+    fits = type(head) is nn.Linear and head.bias is not None and not isinstance(network, Compact)
+    if not fits or head.weight.shape != weight.shape:
+        return False
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.copy_(torch.from_numpy(bias))
+    return True
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from polyak import files
@@ -13,7 +14,10 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
+<<<<<<< HEAD
 from polyak.train import checkpoint, distil, distributed, job, words
+=======
+from polyak.train import checkpoint, distributed, job, probing, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
@@ -23,6 +27,7 @@ from polyak.train.independent import conduct_members
 from polyak.train.judge import Judge
 from polyak.train.loop import Loop
 from polyak.train.pace import Clock, Pace
+from polyak.train.probing import Backbone
 from polyak.train.rate import with_rate
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
@@ -71,19 +76,12 @@ def given(asked: Recipe) -> dict:
 def _conduct(
     asked: Recipe, path: Path | None, began: float, world: World, stop: Stop
 ) -> Iterator[dict]:
-    recipe, reasons = (recipes.make(**runs.config(path)), {}) if path else (asked, {})
-    if world.leads:
-        files.check_writable(path or Path(asked.out))
-    where = job.set_up(recipe, world, path)
-    dataset, parts = job.open_data(recipe, where, world)
-    stop.check("nothing was begun")
-    if path is None:
-        recipe, reasons = decide(recipe, dataset)
-        recipe = fitted(recipe, reasons, parts["train"], where, world, began)
-    else:
-        job.check_unchanged(path, dataset)
-        distil.check_unchanged(recipe.distill, job.environment_of(path).get("teacher", ""), path)
+    where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
     network, spec, page = job.make_network(recipe, parts["train"], where)
+    if recipe.transfer in probing.LINEAR or recipe.transfer == "auto":
+        backbone = Backbone(network, spec, page, where, stop)
+        yield from _probed(recipe, reasons, dataset, parts, backbone, path, asked, world, began)
+        return
     loader = job.make_loader(recipe, parts["train"], page, where, world)
     sweep = None
     if path is None and recipe.learning_rate == "auto":
@@ -106,7 +104,8 @@ def _conduct(
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
         if state:
             loop.load_state_dict(state)
-        start = opening(recipe, reasons, dataset, where, loop, path, lines)
+        counts = loop.step, round(1 / pace.rate)
+        start = opening(recipe, reasons, dataset, where, run, *counts, path, lines)
         for record in _records(start, loop, recipe, dataset, spec):
             note(run, record)
             yield record
@@ -121,6 +120,41 @@ def note(run: Run | None, record: dict) -> None:
         run.record(record)
         for line in words.lines(record):
             run.log(line)
+
+
+def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: Stop) -> tuple:
+    """Set the machine up, open the data and decide: (machine, data, parts, recipe, reasons)."""
+    recipe, reasons = (recipes.make(**runs.config(path)), {}) if path else (asked, {})
+    if world.leads:
+        files.check_writable(path or Path(asked.out))
+    where = job.set_up(recipe, world, path)
+    dataset, parts = job.open_data(recipe, where, world)
+    stop.check("nothing was begun")
+    if path is None:
+        recipe, reasons = decide(recipe, dataset)
+        recipe = fitted(recipe, reasons, parts["train"], where, world, began)
+    else:
+        job.check_unchanged(path, dataset)
+        distil.check_unchanged(recipe.distill, job.environment_of(path).get("teacher", ""), path)
+    return where, dataset, parts, recipe, reasons
+
+
+def _probed(recipe, reasons, dataset, parts, backbone, path, asked, world, began) -> Iterator[dict]:
+    """Run a strategy that leaves the backbone as it is; the leader does all of it."""
+    if not world.leads:
+        return
+    recipe, known = yield from probing.begin(recipe, reasons, parts["train"], backbone)
+    facts = job.environment(dataset, backbone.where, world, given(asked))
+    run = Run(path) if path else create(recipe, reasons, dataset, facts)
+    try:
+        write_down(run, dataset, None)
+        start = opening(recipe, reasons, dataset, backbone.where, run, 0, 0, path, [])
+        rest = probing.records(recipe, dataset, parts, backbone, known, run, began)
+        for record in chain([start], rest):
+            note(run if record["kind"] in ("start", "end") else None, record)
+            yield record
+    finally:
+        run.close()
 
 
 def fitted(recipe, reasons, train, where, world, began) -> Recipe:
@@ -208,15 +242,15 @@ def first_pace(recipe, loader, network, judge, clock, where, world, teacher) -> 
     return Pace(1 / world.from_leader([float(clock.steps_left(judge.left))])[0])
 
 
-def opening(recipe, reasons, dataset, where, loop, path, lines) -> dict:
+def opening(recipe, reasons, dataset, where, run, step, steps, path, lines) -> dict:
     """Tell what is about to happen."""
     counts = {name: int((dataset.splits == name).sum()) for name in ("train", "val", "test")}
     return {
         "kind": "start",
-        "run": str(loop.run.path) if loop.run else "",
+        "run": str(run.path) if run else "",
         "resumed": path is not None,
-        "step": loop.step,
-        "steps": round(1 / loop.pace.rate),
+        "step": step,
+        "steps": steps,
         "found": dataset.found,
         "left_out": len(dataset.quarantine),
         **counts,

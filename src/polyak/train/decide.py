@@ -56,6 +56,9 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
     small, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
+    if scratch or recipe.epochs is not None:
+        why = "there are no weights to start from" if scratch else "epochs are asked for"
+        choose("transfer", "none", why)
     if scratch:  # with weights, their own size decides
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")

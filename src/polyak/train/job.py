@@ -62,8 +62,9 @@ def set_up(recipe: Recipe, world: World, path: Path | None = None) -> Machine:
     the last bits of its sums depend on them.
     """
     device = machine.device(recipe.device)
+    wanted = "float32" if looks_once(recipe) else recipe.precision
     total = recipe.threads or max(1, machine.cores() // world.local_size)
-    threads, wanted = machine.threads(total, device), recipe.precision
+    threads = machine.threads(total, device)
     if path is not None:
         before = environment_of(path)
         threads, wanted = machine.Threads(**before["threads"]), before["precision"]["name"]
@@ -82,8 +83,7 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     """
     cores = where.threads.compute
     dataset = scan(find(recipe.data), threads=cores)
-    free = recipe.memory * 2**30 if recipe.memory else machine.memory() / 4
-    images = Images.open(dataset, cores, int(free / world.local_size))
+    images = Images.open(dataset, cores, 0 if looks_once(recipe) else room(recipe, world))
     dataset, images = dataset.without(images.failed), images.take(images.good)
     for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
         raise DataError("no picture of a class can be read", where=dataset.classes[number])
@@ -96,6 +96,17 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     if "train" not in parts:
         raise DataError("there is no picture to train on", where=recipe.data)
     return dataset, parts
+
+
+def looks_once(recipe: Recipe) -> bool:
+    """Tell whether a run begins with one pass of features, for which nothing need be kept."""
+    return recipe.weights is not None and recipe.transfer != "none"
+
+
+def room(recipe: Recipe, world: World) -> int:
+    """Give the bytes that this process may fill with decoded pictures."""
+    free = recipe.memory * 2**30 if recipe.memory else machine.memory() / 4
+    return int(free / world.local_size)
 
 
 def make_network(

@@ -42,6 +42,10 @@ class Recipe(BaseModel):
     weights: str | None = Field(
         None, description="start from: a .safetensors or .pth file, or 'hub' (timm's own)"
     )
+    transfer: Literal["auto", "linear", "stages", "none"] = Field(
+        "auto",
+        description="learn only a linear classifier on top of the weights, or on all their stages",
+    )
     mean: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' mean in [0, 1] that weights want"
     )

@@ -1,0 +1,52 @@
+"""A network with one linear head on the pooled features of several of its stages."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polyak.networks.head import head_names
+from polyak.networks.stages import HEAD, stages, tapped
+
+
+class Staged(nn.Module):
+    """Classify by what several stages say of a picture: (N, 3, h, w) to logits (N, classes).
+
+    Args:
+        backbone: made by `build`; its own head goes.
+        names: stages of it, see `stages`.
+        classes: how many.
+
+    Raises:
+        ValueError: an unknown stage, or none.
+
+    Source: the lecture's 2x2 table, "linear classifiers from different stages".
+
+    >>> from polyak.networks.compact import Compact
+    >>> network = Staged(Compact(2, (8, 8), (4, 6)), ("stages.0", "head"), 3)
+    >>> network(torch.rand(5, 3, 8, 8)).shape, network.head.in_features
+    (torch.Size([5, 3]), 14)
+    """
+
+    def __init__(self, backbone: nn.Module, names: Sequence[str], classes: int):
+        super().__init__()
+        widths = stages(backbone)
+        unknown = [name for name in names if name not in widths]
+        if unknown or not names or len(set(names)) < len(names):
+            raise ValueError(f"stages {list(names)}: choose from {', '.join(widths)}")
+        self.names = tuple(names)
+        for name in head_names(backbone):
+            backbone.set_submodule(name, nn.Identity())
+        self.backbone = backbone
+        self.head = nn.Linear(sum(widths[name] for name in names), classes)
+        self.pretrained_cfg = {**getattr(backbone, "pretrained_cfg", {}), "classifier": HEAD}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits (N, classes) of normalised pictures (N, 3, height, width)."""
+        return self.head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Compute what the head reads: (N, D), one stage after the other."""
+        with tapped(self.backbone, self.names) as found:
+            self.backbone(images)
+        return torch.cat([found[name] for name in self.names], 1)

@@ -1,0 +1,214 @@
+"""Runs that train no network: one pass of features, a linear classifier, an ordinary model file."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from polyak import metrics, model, networks, transfer
+from polyak.augment.views import policies
+from polyak.data.dataset import Dataset
+from polyak.ensemble import combine
+from polyak.errors import DataError
+from polyak.networks.head import set_head
+from polyak.networks.preprocessing import Preprocessing
+from polyak.train import election, finish, job
+from polyak.train.recipe import Recipe
+from polyak.train.run import Run
+from polyak.train.signals import Stop
+from polyak.transfer import cache
+
+LINEAR = ("linear", "stages")  # strategies that leave the backbone as it is
+ONE = "the view that the features are of"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network whose features are asked for.
+
+    Args:
+        network: with its starting weights, on its device.
+        spec: how to build it again.
+        page: from picture to input.
+        where: device, precision, threads.
+        stop: the signal that was noted.
+    """
+
+    network: nn.Module
+    spec: dict
+    page: Preprocessing
+    where: job.Machine
+    stop: Stop
+
+    def features(
+        self, part: job.Data, view: transfer.View
+    ) -> Generator[dict, None, transfer.Features]:
+        """Extract the features of a part of the data, or find them; tell of it on the way."""
+        work = transfer.extraction(
+            self.network, part.images, self.page, part.dataset.digests, view=view,
+            threads=self.where.threads.loader, folder=cache.home(),
+            check=lambda: self.stop.check("nothing was begun"),
+        )  # fmt: skip
+        while True:
+            try:
+                done = next(work)
+            except StopIteration as end:
+                return end.value
+            yield {"kind": "features", "done": done, "of": len(part)}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the training pictures before any training.
+
+    Args:
+        train: those whose features could be read.
+        features: theirs.
+        probes: by strategy.
+        failed: (path, reason) of the others.
+    """
+
+    train: job.Data
+    features: transfer.Features
+    probes: dict[str, transfer.Probe]
+    failed: list[tuple[str, str]]
+
+
+def stages_of(strategy: str, features: transfer.Features) -> tuple[str, ...]:
+    """Name the stages that a strategy's head reads."""
+    return tuple(features.widths) if strategy == "stages" else (networks.HEAD,)
+
+
+def begin(
+    recipe: Recipe, reasons: dict[str, str], train: job.Data, backbone: Backbone
+) -> Generator[dict, None, tuple[Recipe, Known]]:
+    """Fit the probes that a recipe asks for; `auto` takes the one of least cross-validated NLL.
+
+    Returns:
+        (the recipe without that open choice, what is known).
+    """
+    asked = recipe.transfer
+    known = yield from learn(backbone, train, LINEAR if asked == "auto" else (asked,), recipe.seed)
+    choices = {}
+    if asked == "auto":
+        choices["transfer"] = min(LINEAR, key=lambda name: told(known.probes[name])["nll"])
+        reasons["transfer"] = "of least NLL in cross-validation"
+    if "views" in reasons:
+        choices["views"], reasons["views"] = "one", ONE
+    return recipe.model_copy(update=choices), known
+
+
+def learn(
+    backbone: Backbone, train: job.Data, strategies: tuple[str, ...], seed: int
+) -> Generator[dict, None, Known]:
+    """Extract the training pictures' features and fit the probes of some strategies.
+
+    Raises:
+        DataError: no picture of a class can be read.
+    """
+    features = yield from backbone.features(train, transfer.View())
+    failed = [(train.dataset.paths[position], why) for position, why in features.failed]
+    read = np.setdiff1d(np.arange(len(train)), [position for position, _ in features.failed])
+    part = job.Data(train.dataset.take(read), train.images.take(read)) if failed else train
+    labels, classes = part.dataset.labels, len(part.dataset.classes)
+    for number in np.setdiff1d(np.arange(classes), labels):
+        raise DataError("no picture of a class can be read", where=part.dataset.classes[number])
+    probes = {}
+    for strategy in strategies:
+        backbone.stop.check("nothing was begun")
+        columns = features.of(stages_of(strategy, features))
+        columns = columns[read] if failed else columns
+        probes[strategy] = transfer.probe(columns, labels, classes, seed=seed)
+        yield {"kind": "probe", "strategy": strategy}
+    return Known(part, features, probes, failed)
+
+
+def classified(backbone: Backbone, known: Known, strategy: str) -> tuple[nn.Module, dict]:
+    """Put a probe on top of the network it belongs to: (network, its description)."""
+    found, names = known.probes[strategy], stages_of(strategy, known.features)
+    network, spec = backbone.network, dict(backbone.spec)
+    if names != (networks.HEAD,) or not set_head(network, found.weight, found.bias):
+        network = networks.Staged(network, names, len(found.bias)).to(backbone.where.device)
+        network.to(memory_format=torch.channels_last)
+        set_head(network, found.weight, found.bias)
+        spec["options"] = {**spec["options"], "stages": list(names)}
+    return network, spec
+
+
+def records(
+    recipe: Recipe,
+    dataset: Dataset,
+    parts: dict[str, job.Data],
+    backbone: Backbone,
+    known: Known,
+    run: Run,
+    began: float,
+) -> Iterator[dict]:
+    """Judge the held-out pictures by the probe, write predictions and the model file."""
+    views, found = recipe.views or "one", known.probes[recipe.transfer]
+    failed, judged = list(known.failed), {}
+    for split in [split for split in ("val", "test") if split in parts]:
+        said = yield from _said(backbone, parts[split], found, recipe.transfer, views)
+        judged[split], missing = said
+        failed += missing
+    temperature = metrics.fit_temperature(*judged["val"][:2]) if "val" in judged else 1.0
+    measured, confused = None, []
+    for split, (logs, labels, read) in judged.items():
+        probabilities = metrics.softmax(logs, temperature)
+        election.write_predictions(run, parts[split].dataset, split, probabilities, labels, read)
+        measured = {"split": split, **metrics.evaluate(probabilities, labels).as_json()}
+        matrix = metrics.confusion_matrix(probabilities.argmax(1), labels, len(dataset.classes))
+        confused = [list(pair) for pair in metrics.most_confused(matrix, dataset.classes)]
+    dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
+    if failed:
+        dataset.write_quarantine(run.path / "quarantine.csv")
+    network, spec = classified(backbone, known, recipe.transfer)
+    facts = finish.provenance(recipe, dataset, {"steps": 0}) | {
+        "evaluation": measured,
+        "probe": told(found),
+    }
+    classifier = model.Classifier(
+        network, spec, dataset.classes, backbone.page, temperature, views, facts
+    )
+    model.save(run.model, {"weights": network.state_dict()}, classifier, "weights")
+    yield {
+        "kind": "end",
+        "chosen": recipe.transfer,
+        "candidates": {name: told(one) for name, one in known.probes.items()},
+        "evaluation": measured,
+        "confused": confused,
+        "temperature": temperature,
+        "left_out": len(dataset.quarantine),
+        "model": str(run.model),
+        "images_per_second": 0.0,
+        "wait_share": 0.0,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _said(backbone, part, found, strategy, views):
+    """Judge a part: ((log-probabilities, labels, positions read), (path, reason) of failures)."""
+    rows, missing = [], {}
+    for policy in policies(views, backbone.page.fraction):
+        said = yield from backbone.features(part, transfer.View(str(policy)))
+        rows.append(found.logits(said.of(stages_of(strategy, said))))
+        missing |= dict(said.failed)
+    read = np.setdiff1d(np.arange(len(part)), list(missing))
+    logs = combine(np.stack([_log_softmax(row[read]) for row in rows]))
+    failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
+    return (logs, part.dataset.labels[read], read), failed
+
+
+def told(found: transfer.Probe) -> dict:
+    """Say what cross-validation on the training pictures said of a probe."""
+    if found.measured is None:
+        return {"l2": found.l2, "accuracy": 0.0, "nll": 0.0}
+    accuracy, nll = found.measured.accuracy, found.measured.nll
+    return {"l2": found.l2, "accuracy": accuracy.value, "nll": nll.value}
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(np.ascontiguousarray(logits)).log_softmax(1).numpy()

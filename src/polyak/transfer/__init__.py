@@ -1,0 +1,17 @@
+"""TRANSFER LEARNING: features of a frozen backbone, probes on them, fine-tuning, the planner."""
+
+from polyak.transfer.features import Features, View, extract, extraction
+from polyak.transfer.logistic import Rotation, solve
+from polyak.transfer.probes import Probe, folds, probe
+
+__all__ = [
+    "Features",
+    "Probe",
+    "Rotation",
+    "View",
+    "extract",
+    "extraction",
+    "folds",
+    "probe",
+    "solve",
+]

@@ -1,0 +1,156 @@
+"""Tables on disk that are whole or absent, shared by runs, and never larger than was promised."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from polyak.errors import DiskError
+from polyak.files import disk_error, sync
+
+CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
+STALE = 86_400.0  # seconds after which an unfinished table is nobody's
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+
+
+@dataclass
+class New:
+    """A table in the making: fill `table`, set `failed`."""
+
+    table: np.ndarray
+    failed: list[tuple[int, str]] = field(default_factory=list)
+
+
+def home() -> Path:
+    """Name the folder of remembered features: below $XDG_CACHE_HOME or ~/.cache.
+
+    >>> home().name
+    'features-1'
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "polyak" / "features-1"  # the number changes when the format does
+
+
+@contextlib.contextmanager
+def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None]:
+    """Wait until no other process makes the same table; `check` may raise to stop the wait.
+
+    Raises:
+        DiskError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno in _NO_LOCKS_HERE:
+                    break  # both may make it: the second finds the first's and leaves it
+            check()
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
+    """Open a table, read only, and what failed; a damaged one is removed.
+
+    Returns:
+        (float32 array mapped from disk, [(position, reason)]), or None where there is none.
+    """
+    whole = folder / name
+    if not whole.is_dir():
+        return None
+    try:
+        facts = json.loads((whole / "facts.json").read_text(encoding="utf-8"))
+        table = np.load(whole / "table.npy", mmap_mode="r", allow_pickle=False)
+        if table.shape != shape or table.dtype != np.float32:
+            raise ValueError("another shape")
+        if _digest(table) != facts["digest"]:
+            raise ValueError("another hash")
+        failed = [(int(position), str(reason)) for position, reason in facts["failed"]]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        shutil.rmtree(whole, ignore_errors=True)
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(whole)  # what was used last goes last
+    return table, failed
+
+
+@contextlib.contextmanager
+def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
+    """Make a table on disk that other processes see when it is whole, or never.
+
+    Raises:
+        DiskError: too large, or the disk refused.
+    """
+    size = shape[0] * shape[1] * 4
+    _check_room(folder, size)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+    try:
+        with (part / "table.npy").open("wb") as file:
+            np.lib.format.write_array_header_2_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+            )
+            # reserved now: a mapped page that finds no room later would kill the process
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+        new = New(np.load(part / "table.npy", mmap_mode="r+"))
+        new.table[:] = np.nan
+        yield new
+        new.table.flush()
+        facts = {"digest": _digest(new.table), "failed": new.failed}
+        (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        for file in (part / "table.npy", part / "facts.json", part):
+            sync(file)
+        with contextlib.suppress(OSError):  # another process was first, with the same numbers
+            part.rename(folder / name)
+            sync(folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Forget what was not used for longest, so that the new table fits."""
+    found = [path for path in folder.iterdir() if path.is_dir()]
+    for path in found:
+        if path.name.startswith(".part-") and time.time() - path.stat().st_mtime > STALE:
+            shutil.rmtree(path, ignore_errors=True)
+    whole = sorted((p for p in found if p.name[0] != "."), key=lambda p: p.stat().st_mtime)
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in whole}
+    free = shutil.disk_usage(folder).free
+    most = min(CAP, (free + sum(sizes.values())) * 9 // 10)
+    if size > most:
+        raise DiskError(
+            "the features do not fit",
+            where=str(folder),
+            why=f"{size / 2**30:.1f} GiB are needed, {most / 2**30:.1f} GiB may be used",
+            then="set XDG_CACHE_HOME to a larger disk, or choose --transfer all",
+        )
+    total = sum(sizes.values())
+    for path in whole:
+        if total + size <= most:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        total -= sizes[path]
+
+
+def _digest(table: np.ndarray) -> str:
+    return hashlib.blake2b(memoryview(np.ascontiguousarray(table)).cast("B")).hexdigest()

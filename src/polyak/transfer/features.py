@@ -1,0 +1,205 @@
+"""Features once: the frozen backbone runs over the pictures a single time, and the disk remembers.
+
+What stands on disk is a table with a row a picture and a block of columns a stage, in a folder
+named by everything that it depends on: weights, stages, preprocessing, the files' own bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from polyak import keys
+from polyak.augment import Policy
+from polyak.data.images import Images
+from polyak.data.loader import Loader
+from polyak.networks.fold import folded
+from polyak.networks.head import head_names
+from polyak.networks.preprocessing import Preprocessing
+from polyak.networks.stages import stages, tapped
+from polyak.transfer import cache
+
+BATCH = 16  # pictures a forward pass on a processor: maps of more do not fit its caches
+GPU_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Features:
+    """Hold what the stages of a frozen network say of pictures.
+
+    Args:
+        table: float32 (N, D); a row of NaN where a picture could not be read.
+        widths: number of columns of each stage, in their order.
+        failed: (position, reason) of the pictures that could not be read.
+        cached: whether the table was found on disk.
+
+    >>> Features(np.ones((2, 3), np.float32), {"a": 1, "b": 2}).of(["b"]).shape
+    (2, 2)
+    """
+
+    table: np.ndarray
+    widths: dict[str, int]
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    cached: bool = False
+
+    def of(self, names: Sequence[str]) -> np.ndarray:
+        """Give the columns of some stages, one after the other: float32 (N, d)."""
+        ends = dict(zip(self.widths, np.cumsum(list(self.widths.values())), strict=True))
+        parts = [self.table[:, ends[name] - self.widths[name] : ends[name]] for name in names]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+
+@dataclass(frozen=True)
+class View:
+    """Say how pictures are drawn for the backbone: the centre, or one augmented version of each.
+
+    Args:
+        policy: augmentation as text; None is the centre, as in evaluation.
+        seed: of what the policy draws.
+        epoch: which version.
+
+    >>> View().drawn(1.0)
+    Policy(operations=(Operation(name='centre', parameters=(('fraction', 1.0),), p=1.0, on='any'),))
+    """
+
+    policy: str | None = None
+    seed: int = 0
+    epoch: int = 0
+
+    def drawn(self, fraction: float) -> Policy:
+        """Give the policy itself."""
+        return Policy.parse(self.policy) if self.policy else Policy.centre(fraction)
+
+
+def extract(*inputs, **how) -> Features:
+    """Do what `extraction` does, without telling of it on the way.
+
+    >>> from polyak.networks import Compact
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> pictures = Images.of(np.zeros((5, 8, 8, 3), np.uint8))
+    >>> extract(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((5, 2))).of(["head"]).shape
+    (5, 6)
+    """
+    work = extraction(*inputs, **how)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def extraction(
+    network: nn.Module,
+    images: Images,
+    page: Preprocessing,
+    digests: np.ndarray,
+    *,
+    view: View = View(),
+    threads: int = 1,
+    folder: Path | None = None,
+    check: Callable[[], object] = lambda: None,
+) -> Generator[int, None, Features]:
+    """Run a frozen network over pictures once, or find the result of an earlier run on disk.
+
+    Args:
+        network: on its device; not changed.
+        images: opened pictures.
+        page: from picture to input.
+        digests: uint64 (N, 2), a hash of each file's bytes.
+        view: what to draw of each picture.
+        threads: of decoding and rendering.
+        folder: of remembered features; None remembers nothing.
+        check: called at every batch; may raise to stop.
+
+    Yields:
+        How many pictures are done.
+
+    Returns:
+        (by `yield from`) the features of all pictures, in their order.
+
+    Raises:
+        DataError: no picture could be read.
+        DiskError: the features take more than may be used, or the disk refused.
+
+    >>> from polyak.networks import Compact
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> pictures = Images.of(np.zeros((40, 8, 8, 3), np.uint8))
+    >>> list(extraction(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((40, 2))))
+    [16, 32, 40]
+    """
+    widths = stages(network)
+    shape = len(images), sum(widths.values())
+    work = _Work(network, images, page, view, tuple(widths), threads, check)
+    if folder is None:
+        table = np.full(shape, np.nan, np.float32)
+        return Features(table, widths, (yield from work.fill(table)))
+    name = _name(network, page, digests, view, widths)
+    with cache.owned(folder, name, check):
+        found = cache.read(folder, name, shape)
+        if found is not None:
+            return Features(found[0], widths, found[1], cached=True)
+        with cache.making(folder, name, shape) as new:
+            new.failed = yield from work.fill(new.table)
+        return Features(new.table, widths, new.failed)
+
+
+@dataclass(frozen=True)
+class _Work:
+    network: nn.Module
+    images: Images
+    page: Preprocessing
+    view: View
+    names: tuple[str, ...]
+    threads: int
+    check: Callable[[], object]
+
+    def fill(self, table: np.ndarray) -> Generator[int, None, list[tuple[int, str]]]:
+        """Write the rows of all readable pictures; return (position, reason) of the others."""
+        device = next(self.network.parameters()).device
+        frozen = folded(self.network)
+        # neighbours are often broken together; mixed, hardly a batch is lost whole
+        order = keys.permutation("features", 0, 0, len(self.images))
+        loader = self._loader(order, BATCH if device.type == "cpu" else GPU_BATCH)
+        done = 0
+        with tapped(frozen, self.names) as found, closing(loader.epoch(self.view.epoch)) as epoch:
+            for batch in epoch:
+                self.check()
+                with torch.inference_mode():
+                    frozen(batch.images.to(device))
+                part = torch.cat([found[name].float() for name in self.names], 1)
+                table[order[batch.indices]] = part.cpu().numpy()
+                done += len(batch.indices)
+                yield done
+        return sorted((int(order[position]), reason) for position, reason in loader.failed)
+
+    def _loader(self, order: np.ndarray, batch_size: int) -> Loader:
+        p, nothing = self.page, np.zeros(len(order), np.int64)
+        return Loader(
+            self.images.take(order), nothing, self.view.drawn(p.fraction), size=p.size,
+            mean=p.mean, std=p.std, batch_size=batch_size, seed=self.view.seed,
+            threads=self.threads, shuffle=False,
+        )  # fmt: skip
+
+
+def _name(network, page, digests, view, widths) -> str:
+    """Hash everything that the features depend on, to their last bit."""
+    heads = tuple(f"{name}." for name in head_names(network))
+    hashed = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if not name.startswith(heads):
+            hashed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            hashed.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    device = next(network.parameters()).device.type
+    kind = type(network).__qualname__, getattr(network, "pretrained_cfg", {}).get("architecture")
+    facts = kind, page, str(view.drawn(page.fraction)), view.seed, view.epoch, widths, device
+    # a sum's last bits depend on these
+    facts = *facts, torch.__version__, torch.get_num_threads() if device == "cpu" else 0
+    hashed.update(json.dumps(facts, default=str).encode())
+    hashed.update(np.ascontiguousarray(digests).astype("<u8").tobytes())
+    return hashed.hexdigest()[:40]

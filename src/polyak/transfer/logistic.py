@@ -1,0 +1,169 @@
+"""Multinomial logistic regression: many folds and strengths solved together by L-BFGS.
+
+minimise   mean(-log softmax(X W + b)[label]) + l2 / 2 * sum(W * W)
+
+The Hessian is never larger than  1/2 X'X / n + l2  (Boehning 1992), which is diagonal in the
+directions of X's singular vectors: there its inverse is the start of L-BFGS, and a step by it alone
+always goes down, so no line search is needed.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MEMORY = 5  # pairs of steps and changes of gradient that L-BFGS remembers
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Standardise features and turn them to their singular vectors: exact, and never wider than n.
+
+    Args:
+        mean: (D,).
+        scale: (D,), what each feature is divided by.
+        directions: (D, R).
+        spread: (R,), mean square along each direction.
+
+    >>> turned = Rotation.of(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
+    >>> turned.scale.tolist(), turned.spread.shape
+    ([1.0, 1.0], torch.Size([1]))
+    """
+
+    mean: Tensor
+    scale: Tensor
+    directions: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Rotation":
+        """Measure features (n, D)."""
+        mean = features.mean(0)
+        centred = features - mean
+        scale = centred.square().mean(0).sqrt()
+        # a feature that never changes says nothing
+        scale = torch.where(scale > 1e-6 * (1 + mean.abs()), scale, torch.ones_like(scale))
+        centred = centred / scale
+        n, width = centred.shape
+        wide = centred.double()
+        squares, vectors = torch.linalg.eigh(wide @ wide.T if n < width else wide.T @ wide)
+        kept = squares > 1e-9 * squares[-1]
+        squares, vectors = squares[kept], vectors[:, kept]
+        directions = wide.T @ (vectors / squares.sqrt()) if n < width else vectors
+        return cls(mean, scale, directions.to(features.dtype), (squares / n).to(features.dtype))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Turn features (n, D) to (n, R)."""
+        return (features - self.mean) / self.scale @ self.directions
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Write a solution (R, K), (K,) as a linear layer on the raw features: (K, D), (K,)."""
+        raw = (self.directions @ weight) / self.scale[:, None]
+        return raw.T.contiguous(), bias - self.mean @ raw
+
+
+def solve(
+    x: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    l2: Tensor,
+    spread: Tensor,
+    classes: int,
+    *,
+    tolerance: float = 1e-4,
+    steps: int = 500,
+    start: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Solve B problems on the same pictures at once.
+
+    Args:
+        x: (n, R), from a `Rotation`.
+        labels: int64 (n,).
+        masks: (B, n), 1 where a picture takes part in a problem.
+        l2: (B,), strength of each problem.
+        spread: (R,), mean square of each column of x.
+        classes: K.
+        tolerance: the largest entry of the scaled gradient that counts as zero.
+        steps: at most so many.
+        start: (weights, biases) to begin with; else zero and the classes' frequencies.
+
+    Returns:
+        (weights (B, R, K), biases (B, K)).
+
+    >>> x, labels = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+    >>> weight, bias = solve(x, labels, torch.ones(1, 2), torch.tensor([0.1]), torch.ones(1), 2)
+    >>> bool(weight[0, 0, 1] > 0), bool(bias.abs().max() < 1e-6)
+    (True, True)
+    """
+    problem = _Problem(x, labels, masks, l2, spread, classes)
+    w = problem.start() if start is None else torch.cat([start[0], start[1][:, None]], 1)
+    value, gradient = problem.look(w)
+    history: list[tuple[Tensor, Tensor, Tensor]] = []
+    noise = 8 * torch.finfo(x.dtype).eps  # what rounding alone may do to a value
+    for _ in range(steps):
+        if float((gradient * problem.inverse.sqrt()).abs().amax()) < tolerance:
+            break
+        step = -_direction(gradient, problem.inverse, history)
+        new_value, new_gradient = problem.look(w + step)
+        # a problem whose step went up takes the one that cannot
+        worse = ~(new_value <= value + noise * value.abs())
+        if bool(worse.any()):
+            safe = -problem.inverse * gradient
+            step = torch.where(worse[:, None, None], safe, step)
+            new_value, new_gradient = problem.look(w + step)
+        change = new_gradient - gradient
+        curvature = (step * change).sum((1, 2))
+        least = noise * (step.square().sum((1, 2)) * change.square().sum((1, 2))).sqrt()
+        rho = torch.where(curvature > least, 1 / curvature, 0 * curvature)
+        history = [*history, (step, change, rho[:, None, None])][-MEMORY:]
+        w, value, gradient = w + step, new_value, new_gradient
+    return w[:, :-1], w[:, -1] - w[:, -1].mean(1, keepdim=True)
+
+
+class _Problem:
+    """Value and gradient of B problems; the last row of the weights is the bias."""
+
+    def __init__(self, x, labels, masks, l2, spread, classes):
+        self.x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        self.labels, self.classes = labels, classes
+        self.share = (masks / masks.sum(1, keepdim=True)).T.contiguous()  # (n, B)
+        penalty = l2[:, None].repeat(1, len(spread) + 1)
+        penalty[:, -1] = 0
+        self.penalty = penalty[:, :, None]
+        spread = torch.cat([spread, torch.ones_like(spread[:1])])
+        # rows left out make the rest weigh more
+        heavier = (masks.shape[1] / masks.sum(1))[:, None, None]
+        self.inverse = 1 / (0.5 * heavier * spread[None, :, None] + self.penalty + 1e-9)
+        self.target = torch.nn.functional.one_hot(labels, classes).to(x.dtype)
+
+    def start(self) -> Tensor:
+        """Zero weights, biases of the frequencies: the best that knows no picture."""
+        counts = self.share.T @ self.target + 1e-4
+        w = self.x.new_zeros(self.share.shape[1], self.x.shape[1], self.classes)
+        w[:, -1] = counts.log()
+        return w
+
+    def look(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Value (B,) and gradient of w (B, R + 1, K)."""
+        problems, width, classes = w.shape
+        flat = w.permute(1, 0, 2).reshape(width, problems * classes)
+        logs = (self.x @ flat).view(-1, problems, classes).log_softmax(2)
+        chosen = logs.gather(2, self.labels[:, None, None].expand(-1, problems, 1)).squeeze(2)
+        value = -(chosen * self.share).sum(0) + (self.penalty * w * w).sum((1, 2)) / 2
+        error = logs.exp_().sub_(self.target[:, None]).mul_(self.share[:, :, None])
+        slope = (self.x.T @ error.view(-1, problems * classes)).view(width, problems, classes)
+        return value, slope.permute(1, 0, 2) + self.penalty * w
+
+
+def _direction(gradient, inverse, history):
+    """Turn a gradient by L-BFGS's estimate of the inverse Hessian (Nocedal 1980, two loops)."""
+    turned, alphas = gradient, []
+    for step, change, rho in reversed(history):
+        alpha = rho * (step * turned).sum((1, 2), keepdim=True)
+        turned = turned - alpha * change
+        alphas.append(alpha)
+    turned = inverse * turned
+    for (step, change, rho), alpha in zip(history, reversed(alphas), strict=True):
+        beta = rho * (change * turned).sum((1, 2), keepdim=True)
+        turned = turned + (alpha - beta) * step
+    return turned

@@ -1,0 +1,126 @@
+"""Probes: how well a linear classifier does on frozen features, and how that grows with the data.
+
+The strength of L2 is chosen by cross-validation, which also gives the figures: every picture is
+judged by a classifier that did not see it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from polyak import keys, metrics
+from polyak.transfer.logistic import Rotation, solve
+
+STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -9, -1))  # 10 to 1e-4, halves of decades
+FOLDS, FEWER_FOLDS, MANY = 5, 3, 1000  # from so many pictures on three folds are enough
+WORSE = 1.02  # a weaker strength whose NLL is so much above the best ends the search
+FIRST, LAST = 1e-3, 1e-6  # tolerances: of the search, of the solution that is kept
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear classifier on frozen features.
+
+    Args:
+        weight: float32 (K, D), on the features as they are.
+        bias: float32 (K,).
+        l2: its strength, for standardised features.
+        measured: accuracy and NLL by cross-validation; None where no class has two pictures.
+        logs: float32 (n, K), log-probabilities of the training pictures by classifiers that did not
+            see them; NaN where none could.
+
+    >>> Probe(np.eye(2), np.zeros(2), 0.1, None, np.zeros((0, 2))).logits(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    l2: float
+    measured: metrics.Evaluation | None
+    logs: np.ndarray
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Judge features (N, D): (N, K)."""
+        return features @ self.weight.T + self.bias
+
+
+def probe(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0) -> Probe:
+    """Fit multinomial logistic regression, its L2 strength by cross-validation.
+
+    Args:
+        features: float32 (n, D), finite.
+        labels: int64 (n,).
+        classes: K.
+        seed: of the folds.
+
+    Source: the lecture's table, "linear classifier on top"; Bishop 2006, section 4.3.4.
+
+    >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)
+    >>> found = probe(x, labels, 2)
+    >>> found.measured.accuracy.value, found.logits(x).argmax(1)[:4].tolist()
+    (1.0, [0, 1, 0, 1])
+    """
+    rows = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+    known = torch.from_numpy(np.asarray(labels, np.int64))
+    rotation = Rotation.of(rows)
+    x = rotation(rows)
+    part = folds(labels, seed, FOLDS if len(x) < MANY else FEWER_FOLDS)
+    l2, logs = _validated(x, known, part, rotation.spread, classes)
+    held_out = part >= 0
+    measured = None
+    if held_out.any():
+        measured = metrics.evaluate(np.exp(logs[held_out]), np.asarray(labels)[held_out])
+    weight, bias = _solution(x, known, l2, rotation.spread, classes)
+    weight, bias = rotation.folded(weight, bias)
+    return Probe(weight.numpy(), bias.numpy(), l2, measured, logs)
+
+
+def folds(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
+    """Deal pictures to folds, every class evenly; a class's only picture is never held out: -1.
+
+    >>> folds(np.array([0, 0, 1]), seed=0, count=2)[2]
+    -1
+    """
+    labels = np.asarray(labels)
+    part = np.full(len(labels), -1)
+    draw = keys.keys("folds", seed, np.arange(len(labels)))
+    dealt = 0  # classes take turns in who comes first, so that folds are of one size
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            part[members[np.argsort(draw[members])]] = (dealt + np.arange(len(members))) % count
+            dealt += len(members)
+    return part
+
+
+def _validated(x, labels, part, spread, classes) -> tuple[float, np.ndarray]:
+    """Choose the strength of least held-out NLL; give it and the held-out log-probabilities."""
+    best, chosen, logs = np.inf, 0.1, np.full((len(x), classes), np.nan, np.float32)
+    used = np.unique(part[part >= 0])
+    if len(used) < 2:
+        return chosen, logs
+    held = torch.from_numpy(part[None] == used[:, None])  # (folds, n): all folds are solved at once
+    judged, solution = np.flatnonzero(part >= 0), None
+    for strength in STRENGTHS:  # each starts from the stronger one before
+        l2 = torch.full((len(used),), strength)
+        how = {"tolerance": FIRST, "start": solution}
+        solution = solve(x, labels, (~held).to(x.dtype), l2, spread, classes, **how)
+        out = np.full_like(logs, np.nan)
+        for rows, weight, bias in zip(held, *solution, strict=True):
+            out[rows.numpy()] = (x[rows] @ weight + bias).log_softmax(1).numpy()
+        nll = -out[judged, labels.numpy()[judged]].mean()
+        if nll < best:
+            best, chosen, logs = nll, strength, out
+        if nll > WORSE * best:
+            break
+    return chosen, logs
+
+
+def _solution(x, labels, l2, spread, classes):
+    """Solve one strength on all pictures, in double precision."""
+    masks, strengths = torch.ones(1, len(x)).double(), torch.tensor([l2]).double()
+    weight, bias = solve(
+        x.double(), labels, masks, strengths, spread.double(), classes, tolerance=LAST
+    )
+    return weight[0].float(), bias[0].float()

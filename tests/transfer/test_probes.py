@@ -1,0 +1,92 @@
+"""Probes against scikit-learn's logistic regression, and their cross-validation."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from polyak import transfer
+from polyak.transfer.probes import LAST
+
+
+def data(n=90, width=12, classes=3, seed=0):
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(n, width)) * draw.uniform(0.1, 3, width) + draw.normal(size=width)
+    scores = x @ draw.normal(size=(width, classes)) + 2 * draw.normal(size=(n, classes))
+    labels = scores.argmax(1)
+    labels[:classes] = range(classes)
+    return x.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("l2", [1.0, 0.01, 1e-4])
+@pytest.mark.parametrize(("n", "width"), [(90, 12), (40, 150)])
+def test_the_solution_is_scikit_learns(n, width, l2):
+    x, labels = data(n, width)
+    rows = torch.from_numpy(x).double()
+    turned = transfer.Rotation.of(rows)
+    ones, strength = torch.ones(1, n).double(), torch.tensor([l2]).double()
+    weight, bias = transfer.solve(
+        turned(rows), torch.from_numpy(labels), ones, strength, turned.spread, 3,
+        tolerance=LAST / 100, steps=5000,
+    )  # fmt: skip
+    weight, bias = turned.folded(weight[0], bias[0])
+    wide = x.astype(float)
+    standard = (wide - wide.mean(0)) / wide.std(0)
+    peer = LogisticRegression(C=1 / (n * l2), tol=1e-10, max_iter=100_000).fit(standard, labels)
+    ours = torch.softmax(rows @ weight.T + bias, 1).numpy()
+    np.testing.assert_allclose(ours, peer.predict_proba(standard), atol=2e-5)
+
+
+def test_problems_solved_together_are_those_solved_alone():
+    x, labels = data()
+    rows, known = torch.from_numpy(x).double(), torch.from_numpy(labels)
+    turned = transfer.Rotation.of(rows)
+    masks = (torch.rand(3, len(x), generator=torch.Generator().manual_seed(0)) < 0.8).double()
+    l2 = torch.tensor([0.1, 0.1, 0.001]).double()
+    how = {"spread": turned.spread, "classes": 3, "tolerance": 1e-9, "steps": 5000}
+    together, _ = transfer.solve(turned(rows), known, masks, l2, **how)
+    for number in range(3):
+        some = masks[number] > 0
+        alone, _ = transfer.solve(
+            turned(rows)[some], known[some], torch.ones(1, int(some.sum())).double(),
+            l2[number : number + 1], **how,
+        )  # fmt: skip
+        torch.testing.assert_close(alone[0], together[number], rtol=0, atol=1e-6)
+
+
+def test_the_strength_is_cross_validations_and_figures_are_honest():
+    x, labels = data(300, 20)
+    found = transfer.probe(x, labels, 3)
+    nothing = transfer.probe(x, np.random.default_rng(1).permutation(labels), 3)
+    assert found.measured.n == 300
+    assert found.measured.accuracy.value > 0.5
+    assert nothing.l2 > found.l2
+    assert nothing.measured.accuracy.low < max(np.bincount(labels)) / 300
+
+
+def test_features_that_do_not_change_do_no_harm():
+    x, labels = data()
+    wide = np.concatenate([x, np.full((len(x), 2), 7, np.float32)], 1)
+    plain, odd = transfer.probe(x, labels, 3), transfer.probe(wide, labels, 3)
+    np.testing.assert_allclose(odd.logits(wide), plain.logits(x), atol=1e-4)
+    assert np.abs(odd.weight[:, -2:]).max() == 0
+
+
+def test_folds_are_even_and_singles_always_train():
+    labels = np.array([0] * 10 + [1] * 5 + [2])
+    part = transfer.folds(labels, seed=3)
+    assert part[-1] == -1
+    assert np.bincount(part[:10]).tolist() == [2] * 5
+    assert np.bincount(part[10:15]).tolist() == [1] * 5
+    assert (part != transfer.folds(labels, seed=4)).any()
+
+
+@pytest.mark.parametrize("counts", [(20, 1), (1, 1, 1), (2, 2)])
+def test_classes_of_one_picture(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    x = np.eye(len(counts), dtype=np.float32)[labels]
+    x += 0.01 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    found = transfer.probe(x, labels, len(counts))
+    assert found.logits(x).argmax(1).tolist() == labels.tolist()
+    assert np.isfinite(found.weight).all() and np.isfinite(found.bias).all()
+    assert (found.measured is None) == (max(counts) == 1)
