@@ -38,8 +38,9 @@ def set_head(network: nn.Module, weight: np.ndarray, bias: np.ndarray) -> bool:
     """
     names = head_names(network)
     head = network.get_submodule(names[0]) if len(names) == 1 else None
-    fits = type(head) is nn.Linear and head.bias is not None and not isinstance(network, Compact)
-    if not fits or head.weight.shape != weight.shape:
+    if isinstance(network, Compact) or not isinstance(head, nn.Linear) or head.bias is None:
+        return False
+    if head.weight.shape != weight.shape:
         return False
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))

@@ -56,8 +56,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
     small, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
-    if scratch or recipe.epochs is not None:
-        why = "there are no weights to start from" if scratch else "epochs are asked for"
+    if (why := _training_why(recipe)) is not None:
         choose("transfer", "none", why)
     if scratch:  # with weights, their own size decides
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
@@ -135,6 +134,19 @@ def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str
         where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
         raise UsageError("snapshots want a rate that comes back", where=where, then=then)
     return schedule
+
+
+def _training_why(recipe: Recipe) -> str | None:
+    """Say why a recipe that leaves `transfer` open trains the whole network, if it does."""
+    if recipe.weights is not None:
+        return "epochs are asked for" if recipe.epochs is not None else None
+    if recipe.transfer in ("auto", "none"):
+        return "there are no weights to start from"
+    raise UsageError(
+        "there is nothing to transfer from",
+        where=f"--transfer {recipe.transfer}",
+        then="name weights with --weights",
+    )
 
 
 def _model(recipe: Recipe, side: int) -> tuple[str, str]:

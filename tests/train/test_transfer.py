@@ -1,0 +1,129 @@
+"""Runs that start from weights: probes that end as ordinary model files, and fine-tuning."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import jobs
+from polyak import load, transfer
+from polyak.data import Images, find, scan
+from polyak.errors import UsageError
+from polyak.networks import Staged, build
+from polyak.train import make, train
+
+NAME = "mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of random weights, named by its network."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / f"{NAME}.safetensors"
+    save_file(build(NAME, 7).state_dict(), file)
+    return str(file)
+
+
+@pytest.fixture
+def job(tiny_folder, tmp_path, weights, monkeypatch):
+    """Recipe of a run from those weights; its features are remembered in the test's own folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def recipe(**choices):
+        return make(**{
+            "data": str(tiny_folder), "weights": weights, "size": 32, "threads": 1, "val": 0.25,
+            "out": str(tmp_path / "runs"), "name": "job", **choices,
+        })  # fmt: skip
+
+    return recipe
+
+
+@pytest.mark.parametrize("strategy", ["linear", "stages"])
+def test_the_model_file_predicts_what_the_probe_says(job, tmp_path, strategy):
+    end = jobs.run(job(transfer=strategy))
+    model = load(tmp_path / "runs" / "job")
+    assert isinstance(model.network, Staged) == (strategy == "stages")
+    data = scan(find(job().data))
+    images = Images.open(data, budget=0)
+    # the probe by hand: features of the same network, the recipe's own split
+    said = transfer.extract(model.network, images, model.preprocessing, data.digests)
+    probabilities, failed = model.probabilities(images)
+    head = model.network.get_classifier() if strategy == "linear" else model.network.head
+    logits = said.of(["head"]) @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    expected = torch.from_numpy(logits / model.temperature).softmax(1).numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert failed == [] and end["evaluation"]["accuracy"]["value"] > 0.8
+    assert end["chosen"] == strategy
+
+
+def test_predictions_of_the_run_are_the_model_files(job, tmp_path):
+    jobs.run(job(transfer="stages"))
+    table = (tmp_path / "runs/job/predictions/val.csv").read_text().splitlines()[1:]
+    model = load(tmp_path / "runs" / "job")
+    root = scan(find(job().data)).root
+    for line in table[:6]:
+        path, _, predicted, probability = line.split(",")
+        (best,) = model.predict(root / path).top()
+        assert best[0][0] == predicted and abs(best[0][1] - float(probability)) < 1e-5
+
+
+def test_the_same_again_is_the_same_and_needs_no_pass(job, tmp_path, monkeypatch):
+    jobs.run(job(transfer="linear"))
+    first = jobs.results(tmp_path / "runs" / "job")
+    shutil.rmtree(tmp_path / "runs")
+    again = list(train(job(transfer="linear")))
+    assert jobs.results(tmp_path / "runs" / "job") == first
+    assert not [record for record in again if record["kind"] == "features"]
+
+
+def test_auto_takes_the_better_probe_and_says_why(job):
+    records = list(train(job()))
+    start = next(record for record in records if record["kind"] == "start")
+    chosen, why = start["decided"]["transfer"]
+    assert chosen == records[-1]["chosen"] and "NLL" in why
+    nll = {name: one["nll"] for name, one in records[-1]["candidates"].items()}
+    assert nll[chosen] == min(nll.values())
+
+
+def test_resume_begins_and_then_repeats_the_end(job, tmp_path):
+    first = jobs.run(job(transfer="linear"), resume=True)
+    assert jobs.run(job(transfer="linear"), resume=True) == first
+    # killed before its end: all that is left to do is done again
+    whole = jobs.results(tmp_path / "runs" / "job")
+    (tmp_path / "runs/job/metrics.jsonl").unlink()
+    (tmp_path / "runs/job/model.safetensors").unlink()
+    jobs.run(job(transfer="linear"), resume=True)
+    assert jobs.results(tmp_path / "runs" / "job") == whole
+
+
+def test_views_are_averaged_as_the_model_file_averages_them(job, tmp_path):
+    jobs.run(job(transfer="linear", views="flip"))
+    said = (tmp_path / "runs/job/predictions/val.csv").read_text().splitlines()[1].split(",")
+    model = load(tmp_path / "runs" / "job")
+    (best,) = model.predict(scan(find(job().data)).root / said[0]).top()
+    assert model.views == "flip" and abs(best[0][1] - float(said[3])) < 1e-5
+
+
+def test_pictures_that_turn_out_broken_are_left_out_and_named(job, tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "data")
+    broken = tmp_path / "data" / "square 1" / "3.jpg"
+    broken.write_bytes(broken.read_bytes()[:500])
+    end = jobs.run(job(data=str(tmp_path / "data"), transfer="linear"))
+    listed = (tmp_path / "runs/job/quarantine.csv").read_text()
+    assert end["left_out"] == 1 and "3.jpg" in listed
+
+
+def test_without_weights_there_is_nothing_to_transfer(job):
+    with pytest.raises(UsageError, match="weights"):
+        jobs.run(job(weights=None, transfer="linear"))
+
+
+def test_the_file_says_how_it_came_to_be(job, tmp_path):
+    jobs.run(job(transfer="linear"))
+    header = load(tmp_path / "runs" / "job").header
+    assert header["recipe"]["transfer"] == "linear" and header["steps"] == 0
+    assert 0 < header["probe"]["accuracy"] <= 1 and header["probe"]["l2"] > 0
+    assert json.dumps(header).count(str(tmp_path)) <= 1  # the weights' file alone
