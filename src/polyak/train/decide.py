@@ -139,7 +139,10 @@ def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str
 def _training_why(recipe: Recipe) -> str | None:
     """Say why a recipe that leaves `transfer` open trains the whole network, if it does."""
     if recipe.weights is not None:
-        return "epochs are asked for" if recipe.epochs is not None else None
+        for name in ("epochs", "ensemble", "distill"):
+            if recipe.transfer == "auto" and getattr(recipe, name) is not None:
+                return f"{name} asks for training"
+        return None
     if recipe.transfer in ("auto", "none"):
         return "there are no weights to start from"
     raise UsageError(
