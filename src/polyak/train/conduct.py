@@ -14,10 +14,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
-<<<<<<< HEAD
-from polyak.train import checkpoint, distil, distributed, job, words
-=======
-from polyak.train import checkpoint, distributed, job, probing, words
+from polyak.train import checkpoint, distil, distributed, job, probing, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
