@@ -90,7 +90,7 @@ def hue(degrees) -> np.ndarray:
     turn[..., 0, 0] = 1.0
     turn[..., 1, 1] = turn[..., 2, 2] = np.cos(angle)
     turn[..., 1, 2], turn[..., 2, 1] = -np.sin(angle), np.sin(angle)
-    return np.linalg.inv(_YIQ) @ turn @ _YIQ @ np.eye(3, 4)
+    return np.linalg.inv(YIQ) @ turn @ YIQ @ np.eye(3, 4)
 
 
 def lighting(amounts) -> np.ndarray:
@@ -112,4 +112,4 @@ _SPREADS = np.array([0.2175, 0.0188, 0.0045])
 _COMPONENTS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
 )
-_YIQ = np.array([GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+YIQ = np.array([GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])

@@ -6,6 +6,7 @@ VERBS = {
     "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
     "predict": ("MODEL PATH...", "name the class of pictures"),
     "ensemble": ("RUN...", "join finished runs into one model file"),
+    "augment": ("DATA", "show what a policy makes of the pictures"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
     "race": ("[DATA]", "race optimizers: on your pictures, or on surfaces to play with"),
 }

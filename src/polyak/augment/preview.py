@@ -1,0 +1,104 @@
+"""A sheet of pictures beside what the network sees of them, each with its parameters."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from polyak.augment.describe import describe
+from polyak.augment.policy import Policy
+from polyak.augment.render import render
+
+CELL = 192  # pixels: smaller results are enlarged to about this, without smoothing
+GAP, LINE, LETTER = 14, 15, 6.2  # pixels: between cells, of a caption's line, of a letter
+INK, SOFT, PAPER = (33, 37, 41), (108, 117, 125), (255, 255, 255)
+_PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255,) * 3}
+_MEAN = (0.485, 0.456, 0.406)  # ImageNet's: what contrast turns about, what a hole is filled with
+
+
+def sheet(
+    pictures: Sequence[np.ndarray],
+    names: Sequence[str],
+    policy: Policy,
+    size: tuple[int, int],
+    looks: int = 4,
+    seed: int = 0,
+) -> Image.Image:
+    """Draw a row a picture: the original, then the looks of the first epochs.
+
+    Args:
+        pictures: uint8 (H, W, 3) each.
+        names: a caption for each original.
+        policy: what to draw.
+        size: (height, width) of what the network sees, pixels.
+        looks: how many epochs.
+        seed: of the policy.
+
+    Returns:
+        RGB picture; the same for the same arguments.
+
+    >>> sheet([np.zeros((40, 60, 3), np.uint8)], ["dark"], Policy.named("light"), (32, 32)).size
+    (1044, 337)
+    """
+    times = max(1, round(CELL / max(size)))
+    cell = size[0] * times, size[1] * times
+    rows = []
+    for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        cells = [(_fitted(picture, cell), [name, f"{picture.shape[1]} x {picture.shape[0]}"])]
+        for epoch in range(looks):
+            look, words = _look(picture, policy, size, (seed, epoch, index))
+            enlarged = look.resize(cell[::-1], Image.Resampling.NEAREST)
+            cells.append((enlarged, _lines(words, cell[1])))
+        rows.append(cells)
+    return _laid_out(rows, cell, str(policy))
+
+
+def _look(picture, policy, size, counters):
+    seed, epoch, index = counters
+    call = {"size": size, "mean": _MEAN, "std": (1.0, 1.0, 1.0)}
+    plan = policy.plan(seed, epoch, [index], [picture.shape[:2]], **call)
+    out = np.empty((*size, 3), np.float32)
+    render(picture, plan[0], out)
+    levels = np.clip(np.rint(255.0 * (out + np.array(_MEAN))), 0, 255).astype(np.uint8)
+    return Image.fromarray(levels), describe(plan[0], **call) or ["as it is"]
+
+
+def _lines(words, width):
+    whole = ", ".join(word.replace(" ", "_") for word in words)  # a word stays on its line
+    lines = textwrap.wrap(whole, int(width / LETTER), break_on_hyphens=False)
+    return [line.replace("_", " ") for line in lines]
+
+
+def _fitted(picture, cell):
+    """The whole picture, as large as the cell takes, on paper."""
+    whole, image = Image.new("RGB", cell[::-1], PAPER), Image.fromarray(picture)
+    factor = min(cell[0] / image.height, cell[1] / image.width)
+    shape = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    smooth = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST
+    image = image.resize(shape, smooth)
+    whole.paste(image, ((cell[1] - image.width) // 2, (cell[0] - image.height) // 2))
+    return whole
+
+
+def _laid_out(rows, cell, title):
+    across, small, large = len(rows[0]), ImageFont.load_default(12), ImageFont.load_default(15)
+    width = GAP + across * (cell[1] + GAP)
+    head = textwrap.wrap(title, int(width / LETTER) - 4, break_on_hyphens=False)
+    deep = [max(len(words) for _, words in cells) for cells in rows]
+    top = GAP + 24 + LINE * len(head) + GAP
+    height = top + sum(cell[0] + 4 + LINE * lines + GAP for lines in deep)
+    page = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(page)
+    pen.text((GAP, GAP), "the picture", INK, large)
+    pen.text((2 * GAP + cell[1], GAP), "what the network sees, epoch after epoch", INK, large)
+    for k, line in enumerate(head):
+        pen.text((GAP, GAP + 24 + LINE * k), line, SOFT, small)
+    for cells, lines in zip(rows, deep, strict=True):
+        for column, (image, words) in enumerate(cells):
+            left = GAP + column * (cell[1] + GAP)
+            page.paste(image, (left, top))
+            for k, line in enumerate(words):
+                pen.text((left, top + cell[0] + 4 + LINE * k), line, SOFT, small)
+        top += cell[0] + 4 + LINE * lines + GAP
+    return page

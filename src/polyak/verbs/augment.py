@@ -1,0 +1,89 @@
+"""`polyak augment`: what a policy makes of your pictures, before anything is trained."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from polyak.errors import DataError, UsageError, shown
+from polyak.options import parse
+
+
+@dataclass
+class Options:
+    """Show pictures beside what the network sees of them: a sheet with every cell's parameters.
+
+    Example: polyak augment photos --policy lecture --out preview.png
+    """
+
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """folder, CSV or 'digits'"""
+    policy: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "light"
+    """none, light, lecture, strong, rand, trivial, or a policy written out"""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("preview.png")
+    """the sheet: .png, .jpg or .webp"""
+    size: int = 0
+    """side of the network's pictures, pixels; default 224, or the pictures' own if smaller"""
+    pictures: int = 6
+    """how many pictures, chosen by the seed"""
+    looks: int = 4
+    """how many epochs"""
+    seed: int = 0
+    """of the choice and of the policy"""
+
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def run(arguments: list[str]) -> int:
+    """Write the sheet."""
+    options = parse(Options, arguments, "polyak augment")
+    _check(options)
+    from polyak.augment import Policy
+    from polyak.augment.preview import sheet
+    from polyak.data import find, scan
+    from polyak.files import write_atomic
+
+    policy = Policy.parse(options.policy)
+    dataset = scan(find(options.data))
+    pictures, names = chosen(dataset, options.pictures, options.seed)
+    side = int(sorted(min(picture.shape[:2]) for picture in pictures)[len(pictures) // 2])
+    size = options.size or max(8, min(224, side))
+    page = sheet(pictures, names, policy, (size, size), options.looks, options.seed)
+    content = io.BytesIO()
+    page.save(content, FORMATS[options.out.suffix.lower()])
+    write_atomic(options.out, content.getvalue())
+    print(f"{len(pictures)} pictures, {options.looks} looks each: {shown(str(options.out))}")
+    return 0
+
+
+def chosen(dataset, most: int, seed: int):
+    """Decode some pictures, chosen by the seed; those that cannot be read are passed over.
+
+    Raises:
+        DataError: none can be read.
+    """
+    from polyak import keys
+    from polyak.data.images import Images
+
+    order = keys.permutation("preview", seed, 0, len(dataset))[: 2 * most]
+    images = Images.open([dataset.file(i) for i in order], least=(448, 448))
+    good = images.good[:most]
+    if not len(good):
+        raise DataError("no picture can be read", where=str(dataset.root))
+    names = [shown(dataset.classes[dataset.labels[order[k]]])[:28] for k in good]
+    return [images[k] for k in good], names
+
+
+def _check(options: Options) -> None:
+    for name, low, high in (("pictures", 1, 100), ("looks", 1, 20), ("size", 0, 1024)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            raise UsageError(f"impossible --{name}", where=str(value), why=f"{low} to {high}")
+    if 0 < options.size < 8:
+        raise UsageError("impossible --size", where=str(options.size), why="8 to 1024")
+    if options.out.suffix.lower() not in FORMATS:
+        why = f"write to {', '.join(FORMATS)}"
+        raise UsageError("unknown kind of picture", where=shown(str(options.out)), why=why)
