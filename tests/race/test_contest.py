@@ -72,6 +72,9 @@ def test_all_begin_with_the_same_weights_and_see_the_same_batches(contest):
         still[name] = finish(running).losses
     assert len(set(map(tuple, still.values()))) == 1
     assert len(set(still["sgd"])) == 5
+    # and what one has learnt is not handed to the next
+    learning = [finish(course.run("sgd", 0.5, seed=3, steps=5, sweep=True)) for _ in range(2)]
+    assert learning[0].losses == learning[1].losses != still["sgd"]
     other = finish(course.run("sgd", 1e-30, seed=4, steps=5, sweep=True)).losses
     assert other != still["sgd"]
 
@@ -175,6 +178,7 @@ def test_stopped_in_the_sweep_there_is_still_a_page(contest, tmp_path):
     found = sheet.figures(race)
     sheet.write(found, tmp_path)
     assert (race.signal, found["results"], found["verdict"]) == (15, [], None)
+    assert found["diverged"] == []  # nobody was tried yet
     assert (tmp_path / "race.html").exists()
 
 

@@ -20,6 +20,7 @@ FINER = 2  # more tries around the best of these
 NARROW = tuple(width // 2 for width in REFERENCE)  # four times the steps in the same minutes
 SWEEP_SHARE = 0.35  # of the budget
 RESERVE = 0.06  # of the budget: page, and what steps cost more than was measured
+LATE = 0.5  # of the budget: finer rates that are not begun by then are left out, for all alike
 FEWEST = 20  # steps of a run that can tell anything
 
 
@@ -219,28 +220,36 @@ class Contest:
         }
 
     def _sweep(self, course: Course) -> Iterator[dict]:
-        for name in self.plan.optimizers:
-            usual = course.usual_rate(name)
-            coarse = [usual * factor for factor in self.plan.sweep]
-            yield from self._try(course, name, coarse)
-            if len(coarse) > 1 and (best := self._best(name)):
-                yield from self._try(course, name, finer(best, coarse))
-            if self._stop.signal:
-                return
-            if best := self._best(name):
-                self.rates[name] = best
+        """Try rates by turns, so that all have as many tries whenever time runs short."""
+        names = self.plan.optimizers
+        coarse = {
+            name: [course.usual_rate(name) * factor for factor in self.plan.sweep] for name in names
+        }
+        for k in range(len(self.plan.sweep)):
+            for name in names:
+                yield from self._try(course, name, coarse[name][k])
+        best = {name: self._best(name) for name in names}
+        fine = {name: finer(rate, coarse[name]) for name, rate in best.items() if rate}
+        for k in range(self.plan.tries - len(self.plan.sweep)):
+            if self.budget and time.monotonic() - self.began > LATE * self.budget:
+                break
+            for name, rates in fine.items():
+                yield from self._try(course, name, rates[k])
+        if not self._stop.signal:
+            best = {name: self._best(name) for name in names}
+            self.rates = {name: rate for name, rate in best.items() if rate}
 
-    def _try(self, course: Course, name: str, rates: list[float]) -> Iterator[dict]:
-        for rate in (float(f"{rate:.3g}") for rate in rates):
-            running = course.run(name, rate, self.recipe.seed, self.plan.sweep_steps, sweep=True)
-            found = yield from self._steps(running, f"sweep: {name} at {rate:g}")
-            if found is None:
-                return
-            accuracy = found.looks[-1][1] if found.looks and not found.diverged else None
-            nll = found.nll if math.isfinite(found.nll) else None
-            row = {"optimizer": name, "learning_rate": rate, "nll": nll, "accuracy": accuracy}
-            self.sweep.append(row)
-            yield {"kind": "sweep", **row}
+    def _try(self, course: Course, name: str, rate: float) -> Iterator[dict]:
+        rate = float(f"{rate:.3g}")
+        running = course.run(name, rate, self.recipe.seed, self.plan.sweep_steps, sweep=True)
+        found = yield from self._steps(running, f"sweep: {name} at {rate:g}")
+        if found is None:
+            return
+        accuracy = found.looks[-1][1] if found.looks and not found.diverged else None
+        nll = found.nll if math.isfinite(found.nll) else None
+        row = {"optimizer": name, "learning_rate": rate, "nll": nll, "accuracy": accuracy}
+        self.sweep.append(row)
+        yield {"kind": "sweep", **row}
 
     def _best(self, name: str) -> float | None:
         rows = [r for r in self.sweep if r["optimizer"] == name and r["nll"] is not None]

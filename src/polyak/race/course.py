@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,10 +19,11 @@ from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.learner import Learner
 from polyak.train.recipe import Recipe
-from polyak.train.speed import step_seconds
+from polyak.train.speed import UNTIMED
 
 LOOKS = 8  # validations along a run
 LOOKED_AT = 1000  # pictures of a validation along a run, at most
+REHEARSED, REHEARSAL = 40, 6.0  # steps and seconds, at most, of a run that measures speed
 MEASURED = 2000  # pictures that the final figure is taken from, at most
 
 
@@ -114,11 +116,18 @@ class Course:
 
     def seconds(self, optimizer: str, seed: int) -> tuple[float, float]:
         """Measure what a step and what the forward pass of one picture takes, in seconds."""
-        learner, loader = self._entrant(optimizer, 1e-6, seed, 100)
-        step = step_seconds(learner, loader)
+        stamps = []
+        with closing(self.run(optimizer, 1e-6, seed, REHEARSED, sweep=True)) as running:
+            for _ in running:
+                stamps.append(time.monotonic())
+                if stamps[-1] - stamps[0] > REHEARSAL and len(stamps) > UNTIMED + 2:
+                    break
+        # the mean and not the median: loading ahead and a neighbour's pause take time too
+        step = (stamps[-2] - stamps[UNTIMED]) / max(1, len(stamps) - UNTIMED - 2)
+        network, page, _ = self._starts[seed]
         began = time.monotonic()
-        self._look(learner.network, self._starts[seed][1], "val", 256)
-        return step, (time.monotonic() - began) / min(256, len(self.parts["val"]))
+        self._look(network, page, "val", LOOKED_AT)
+        return step, (time.monotonic() - began) / min(LOOKED_AT, len(self.parts["val"]))
 
     def looked_at(self, sweep: bool) -> int:
         """Count the pictures that a run looks at besides training."""

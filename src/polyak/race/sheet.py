@@ -48,13 +48,18 @@ def figures(contest: Contest) -> dict:
         "measured_on": {"split": course.measured_on, "n": course.measured},
         "stopped": bool(contest.signal),
         "results": [_result(contest, name, right, seeds) for name in contest.rates],
-        "diverged": [name for name in plan.optimizers if name not in contest.rates],
+        "diverged": [name for name in plan.optimizers if _always_diverged(contest, name)],
         "sweep": contest.sweep,
         "verdict": verdict.as_json() if verdict else None,
         "next": _next(contest, verdict),
         "machine": {**machine.describe(), "threads": course.where.threads._asdict()},
         "seconds": round(time.monotonic() - contest.began, 1),
     }
+
+
+def _always_diverged(contest: Contest, name: str) -> bool:
+    tries = [row["nll"] for row in contest.sweep if row["optimizer"] == name]
+    return bool(tries) and not any(nll is not None for nll in tries)
 
 
 def _result(contest: Contest, name: str, right: dict, seeds: list[int]) -> dict:
