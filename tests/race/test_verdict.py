@@ -67,7 +67,7 @@ def test_what_cannot_be_told_apart_is_named():
     right = {"a": n % 20 > 0, "b": n % 20 > 0, "c": n % 2 > 0}
     found = judge({name: np.tile(row, (3, 1)) for name, row in right.items()})
     assert (found.alike, found.worse) == (["b"], ["c"])
-    assert found.text == "No difference found between a and b; c did worse than a."
+    assert found.text == "a was ahead, but no difference was found to b; c did worse."
 
 
 def test_one_seed_gives_no_recommendation():

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from polyak.metrics import LEVEL, Estimate, wilson
+from polyak.metrics import Estimate, wilson
+from polyak.metrics.figures import LEVEL
 
 
 def crossed(values: np.ndarray, level: float = LEVEL) -> Estimate:
@@ -109,8 +110,10 @@ def _text(best: str, alike: list[str], worse: list[str], seeds: int) -> str:
         return f"One seed cannot tell skill from luck; {best} was ahead in it."
     if not alike:
         return f"{best}: better than every other."
-    found = f"No difference found between {listed([best, *alike])}"
-    return f"{found}; {listed(worse)} did worse than {best}." if worse else f"{found}."
+    if not worse:
+        return f"No difference found between {listed([best, *alike])}."
+    ahead = f"{best} was ahead, but no difference was found to {listed(alike)}"
+    return f"{ahead}; {listed(worse)} did worse."
 
 
 def listed(names: list[str]) -> str:
