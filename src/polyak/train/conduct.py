@@ -14,6 +14,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
+from polyak.report import report
 from polyak.train import checkpoint, distil, distributed, job, probing, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
@@ -150,8 +151,17 @@ def _probed(recipe, reasons, dataset, parts, backbone, path, asked, world, began
         for record in chain([start], rest):
             note(run if record["kind"] in ("start", "end") else None, record)
             yield record
+        draw(run)
     finally:
         run.close()
+
+
+def draw(run: Run) -> None:
+    """Write the page of a finished run; what it cannot show is no reason to lose the run."""
+    try:
+        report(run.path)
+    except Exception as error:
+        run.log(f"report.html was not written: {type(error).__name__}: {error}")
 
 
 def fitted(recipe, reasons, train, where, world, began) -> Recipe:
@@ -176,6 +186,7 @@ def _records(
         facts = {"spec": spec, "steps": loop.step}
         end = finish(recipe, dataset, loop.learner, loop.judge, loop.run, facts)
         yield end | loop.throughput() | {"seconds": round(loop.clock.elapsed(), 2)}
+        draw(loop.run)  # from what the run directory now says
 
 
 def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) -> Run:

@@ -16,6 +16,7 @@ import yaml
 
 from polyak.errors import BusyError, UsageError, shown
 from polyak.files import disk_error, sync, write_atomic
+from polyak.report.gather import records
 
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
@@ -185,22 +186,6 @@ def _differences(then: dict, now: dict) -> list[str]:
     return [
         f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
     ]
-
-
-def records(path: Path) -> list[dict]:
-    """Read a run's metrics.jsonl; a last line cut by a crash is left out."""
-    file = path / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(record, dict) or "kind" not in record:
-            break
-        found.append(record)
-    return found
 
 
 def finished(path: Path) -> bool:

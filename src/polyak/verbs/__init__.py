@@ -7,6 +7,7 @@ VERBS = {
     "predict": ("MODEL PATH...", "name the class of pictures"),
     "ensemble": ("RUN...", "join finished runs into one model file"),
     "augment": ("DATA", "show what a policy makes of the pictures"),
+    "report": ("RUN...", "draw the page of a run again, or compare several runs"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
     "race": ("[DATA]", "race optimizers: on your pictures, or on surfaces to play with"),
 }

@@ -1,0 +1,6 @@
+"""One page from a run directory, to open, mail and print; knows nothing of training."""
+
+from polyak.report.compare import compare
+from polyak.report.page import report
+
+__all__ = ["compare", "report"]

@@ -1,0 +1,80 @@
+"""What a run's predictions show: confusion, classes, trust, mistakes; numbers only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyak import metrics
+from polyak.report.gather import Facts, Said
+
+MATRIX = 30  # classes that a confusion matrix can be read with
+TILES = 18  # pictures a gallery
+WORST = 20  # pairs of classes, where the matrix would be too large
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Hold one picture that the model and its label disagree about."""
+
+    path: str
+    label: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Hold what the predictions of one split show.
+
+    Args:
+        split: of which pictures.
+        figures: accuracy, nll, ece with intervals.
+        matrix: int (K, K), a row a true class.
+        pairs: the most frequent confusions.
+        classes: precision, recall and number of pictures of each class.
+        before: reliability at temperature 1.
+        after: reliability as the model predicts.
+        surest: mistakes, the most confident first.
+        suspects: pictures whose label is probably wrong.
+    """
+
+    split: str
+    figures: metrics.Evaluation
+    matrix: np.ndarray
+    pairs: list[metrics.Confusion]
+    classes: metrics.PerClass
+    before: metrics.Reliability
+    after: metrics.Reliability
+    surest: list[Mistake]
+    suspects: list[Mistake]
+
+
+def findings(facts: Facts) -> Findings | None:
+    """Work out what the predictions of the judged split show; None where nothing was held out."""
+    said = facts.said.get(facts.judged)
+    if said is None or not len(said.labels):
+        return None
+    p, labels, names = said.probabilities, said.labels, facts.classes
+    guesses = p.argmax(axis=1)
+    matrix = metrics.confusion_matrix(guesses, labels, len(names))
+    # the stored probabilities are softmax(logits / T): to the power of T they are as before
+    logs = np.log(np.maximum(p, 1e-38)) * float(facts.end.get("temperature", 1.0))
+    wrong = np.flatnonzero(guesses != labels)
+    surest = wrong[np.argsort(-p[wrong, guesses[wrong]], kind="stable")][:TILES]
+    return Findings(
+        facts.judged,
+        metrics.evaluate(p, labels),
+        matrix,
+        metrics.most_confused(matrix, names, WORST),
+        metrics.per_class(matrix),
+        metrics.reliability(metrics.softmax(logs), labels),
+        metrics.reliability(p, labels),
+        [_mistake(said, int(i), names) for i in surest],
+        [_mistake(said, int(i), names) for i in metrics.suspects(p, labels)[:TILES]],
+    )
+
+
+def _mistake(said: Said, i: int, names: list[str]) -> Mistake:
+    guess = int(said.probabilities[i].argmax())
+    sure = float(said.probabilities[i, guess])
+    return Mistake(said.paths[i], names[said.labels[i]], names[guess], sure)

@@ -1,0 +1,173 @@
+"""What a run directory says: read with suspicion, whatever is missing is simply not shown."""
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from polyak.errors import RefusedError
+from polyak.files import read_yaml
+
+LARGEST = 64 << 20  # bytes of a text file that is read whole
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said of one part of the data.
+
+    Args:
+        paths: n pictures, as the data names them.
+        labels: int64 (n,).
+        probabilities: float32 (n, K), calibrated.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the page of a run is made of.
+
+    Args:
+        path: the run directory.
+        config: the decided recipe, by name.
+        text: the same as the YAML page that it was read from.
+        environment: machine, versions, what the user asked for.
+        classes: names.
+        records: of metrics.jsonl.
+        counts: pictures by (class, split).
+        training: paths of the training part, in its order.
+        quarantine: (path, reason) of what was left out.
+        notes: what polyak remarked while it read the data.
+        said: by split, `val` and `test`.
+        plan: of the transfer planner, where it ran.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    text: str
+    environment: dict[str, Any]
+    classes: list[str]
+    records: list[dict]
+    counts: Counter = field(default_factory=Counter)
+    training: list[str] = field(default_factory=list)
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    said: dict[str, Said] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def validations(self) -> list[dict]:
+        """The records of validations, in order."""
+        return [r for r in self.records if r["kind"] == "validation"]
+
+    @property
+    def end(self) -> dict:
+        """The last record of a finished run, empty for one under way."""
+        return next((r for r in reversed(self.records) if r["kind"] == "end"), {})
+
+    @property
+    def start(self) -> dict:
+        """The first record, empty where there is none."""
+        return next((r for r in self.records if r["kind"] == "start"), {})
+
+    @property
+    def judged(self) -> str:
+        """The split that the run's figures are of: test where it exists, else validation."""
+        return next((name for name in ("test", "val") if name in self.said), "")
+
+
+def gather(path: Path) -> Facts:
+    """Read a run directory, finished or not.
+
+    Raises:
+        RefusedError: this is no run directory, or what it holds is damaged.
+    """
+    path = Path(path)
+    if not (path / "config.yaml").is_file():
+        then = "give the directory of a run, such as runs/photos"
+        why = "no config.yaml in it" if path.is_dir() else "no such directory"
+        raise RefusedError("this is no run directory", where=str(path), why=why, then=then)
+    try:
+        config, text = read_yaml(path / "config.yaml"), _text(path / "config.yaml")
+        classes = [str(name) for name in json.loads(_text(path / "classes.json"))]
+        environment = json.loads(_text(path / "env.json"))
+        if not isinstance(environment, dict):
+            raise ValueError("env.json is no page of names and values")
+        pictures = _table(path / "split.csv", ("path", "label", "split"))
+        found = records(path)
+        start = next((r for r in found if r["kind"] == "start"), {})
+        return Facts(
+            path, config, text, environment, classes, found,
+            Counter((label, split) for _, label, split in pictures),
+            [name for name, _, split in pictures if split == "train"],
+            [(name, why) for name, why in _table(path / "quarantine.csv", ("path", "reason"))],
+            [str(line) for line in start.get("warnings", [])],
+            {split: said for split in ("val", "test") if (said := _said(path, split, classes))},
+            _plan(path),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = str(error).splitlines()[0][:200]
+        raise RefusedError("cannot read the run", where=str(path), why=why) from error
+
+
+def records(path: Path) -> list[dict]:
+    """Read a run's metrics.jsonl; a last line cut by a crash is left out."""
+    file = path / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    found = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(record, dict) or "kind" not in record:
+            break
+        found.append(record)
+    return found
+
+
+def _text(file: Path) -> str:
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"{file.name} is larger than {LARGEST >> 20} MiB")
+    return file.read_text(encoding="utf-8")
+
+
+def _table(file: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        rows = csv.DictReader(lines)
+        return [tuple(row[name] or "" for name in columns) for row in rows]
+
+
+def _said(path: Path, split: str, classes: list[str]) -> Said | None:
+    file = path / "predictions" / f"{split}.safetensors"
+    if not file.exists():
+        return None
+    try:
+        tensors = load_file(file)
+    except Exception as error:  # of the library's own kind
+        raise ValueError(f"{file.name}: {error}") from error
+    paths = [name for (name,) in _table(file.with_suffix(".csv"), ("path",))]
+    labels, probabilities = tensors["labels"], tensors["probabilities"]
+    n = len(labels)
+    if probabilities.shape != (n, len(classes)) or len(paths) != n or labels.ndim != 1:
+        raise ValueError(f"{file.name} does not fit the classes or its table")
+    inside = not n or 0 <= labels.min() <= labels.max() < len(classes)
+    if not inside or not np.isfinite(probabilities).all():
+        raise ValueError(f"{file.name} holds impossible numbers")
+    return Said(paths, labels.astype(np.int64), probabilities)
+
+
+def _plan(path: Path) -> dict:
+    file = path / "plan.json"
+    found = json.loads(_text(file)) if file.exists() else {}
+    return found if isinstance(found, dict) else {}

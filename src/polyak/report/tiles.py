@@ -1,0 +1,77 @@
+"""Small pictures for a page, as data URIs: what went wrong, and what the network saw."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from polyak.augment import Policy, render
+from polyak.data.header import Unreadable
+from polyak.data.images import Images
+
+SIDE = 96  # pixels of a tile
+
+
+def uri(picture: np.ndarray) -> str:
+    """Write a picture, uint8 (H, W, 3), as the data URI of a small JPEG.
+
+    >>> uri(np.zeros((4, 4, 3), np.uint8))[:23]
+    'data:image/jpeg;base64,'
+    """
+    image = Image.fromarray(picture)
+    if max(image.size) > SIDE:
+        image.thumbnail((SIDE, SIDE))
+    elif max(image.size) < SIDE // 2:  # pixels of small pictures stay squares
+        times = SIDE // max(image.size)
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    page = io.BytesIO()
+    image.save(page, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(page.getvalue()).decode()
+
+
+def thumbnails(root: Path, names: list[str]) -> list[str]:
+    """Open pictures and shrink them; "" where one cannot be read any more."""
+    if not names:
+        return []
+    images = Images.open([root / name for name in names], budget=0)
+    bad, found = dict(images.failed), []
+    for position in range(len(names)):
+        try:
+            found.append("" if position in bad else uri(images[position]))
+        except (Unreadable, OSError):
+            found.append("")
+    return found
+
+
+def seen(
+    root: Path,
+    names: list[str],
+    positions: list[int],
+    policy: str,
+    size: tuple[int, int],
+    seed: int,
+) -> list[tuple[str, str]]:
+    """Draw training pictures as they are and as the network saw them in its first epoch.
+
+    Args:
+        root: where the pictures lie.
+        names: files, below root.
+        positions: of these in the training part; what is drawn depends on them.
+        policy: the augmentation, as its text.
+        size: (height, width) of the network's pictures.
+        seed: of the run.
+    """
+    images = Images.open([root / name for name in names], budget=0)
+    good = images.good
+    found = []
+    plan = Policy.parse(policy).plan(
+        seed, 0, np.asarray(positions)[good], images.sizes[good], size, (0.0,) * 3, (1.0,) * 3
+    )
+    for row, position in enumerate(good):
+        out = np.empty((*size, 3), np.float32)
+        picture = images[int(position)]
+        render(picture, plan[row], out)
+        found.append((uri(picture), uri((out.clip(0, 1) * 255).round().astype(np.uint8))))
+    return found

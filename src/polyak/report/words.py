@@ -1,0 +1,106 @@
+"""The fixed texts of the page, in English and Korean."""
+
+from collections.abc import Callable
+
+from polyak.errors import UsageError
+
+LANGUAGES = ("en", "ko")
+# English (the key) -> Korean
+KOREAN = {
+    "accuracy": "정확도",
+    "after": "온도 보정 후",
+    "as it is": "원본",
+    "averaged": "가중치 평균",
+    "before": "온도 보정 전",
+    "calibration error": "보정 오차",
+    "choice": "후보",
+    "chosen": "선택",
+    "class": "클래스",
+    "classes": "클래스",
+    "runs": "개 실행 비교",
+    "Classes": "클래스별 결과",
+    "compared": "비교",
+    "Confused": "혼동",
+    "Course of the training": "학습 과정",
+    "Data": "데이터",
+    "data, compute and the rest": "데이터 대기, 계산, 나머지",
+    "epoch": "에폭",
+    "file": "파일",
+    "finished": "완료",
+    "found": "발견",
+    "how often": "횟수",
+    "how often right": "실제로 맞은 비율",
+    "how sure": "확신한 정도",
+    "Intervals are 95 %.": "구간은 95 % 신뢰구간입니다.",
+    "learning rate": "학습률",
+    "left out": "제외",
+    "loss": "손실",
+    "measured on": "측정한 부분",
+    "Mistakes that the model was surest of": "가장 확신하고 틀린 사진",
+    "negative log-likelihood": "음의 로그 가능도",
+    "no difference that the intervals support": "구간으로 뒷받침되는 차이가 없습니다",
+    "not finished": "진행 중",
+    "nothing was left out": "제외된 파일이 없습니다",
+    "of the pictures": "사진 중 비율",
+    "passes": "순전파 횟수",
+    "picture cannot be read any more": "사진을 더는 읽을 수 없습니다",
+    "pictures": "사진 수",
+    "precision": "정밀도",
+    "predicted": "예측",
+    "Probably wrong labels": "라벨이 틀렸을 가능성이 있는 사진",
+    "recall": "재현율",
+    "Recipe": "레시피",
+    "reason": "이유",
+    "refused": "제외됨",
+    "run": "실행",
+    "seconds": "초",
+    "seen by the network": "신경망이 본 모습",
+    "share of the training": "학습 비중",
+    "test": "테스트",
+    "The same run again": "같은 실행을 되풀이하는 명령",
+    "these pictures also chose the weights: expect a little less": (
+        "이 사진들은 가중치 선택에도 쓰였으므로 실제로는 조금 낮을 수 있습니다"
+    ),
+    "Time": "시간",
+    "train": "학습",
+    "training": "학습",
+    "truth": "정답",
+    "val": "검증",
+    "validation": "검증",
+    "views": "시점",
+    "What the network saw": "신경망이 본 것",
+    "Ways to end this run": "이 실행의 여러 결과",
+    "How far its probabilities can be trusted": "확률을 얼마나 믿을 수 있나",
+    "and more": "이 밖에 더",
+    "temperature": "온도",
+    "images a second": "초당 사진 수",
+    "machine": "기계",
+    "versions": "버전",
+    "a row for each true class, a column for each prediction": "행은 정답, 열은 예측",
+    "The validation pictures chose among these by accuracy, then by negative log-likelihood.": (
+        "검증 사진의 정확도, 그다음 음의 로그 가능도로 골랐습니다."
+    ),
+    "nothing was held out: how good this model is, nobody knows": (
+        "따로 남겨 둔 사진이 없어 이 모델이 얼마나 좋은지 알 수 없습니다"
+    ),
+    "Found by confident learning (Northcutt et al., 2021); look before you correct.": (
+        "confident learning(Northcutt 외, 2021)으로 찾았습니다. 고치기 전에 직접 확인하세요."
+    ),
+    "Dotted lines: a snapshot was taken.": "점선: 스냅숏을 남긴 때.",
+    "note": "알림",
+}
+
+
+def speaker(language: str) -> Callable[[str], str]:
+    """Give the function from an English text to the text of a language.
+
+    Raises:
+        UsageError: there is no such language.
+
+    >>> speaker("ko")("accuracy"), speaker("en")("accuracy")
+    ('정확도', 'accuracy')
+    """
+    if language not in LANGUAGES:
+        why = f"choose from {', '.join(LANGUAGES)}"
+        raise UsageError("no such language", where=f"--language {language}", why=why)
+    return (lambda text: text) if language == "en" else KOREAN.__getitem__

@@ -1,0 +1,269 @@
+"""The page of a run: complete, self-contained, and deaf to what names try to say."""
+
+import csv
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from browser import needs_browser, opened
+from polyak import cli, metrics
+from polyak.errors import RefusedError, UsageError
+from polyak.report import compare, report
+from polyak.report import page as pages
+from polyak.report.findings import findings
+from polyak.report.gather import gather
+from polyak.report.words import KOREAN, speaker
+from polyak.train import make, train
+
+HOME = Path(pages.__file__).parent
+FIGURE = {"value": 0.5, "low": 0.4, "high": 0.6}
+INJECTIONS = [
+    "<script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    '" style="position:fixed"',
+    "<b>bold</b>",
+    "</style><style>*{display:none}</style>",
+    "</pre><h1>x</h1>",
+    "</svg><script>1</script>",
+    "&lt;b&gt;",
+    "<!-- ",
+    "-->",
+    "<![CDATA[<script>1</script>]]>",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "${7*7}",
+    "javascript:alert(1)",
+    "<iframe src=//example.org>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<base href=//example.org>",
+    "<meta http-equiv=refresh content=0>",
+    "<link rel=stylesheet href=//example.org>",
+    "<math><mi>x",
+    "<details open ontoggle=alert(1)>",
+    "<template><script>1</script></template>",
+    "\u202ertl",
+    "line\nbreak",
+    "\x1b[31mred",
+    "$x_1^2$",
+]
+
+
+def run_directory(
+    folder: Path, names: list[str], data: str = "", n: int = 90, path="{}.jpg"
+) -> Path:
+    """Write a run directory by hand: predictions for n pictures of some classes."""
+    folder.mkdir(parents=True)
+    (folder / "predictions").mkdir()
+    k = len(names)
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % k
+    p = metrics.softmax(rng.normal(size=(n, k)) + 2 * np.eye(k)[labels]).astype(np.float32)
+    paths = [path.format(f"{names[label]}/{i}") for i, label in enumerate(labels)]
+    rows = [
+        {"path": a, "label": names[b], "split": "val"} for a, b in zip(paths, labels, strict=True)
+    ]
+    write_csv(folder / "split.csv", rows)
+    write_csv(folder / "predictions/val.csv", rows)
+    write_csv(folder / "quarantine.csv", [{"path": name, "reason": name} for name in names])
+    save_file({"labels": labels, "probabilities": p}, folder / "predictions/val.safetensors")
+    config = {"data": data, "model": "compact", "augment": "light", "size": 8, "seed": 0}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    (folder / "classes.json").write_text(json.dumps(names))
+    (folder / "env.json").write_text(json.dumps({"asked": {"data": names[0], "epochs": 2}}))
+    row = {"name": names[0], "views": "one", "passes": 1, "share": 1.0, "chosen": True}
+    row |= {"accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE}
+    start = {"kind": "start", "found": n, "warnings": [names[-1]]}
+    seen = [
+        {"kind": "validation", "epoch": e, "progress": e / 2, "step": e, "train_loss": 1 / e,
+         "val_loss": 1.5 / e, "val_accuracy": e / 4, "learning_rate": 0.1}
+        for e in (1, 2)
+    ]  # fmt: skip
+    evaluation = {"split": "val", "n": n, "accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE}
+    refused = {"name": names[1], "refused": names[2]}
+    end = {"kind": "end", "temperature": 2.0, "table": [row, refused], "evaluation": evaluation}
+    end |= {"seconds": 9.0, "images_per_second": 20.0, "wait_share": 0.1, "chosen": "average"}
+    lines = [json.dumps(record) for record in (start, *seen, end)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_csv(file: Path, rows: list[dict]) -> None:
+    with file.open("w", newline="") as page:
+        table = csv.DictWriter(page, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+
+
+def shape(file: Path) -> Counter:
+    """Count elements by tag and names of attributes: what a page is made of, whatever it says."""
+    tree = html5lib.parse(file.read_text(encoding="utf-8"), namespaceHTMLElements=False)
+    return Counter((str(e.tag), tuple(sorted(map(str, e.attrib)))) for e in tree.iter())
+
+
+def test_names_make_no_elements(tmp_path):
+    assert len(INJECTIONS) == 30
+    plain = [f"class {i:02d}" for i in range(30)]
+    pages_of = [report(run_directory(tmp_path / name, names)) for name, names in (
+        ("plain", plain), ("hostile", INJECTIONS))]  # fmt: skip
+    assert shape(pages_of[0]) == shape(pages_of[1])
+    text = pages_of[1].read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_page_of_a_real_run_tells_its_figures(tiny_folder, tmp_path):
+    recipe = make(
+        data=str(tiny_folder), model="compact", widths=(8, 8), epochs=4, batch_size=16, size=16,
+        threads=1, val=0.25, out=str(tmp_path), name="run", schedule="sgdr", cycles=2,
+        ensemble="snapshots",
+    )  # fmt: skip
+    *_, end = train(recipe)
+    text = (tmp_path / "run/report.html").read_text()
+    said = end["evaluation"]["accuracy"]
+    for part in ("value", "low", "high"):
+        assert f"{100 * said[part]:.2f} %" in text
+    for row in end["table"]:
+        assert f">{row['name']}" in text
+    assert text.count("data:image/jpeg") >= 2 * 8  # before and after, of eight pictures
+    assert len(pages.snapshots(gather(tmp_path / "run"))) == 2
+    assert "polyak train" in text
+    assert str(end["images_per_second"]) in text
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_run(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("polyak.train.conduct.report", lambda path: 1 / 0)
+    recipe = make(
+        data=str(tiny_folder), model="compact", widths=(8, 8), epochs=1, batch_size=16, size=16,
+        threads=1, out=str(tmp_path), name="run",
+    )  # fmt: skip
+    *_, end = train(recipe)
+    assert end["kind"] == "end"
+    assert "ZeroDivisionError" in (tmp_path / "run/log.txt").read_text()
+    assert not (tmp_path / "run/report.html").exists()
+
+
+def test_findings_are_those_of_scikit_learn(tmp_path):
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    facts = gather(run_directory(tmp_path / "run", ["a", "b", "c"]))
+    found, said = findings(facts), facts.said["val"]
+    assert found is not None
+    guesses = said.probabilities.argmax(1)
+    assert np.array_equal(found.matrix, confusion_matrix(said.labels, guesses))
+    precision, recall, _, support = precision_recall_fscore_support(said.labels, guesses)
+    assert np.allclose(found.classes.precision, precision)
+    assert np.allclose(found.classes.recall, recall)
+    assert np.array_equal(found.classes.support, support)
+    sure = [mistake.probability for mistake in found.surest]
+    assert sure == sorted(sure, reverse=True)
+    assert len(sure) == min(18, (guesses != said.labels).sum())
+
+
+def test_before_the_temperature_is_before_it(tmp_path):
+    facts = gather(run_directory(tmp_path / "run", ["a", "b", "c"]))
+    found = findings(facts)
+    assert found is not None
+    # the run's temperature was 2: without it, odds are squared, and the model is surer
+    p = facts.said["val"].probabilities.astype(float)
+    squared = p**2 / (p**2).sum(1, keepdims=True)
+    mean = (found.before.confidence * found.before.pictures).sum() / found.before.pictures.sum()
+    assert mean == pytest.approx(squared.max(1).mean(), abs=1e-6)
+
+
+def test_pictures_outside_the_data_are_not_opened(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "secret.jpg")
+    names = ["a", "b", "c"]
+    inside = run_directory(tmp_path / "in", names, str(data), path="secret.jpg|{}")
+    outside = run_directory(tmp_path / "out", names, str(data), path="../secret.jpg")
+    Image.new("RGB", (8, 8)).save(data / "secret.jpg")
+    for folder in (inside, outside):
+        assert "data:image" not in report(folder).read_text()
+    there = run_directory(tmp_path / "there", names, str(data), path="secret.jpg")
+    assert "data:image/jpeg" in report(there).read_text()
+
+
+def test_korean_says_everything(tmp_path):
+    asked = {word for page in HOME.glob("templates/*.html")
+             for word in re.findall(r"""\bt\(["'](.+?)["']\)""", page.read_text())}  # fmt: skip
+    asked |= set(re.findall(r'words\("(.+?)"\)', (HOME / "charts.py").read_text()))
+    computed = {"loss", "accuracy", "learning rate", "before", "after", "train", "val", "test"}
+    assert asked - KOREAN.keys() == set()
+    assert KOREAN.keys() - asked - computed == set()
+    page = report(run_directory(tmp_path / "run", ["a", "b", "c"]), "ko").read_text()
+    assert '<html lang="ko">' in page
+    assert "정확도" in page
+    assert "calibration error" not in page
+    with pytest.raises(UsageError, match="choose from en, ko"):
+        speaker("fr")
+
+
+def test_runs_are_compared(tmp_path):
+    folders = [run_directory(tmp_path / name, ["a", "b", "c"]) for name in ("one", "two")]
+    config = json.loads((folders[1] / "config.yaml").read_text()) | {"seed": 7, "augment": "<b>"}
+    (folders[1] / "config.yaml").write_text(json.dumps(config))
+    text = compare(list(folders), tmp_path / "both.html").read_text()
+    assert "no difference that the intervals support" in text
+    assert ">seed<" in text
+    assert ">model<" not in text
+    assert "&lt;b&gt;" in text
+
+
+def test_a_hundred_classes_stay_under_three_megabytes(tmp_path):
+    names = [f"a class of birds number {i}" for i in range(100)]
+    page = report(run_directory(tmp_path / "run", names, n=5000))
+    assert page.stat().st_size < 3e6
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("classes.json", "{"),
+        ("classes.json", '["a"]'),
+        ("env.json", "[]"),
+        ("config.yaml", "- x"),
+        ("predictions/val.safetensors", "no tensors"),
+        ("split.csv", "path\nx"),
+    ],
+)
+def test_damage_is_refused_in_one_line(tmp_path, capsys, file, text):
+    folder = run_directory(tmp_path / "run", ["a", "b", "c"])
+    (folder / file).write_text(text)
+    assert cli.main(["report", str(folder)]) in (64, 76)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="no such directory"):
+        report(tmp_path / "nothing")
+    with pytest.raises(RefusedError, match=r"no config\.yaml"):
+        report(tmp_path)
+    assert cli.main(["report", str(tmp_path)]) == 76
+    assert cli.main(["report"]) == 64
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (390, "dark")])
+def test_the_page_is_quiet_and_fits(tmp_path, width, theme):
+    page = report(run_directory(tmp_path / "run", INJECTIONS), "ko")
+    with opened(tmp_path / "profile") as browser:
+        browser.open(page, width=width, theme=theme)
+        assert browser.run("return document.querySelectorAll('svg').length") == 2
+        wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, "the page itself must not scroll sideways"
+        light = browser.run("return getComputedStyle(document.body).backgroundColor")
+        assert (light == "rgb(255, 255, 255)") == (theme == "light")
+        assert browser.console() == []
+        assert browser.requests() == [page.resolve().as_uri()]
