@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from polyak.augment import Policy
-from polyak.augment.kernels import COLOUR, COLUMNS, MATRIX
+from polyak.augment.kernels import COLOUR, COLUMNS, MATRIX, SHARP
 from polyak.errors import UsageError
 
 CALL = {"size": (24, 24), "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
@@ -122,12 +122,13 @@ def test_bad_calls_are_refused(change):
         ("light", "07fe653f091cdcc3"),
         ("lecture", "bbd47b63faf35bb5"),
         ("strong", "fd1baff9edd8cd33"),
-        ("rand", "f311b3265a4ca377"),
-        ("trivial", "a7a4c9059e5c79a2"),
+        ("rand", "19aef343c9880a7e"),
+        ("trivial", "d453576c650a8e58"),
     ],
 )
 def test_plans_are_the_same_everywhere(name, golden):
     # to three digits: sines and roots may differ in their last bit between processors
     rows = np.round(plan(Policy.named(name), seed=7, epoch=3).astype(np.float64), 3) + 0.0
+    rows = rows if rows[:, SHARP].any() else rows[:, :SHARP]  # a column that came later
     digest = hashlib.sha256(rows.tobytes()).hexdigest()
     assert digest[:16] == golden

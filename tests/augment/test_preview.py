@@ -35,6 +35,8 @@ def words(text, shape=(40, 40)):
         ("lens(k1=0.2..0.2, off=0)", ["lens +0.20"]),
         ("fisheye(by=0.5..0.5)", ["fisheye +0.50"]),
         ("equalize | posterize(bits=4..4)", ["equalized", "4 bits"]),
+        ("autocontrast", ["autocontrast"]),
+        ("sharpness(by=2..2)", ["sharpness x2.00"]),
         ("solarize(level=128..128)", ["inverted from 128"]),
     ],
 )

@@ -157,7 +157,8 @@ def test_a_zone_plate_shrinks_without_moire(factor, degrees):
     y, x = (np.mgrid[: size[0], : size[0]] - (size[0] - 1) / 2) / (size[0] / 2)
     beyond = (np.hypot(x, y) > 1.2 / factor) & (np.hypot(x, y) < 0.95)  # above the new Nyquist rate
     if beyond.sum() > 50:
-        assert out[beyond].std() <= pillow[beyond].std() * 1.35 + 1.5
+        most, more = (1.01, 0.05) if degrees == 0 else (1.35, 0.1)  # slanted: blocks, triangle
+        assert out[beyond].std() <= pillow[beyond].std() * most + more
 
 
 def test_fused_is_nearer_to_supersampling_than_a_chain():

@@ -16,17 +16,18 @@ def describe(row: np.ndarray, size: tuple[int, int], mean, std) -> list[str]:
         std: of the plan, three numbers.
 
     >>> from polyak.augment import Policy
-    >>> policy = Policy.parse("rotate(degrees=10..10) | flip | brightness(by=1.25..1.25)")
+    >>> policy = Policy.parse("flip | rotate(degrees=10..10) | brightness(by=1.25..1.25)")
     >>> call = {"size": (8, 8), "mean": (0.5,) * 3, "std": (0.2,) * 3}
     >>> describe(policy.plan(0, 0, [0], [(8, 8)], **call)[0], **call)
     ['mirrored', 'turned 10\N{DEGREE SIGN}', 'light x1.25']
     """
     words = _geometry(row.astype(np.float64), size)
     words += _colour(row.astype(np.float64), np.asarray(mean), np.asarray(std))
-    equalize, level, bits = row[row_of.TABLE : row_of.COLUMNS].tolist()
-    words += ["equalized"] if equalize else []
+    spread, level, bits, sharp = row[row_of.TABLE : row_of.COLUMNS].tolist()
+    words += [("equalized", "autocontrast")[int(spread) - 1]] if spread else []
     words += [f"inverted from {level:.0f}"] if level < 256 else []
     words += [f"{bits:.0f} bits"] if bits < 8 else []
+    words += [f"sharpness x{1 + sharp:.2f}"] if sharp else []
     top, left, bottom, right = np.clip(row[row_of.HOLE : row_of.HOLE_COLOUR], 0, [*size, *size])
     hole = max(bottom - top, 0) * max(right - left, 0) / (size[0] * size[1])
     return [*words, f"hole {hole:.0%}"] if hole else words

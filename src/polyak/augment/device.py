@@ -39,8 +39,8 @@ def render_tensor(images: torch.Tensor, plan: np.ndarray, size: tuple[int, int])
         why = f"{images.dtype} {tuple(images.shape)} is not uint8 (N, 3, H, W)"
         raise UsageError("cannot render", where="images", why=why)
     tables = plan[:, row_of.TABLE : row_of.COLUMNS]
-    if (tables != np.array([0, 256, 8], np.float32)).any():
-        why = "equalize, solarize and posterize need the picture's own levels"
+    if (tables != np.array([0, 256, 8, 0], np.float32)).any():
+        why = "equalize, autocontrast, solarize, posterize and sharpness need all its levels"
         raise UsageError("cannot render on a device", why=why, then="use render")
     n, _, height, width = images.shape
     steps = [survey(row, height, width, *size)[:2] for row in plan]

@@ -42,7 +42,7 @@ class Draft:
         self.plan[:, row_of.HIGH : row_of.SOURCE] = (1.0 - self.mean) / self.std
         self.plan[:, row_of.SOURCE : row_of.BORDER] = self.sizes
         self.plan[:, row_of.FILL : row_of.HOLE] = 255.0 * self.mean
-        self.plan[:, row_of.TABLE : row_of.COLUMNS] = 0.0, 256.0, 8.0
+        self.plan[:, row_of.TABLE : row_of.SHARP] = 0.0, 256.0, 8.0
         self.frames = np.zeros((n, 4))
         self.place(np.ones(n, dtype=bool), 1.0, 0.5, 0.5)
 

@@ -23,8 +23,9 @@ HOLE = 33  # 4 numbers: top, left, bottom, right in output pixels
 HOLE_COLOUR = 37  # 3 numbers, normalised
 LENS = 40  # 6 numbers: kind (0 none, 1 radial, 2 fisheye), k1, k2, centre x, centre y, radius
 FIELD = 46  # 3 numbers: amplitude in input pixels, cells along a side, key below 2**24
-TABLE = 49  # 3 numbers: equalize if not 0, solarize from this level, posterize to bits
-COLUMNS = 52
+TABLE = 49  # 3 numbers: 1 equalize, 2 autocontrast; solarize from this level; posterize to bits
+SHARP = 52  # sharpness less 1
+COLUMNS = 53
 
 REFLECT, FILLED = 0, 2
 
@@ -201,6 +202,7 @@ def kinds(plan):
         slanted |= row[MATRIX + 6] != 0 or row[MATRIX + 7] != 0
         slanted |= row[LENS] != 0 or row[FIELD] != 0
         toned = row[TABLE] != 0 or row[TABLE + 1] != 256 or row[TABLE + 2] != 8
+        toned |= row[SHARP] != 0
         result[i] = int(slanted) + 2 * int(toned)
     return result
 

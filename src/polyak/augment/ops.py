@@ -8,7 +8,8 @@ one number is the symmetric amount (rotate(degrees=15) draws from -15 to 15, bri
 0.8 to 1.2); written as a range (0.9..1.4) it is that range. LIMITS holds what is allowed.
 
 Geometry composes in the order of the policy, within the result's pixels; lens and fisheye belong to
-the camera and act on the source. Tables (equalize, solarize, posterize) come before the resample.
+the camera and act on the source. Tables (equalize or autocontrast, solarize, posterize) and then
+sharpness act on the stored levels, before the resample.
 """
 
 import math
@@ -39,6 +40,7 @@ LIMITS = {  # lowest and highest value, or the words that are allowed
     "lighting": {"by": (0.0, 10.0)},
     "solarize": {"level": (0.0, 256.0)},
     "posterize": {"bits": (1, 8)},
+    "sharpness": {"by": (0.0, 10.0)},
     "hole": {"area": (0.0, 1.0), "ratio": (1e-2, 1e2)},
     "rand": {"count": (1, 10), "magnitude": (0.0, 1.0)},
 }
@@ -179,6 +181,16 @@ def equalize(draft, on, draw):
     draft.set(on, row_of.TABLE, 1.0)
 
 
+def autocontrast(draft, on, draw):
+    """Stretch every channel's levels over all that there are."""
+    draft.set(on, row_of.TABLE, 2.0)
+
+
+def sharpness(draft, on, draw, by=0.9):
+    """Push every pixel away from the mean of its neighbours, or to it: 0 smooths, 2 sharpens."""
+    draft.set(on, row_of.SHARP, _factor(draw(0), by) - 1.0)
+
+
 def solarize(draft, on, draw, level=(128.0, 256.0)):
     """Invert the levels from a threshold on."""
     draft.set(on, row_of.TABLE + 1, np.round(_between(draw(0), level)))
@@ -233,5 +245,6 @@ def _camera(draft, on, kind, bends, middle):
 
 _GEOMETRY = (crop, centre, border, shift, flip, upset, zoom, stretch, rotate, shear, perspective)
 _BENT = (lens, fisheye, elastic)
-_COLOUR = (brightness, contrast, saturation, hue, grey, lighting, equalize, solarize, posterize)
-OPERATIONS = {f.__name__: f for f in (*_GEOMETRY, *_BENT, *_COLOUR, hole)}
+_COLOUR = (brightness, contrast, saturation, hue, grey, lighting)
+_LEVELS = (equalize, autocontrast, solarize, posterize, sharpness)
+OPERATIONS = {f.__name__: f for f in (*_GEOMETRY, *_BENT, *_COLOUR, *_LEVELS, hole)}

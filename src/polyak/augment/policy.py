@@ -89,7 +89,7 @@ class Policy:
     >>> str(policy)
     'crop(scale=0.5..1) | flip(p=0.5)'
     >>> policy.plan(0, 0, [7], [(375, 500)], (224, 224), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).shape
-    (1, 52)
+    (1, 53)
     """
 
     operations: tuple[Operation, ...] = ()

@@ -63,8 +63,7 @@ def render_batch(images: np.ndarray, plan: np.ndarray, out: np.ndarray) -> None:
     for i, kind in enumerate(kinds.tolist()):
         image = images[i]
         if kind >= 2:
-            equalize, solarize, posterize = plan[i, row_of.TABLE : row_of.COLUMNS].tolist()
-            image = toned(image, bool(equalize), solarize, int(posterize))
+            image = toned(image, *plan[i, row_of.TABLE : row_of.COLUMNS].tolist())
         if kind % 2:
             _warp(image, plan[i], out[i])
         else:
