@@ -1,0 +1,167 @@
+"""What ensembles and dropout gain on CIFAR-10, at an equal number of epochs.
+
+    python benchmarks/bench_ensembles.py FOLDER [--epochs 3] [--seeds 3] [--out FILE]
+
+FOLDER holds CIFAR-10's training pictures by class. Of them 15,000 are trained on, 2,000 validate
+(and choose, and calibrate) and 4,000 measure; every figure is of those 4,000. A step costs the same
+in every run (but a distilled one, which asks its teacher too), so equal epochs stand for equal
+minutes. The single run is the first member of the three of full length: the same seed. A run that
+is in FILE already is not made again. With --tables the documentation's table is printed only.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from polyak import keys, load, machine
+from polyak.files import write_atomic
+from polyak.train import make, train
+
+WIDTHS = (16, 32, 32)
+PARTS = {"train": 15_000, "val": 2_000, "test": 4_000}
+FIGURES = ("accuracy", "nll", "ece")
+
+
+def prepare(source: Path, folder: Path) -> Path:
+    """Lay out a split of the pictures, the same for every run: links, not copies."""
+    files = sorted(file for file in source.glob("*/*") if file.is_file())
+    order = keys.permutation("benchmark", 0, 0, len(files))
+    start = 0
+    for part, count in PARTS.items():
+        for number in order[start : start + count]:
+            file = files[number]
+            place = folder / part / file.parent.name / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, place)
+            except OSError:
+                shutil.copyfile(file, place)
+        start += count
+    return folder
+
+
+def recipes(epochs: float, teacher: str) -> dict[str, dict]:
+    """Every run under test, by name; the distilled one comes after its teacher."""
+    return {
+        "snapshots": {"schedule": "sgdr", "cycles": 5, "ensemble": "snapshots", "epochs": epochs},
+        "3 x full": {"ensemble": "independent:3", "epochs": epochs},
+        "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
+        "distilled": {"distill": teacher, "epochs": epochs},
+        "dropout 0.2": {"dropout": 0.2, "epochs": epochs},
+        "dropout 0.5": {"dropout": 0.5, "epochs": epochs},
+    }
+
+
+def measure(data: Path, out: Path, name: str, seed: int, choices: dict) -> dict:
+    """Train once; return its table of candidates, and that of its first member where it has any."""
+    began = time.monotonic()
+    recipe = make(
+        **{
+            "data": str(data), "model": "compact", "widths": WIDTHS, "schedule": "cosine",
+            "views": "flip", "seed": seed, "threads": 1, "precision": "float32",
+            "save_every": 10**6, "out": str(out), "name": f"{name}, seed {seed}",
+        }
+        | choices
+    )  # fmt: skip
+    *_, end = train(recipe)
+    found = {"seconds": round(time.monotonic() - began, 1), "table": end["table"]}
+    folder = Path(end["model"]).parent
+    if (folder / "members").is_dir():
+        tables = [load(folder / "members" / str(n)).header["table"] for n in range(3)]
+        found["members"] = tables
+    return found
+
+
+def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
+    """The rows of the documentation: name -> one measurement a seed."""
+    table: dict[str, list[dict]] = {}
+
+    def add(name: str, source: list[dict], candidate: str, views: str = "one") -> None:
+        for row in source:
+            if row["name"] == candidate and row.get("views") == views:
+                table.setdefault(name, []).append(row)
+
+    for seed in range(seeds):
+        at = {name: runs.get(f"{name}, seed {seed}") for name in recipes(1, "")}
+        if at["3 x full"]:
+            single = at["3 x full"]["members"][0]
+            add("single run, last weights", single, "weights")
+            add("single run, average", single, "average")
+            for candidate in ("uniform soup", "greedy soup"):
+                add(f"3 x full, {candidate}", at["3 x full"]["table"], candidate)
+            add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
+            add("3 x full, mean of 3, flip", at["3 x full"]["table"], "3 members", "flip")
+        if at["3 x a third"]:
+            add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
+        if at["snapshots"]:
+            for candidate in (
+                "weights", "average", "best snapshot", "uniform soup", "greedy soup", "5 snapshots",
+                *(f"{m} of 5 snapshots" for m in (2, 3, 4)),
+            ):  # fmt: skip
+                add(f"cycles, {candidate}", at["snapshots"]["table"], candidate)
+            add("cycles, 5 snapshots, flip", at["snapshots"]["table"], "5 snapshots", "flip")
+        for name in ("distilled", "dropout 0.2", "dropout 0.5"):
+            if at[name]:
+                add(f"{name}, last weights", at[name]["table"], "weights")
+                add(f"{name}, average", at[name]["table"], "average")
+    return table
+
+
+def line(name: str, measured: list[dict]) -> str:
+    """One row of a table: mean and range over seeds."""
+    cells = [name, str(len(measured))]
+    for figure, scale, form in (("accuracy", 100, ".2f"), ("nll", 1, ".4f"), ("ece", 100, ".2f")):
+        values = [row[figure]["value"] * scale for row in measured]
+        span = f"{min(values):{form}} to {max(values):{form}}"
+        cells.append(f"{statistics.mean(values):{form}} ({span})")
+    cells.append(str(measured[0]["passes"]))
+    return "| " + " | ".join(cells) + " |"
+
+
+def tables(runs: dict, seeds: int) -> str:
+    """Print all rows as Markdown."""
+    head = "| | seeds | accuracy, % | NLL | calibration error, % | passes |\n"
+    head += "|---|---|---|---|---|---|\n"
+    return head + "\n".join(line(name, found) for name, found in rows(runs, seeds).items())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", action="store_true")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results/ensembles.json"
+    )
+    given = parser.parse_args()
+    runs = json.loads(given.out.read_text())["runs"] if given.out.exists() else {}
+    if given.tables:
+        print(tables(runs, given.seeds))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        data = prepare(given.data, Path(scratch) / "data")
+        out = Path(scratch) / "runs"
+        for name in recipes(given.epochs, ""):  # all seeds of one row before the next row
+            for seed in range(given.seeds):
+                teacher = str(out / f"3-x-full-seed-{seed}")
+                choices = recipes(given.epochs, teacher)[name]
+                key = f"{name}, seed {seed}"
+                if key in runs or (name == "distilled" and not Path(teacher).is_dir()):
+                    continue
+                runs[key] = measure(data, out, name, seed, choices)
+                print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)
+                about = machine.describe() | {"threads": 1}
+                chosen = {"epochs": given.epochs, "widths": WIDTHS, "parts": PARTS}
+                result = {"machine": about, "choices": chosen, "runs": runs}
+                write_atomic(given.out, json.dumps(result, indent=1) + "\n")
+    print(tables(runs, given.seeds))
+
+
+if __name__ == "__main__":
+    main()
