@@ -27,6 +27,8 @@ def test_members_share_the_split_and_nothing_else(job, tmp_path):
     shares = {row["name"]: row["share"] for row in end["table"] if "refused" not in row}
     assert (shares["best member"], shares["2 members"]) == (0.5, 1.0)
     assert len(load(tmp_path / "runs/job", kind="members").members) == 2
+    assert "2 members" in (tmp_path / "runs/job/report.html").read_text()
+    assert (tmp_path / "runs/job/split.csv").read_text() == splits[0]
 
 
 def test_left_and_resumed_is_never_left(job, tmp_path):

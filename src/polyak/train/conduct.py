@@ -46,7 +46,7 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
             recipe = recipes.make(**runs.config(path)) if path else asked
             if recipe.independent:
                 how = recipe, given(asked), path, began, world, stop
-                yield from conduct_members(*how, _conduct)
+                yield from conduct_members(*how, _conduct, draw)
             else:
                 yield from _conduct(asked, path, began, world, stop)
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak import model
+from polyak.files import write_atomic
 from polyak.optim import refresh_batch_norm
 from polyak.train import job
 from polyak.train import recipe as recipes
@@ -31,7 +32,7 @@ Conduct = Callable[[Recipe, Path | None, float, World, Stop], Iterator[dict]]
 
 def conduct_members(
     recipe: Recipe, asked: dict, path: Path | None, began: float, world: World, stop: Stop,
-    conduct: Conduct,
+    conduct: Conduct, draw: Callable[[Run], None],
 ) -> Iterator[dict]:  # fmt: skip
     """Train members one after another, or one a process under torchrun, and join them.
 
@@ -43,6 +44,7 @@ def conduct_members(
         world: this process among all.
         stop: the signal that was noted.
         conduct: trains one member in a run directory of its own.
+        draw: writes the page of the finished whole.
     """
     run = None
     if world.leads:
@@ -65,6 +67,7 @@ def conduct_members(
             seconds = round(Clock(None, began).elapsed(), 2)
             end |= {"seconds": seconds, "images_per_second": 0.0, "wait_share": 0.0}
             run.record(end)
+            draw(run)
             yield end
     finally:
         if run is not None:
@@ -140,6 +143,9 @@ def finish(recipe: Recipe, run: Run, folders: list[Path], world: World) -> dict:
     """Join members into the run's model file; choose, measure, tell."""
     where = job.set_up(recipe, world.alone())
     dataset, parts = job.open_data(recipe, where, world.alone())
+    dataset.write_quarantine(run.path / "quarantine.csv")
+    dataset.write_split(run.path / "split.csv")
+    write_atomic(run.path / "classes.json", json.dumps(list(dataset.classes), indent=1))
     loaded = {f"member {n}": model.load(folder) for n, folder in enumerate(folders)}
     decided = recipes.make(**runs.config(folders[0]))
     views, page = decided.views or "one", loaded["member 0"].preprocessing
