@@ -17,6 +17,7 @@ from polyak.train.learner import Learner
 from polyak.train.recipe import Recipe
 from polyak.train.speed import step_seconds
 
+LOWEST, HIGHEST = 1e-5, 10.0  # rates to sweep through
 STEPS = 100  # of the sweep
 FEWEST = 30  # a sweep in fewer jumps over the good rates
 SHARE = 0.1  # of what a budget has left, at most
@@ -59,9 +60,10 @@ def with_rate(
         left = SHARE * (recipe.budget_seconds - (time.monotonic() - began))
         steps = min(STEPS, max(FEWEST, int(left / step_seconds(trial(), loader))))
     learner = trial()
-    sweep = run(learner, loader, steps)
     # the sweep names the rate of the fastest group; groups keep their ratios
-    found = sweep.suggestion * start / max(learner.peaks)
+    ratio = max(learner.peaks) / start
+    sweep = run(learner, loader, steps, ratio)
+    found = sweep.suggestion / ratio
     rate = float(f"{world.from_leader([found])[0]:.2g}")
     lowest = min(sweep.smooth)
     reasons["learning_rate"] = (
@@ -71,8 +73,16 @@ def with_rate(
     return recipe.model_copy(update={"learning_rate": rate}), sweep
 
 
-def run(trial: Learner, loader: Loader, steps: int) -> Range:
-    """Sweep the rate of a learner that is thrown away afterwards."""
+def run(trial: Learner, loader: Loader, steps: int, ratio: float) -> Range:
+    """Sweep the rate of a learner that is thrown away afterwards.
+
+    Args:
+        trial: the learner.
+        loader: the training batches.
+        steps: of the sweep.
+        ratio: of the fastest group's rate to the rate that people name.
+    """
+    rates = LOWEST * ratio, HIGHEST * ratio
     batches, step = _endless(loader), count()
 
     def closure():
@@ -80,7 +90,7 @@ def run(trial: Learner, loader: Loader, steps: int) -> Range:
         return trial.backward(batch, next(step), len(batch.indices))
 
     try:
-        return range_test(trial.network, trial.optimizer, closure, steps=steps)
+        return range_test(trial.network, trial.optimizer, closure, rates=rates, steps=steps)
     finally:
         batches.close()
 
