@@ -286,6 +286,21 @@ def test_names_from_outside_are_escaped(hostile):
 
 
 @needs_browser
+def test_a_race_stopped_in_its_sweep_shows_the_sweep(contest, tmp_path):
+    race = contest(sweep=(1.0, 2.0))
+    for record in race.records():
+        if record["kind"] == "sweep":
+            signal.raise_signal(signal.SIGTERM)
+    sheet.write(sheet.figures(race), tmp_path)
+    with opened(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "race.html")
+        wait(browser, "return byId('sweep').data?.length === 2")
+        assert browser.run("return byId('loss').parentElement.hidden")
+        assert not browser.run("return !!document.querySelector('table')")
+        assert browser.console() == []
+
+
+@needs_browser
 def test_the_page_opens_in_a_browser(hostile, tmp_path):
     with opened(tmp_path) as browser:
         browser.open(hostile / "race.html")

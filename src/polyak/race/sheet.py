@@ -153,7 +153,7 @@ def sentences(found: dict) -> list[str]:
     if found["verdict"]:
         k = max(1, len(found["results"]) - 1)
         also = ", which also chose the rates: expect a little less" if split == "val" else ""
-        together = f", and all {k} of them hold together" if k > 1 else ""
+        together = f", and the {k} intervals hold together" if k > 1 else ""
         said.append(
             f"{len(found['seeds'])} seeds, {found['steps']} steps each ({found['epochs']:g} times "
             f"the training pictures); accuracy on {n} pictures of {split}{also}. Intervals are "
@@ -170,7 +170,7 @@ def write(found: dict, out: Path) -> None:
     """
     said = sentences(found)
     shown_data = {
-        "rules": [result["optimizer"] for result in found["results"]],
+        "rules": list(dict.fromkeys(row["optimizer"] for row in found["sweep"])),
         "results": found["results"],
         "sweep": found["sweep"],
         "steps": found["steps"],

@@ -133,7 +133,8 @@ def _pictures(options: Options, began: float) -> int:
     _follow(contest.records(), page)
     found = sheet.figures(contest)
     sheet.write(found, options.out)
-    page.print(_table(sheet.rows(found)))
+    if rows := sheet.rows(found):
+        page.print(_table(rows))
     for line in [*sheet.sentences(found), *([f"next: {found['next']}"] if found["next"] else [])]:
         console.say(line, page)
     _say_where(options.out)

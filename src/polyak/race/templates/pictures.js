@@ -32,11 +32,12 @@ function titled(text, more) {
 
 // One point for every try; the ring is the rate that was taken. A try that diverged has no height.
 function tries() {
-  return visible().flatMap(({ optimizer, learning_rate }) => {
+  const taken_by = Object.fromEntries(data.results.map((result) => [result.optimizer, result.learning_rate]));
+  return data.rules.filter((rule) => !hidden.has(rule)).flatMap((optimizer) => {
     const { tint, dash, symbol } = look(optimizer);
     const rows = data.sweep.filter((row) => row.optimizer === optimizer && row.nll !== null);
     rows.sort((a, b) => a.learning_rate - b.learning_rate);
-    const taken = rows.filter((row) => row.learning_rate === learning_rate);
+    const taken = rows.filter((row) => row.learning_rate === taken_by[optimizer]);
     return [
       {
         type: "scatter", mode: "lines+markers", x: rows.map((r) => r.learning_rate), y: rows.map((r) => r.nll),
@@ -61,6 +62,8 @@ function ticks(from, to, factors) {
 function draw() {
   const steps = { title: { text: "step" }, range: [0, data.steps] };
   const low = Math.min(1, ...visible().flatMap(({ validation }) => validation.map((row) => row[2])));
+  const raced = data.results.some(({ loss }) => loss.length);
+  for (const name of ["loss", "validation"]) byId(name).parentElement.hidden = !raced;
   return Promise.all([
     Plotly.react("loss", curves("loss", ".3f"), titled("training loss", { xaxis: steps, yaxis: { rangemode: "normal" } }), CONFIG),
     Plotly.react("validation", curves("validation", ".1%"), titled("validation accuracy", { xaxis: steps, yaxis: { tickformat: ".0%", range: [Math.max(0, low - 0.03), 1.005] } }), CONFIG),
