@@ -131,7 +131,7 @@ def test_it_plays_pauses_and_ends(browser, folder):
     show(browser, folder)
     assert browser.run(LENGTHS) == [201] * 6
     browser.run("byId('play').click()")
-    wait(browser, "return state.step > 5 && state.step < 150")
+    wait(browser, "return state.step > 5 && state.playing")
     assert browser.run("return byId('play').getAttribute('aria-label')") == "pause"
     step = browser.run("byId('play').click(); return state.step")
     time.sleep(0.3)
