@@ -93,3 +93,21 @@ def test_pickles():
 def test_what_is_no_picture_is_refused(wrong):
     with pytest.raises(DataError, match="cannot augment"):
         transform()(wrong)
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.5, 6.0])
+def test_a_zone_plate_decoded_smaller_shows_no_moire(factor):
+    n = 768
+    y, x = np.mgrid[:n, :n] - (n - 1) / 2
+    plate = np.uint8(127.5 + 127.5 * np.cos(np.pi * (x**2 + y**2) / n))[..., None].repeat(3, -1)
+    side = int(n / factor)
+    file = io.BytesIO()
+    Image.fromarray(plate).save(file, "JPEG", quality=95)
+    plain = Policy.centre(1.0).transform((side, side), (0.0,) * 3, (1 / 255,) * 3)
+    out = plain(file.getvalue())[0].numpy()
+    pillow = Image.fromarray(plate).resize((side, side), Image.Resampling.BILINEAR)
+    pillow = np.asarray(pillow, dtype=float)[..., 0]
+    y, x = (np.mgrid[:side, :side] - (side - 1) / 2) / (side / 2)
+    beyond = (np.hypot(x, y) > 1.2 / factor) & (np.hypot(x, y) < 0.95)
+    assert out[beyond].std() <= pillow[beyond].std() * 1.35 + 1.5
+    assert np.abs(out - pillow)[np.hypot(x, y) < 0.5 / factor].mean() < 6

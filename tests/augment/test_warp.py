@@ -219,7 +219,7 @@ def test_a_picture_decoded_smaller_is_drawn_by_the_same_row(text):
     image = smooth(241, 401)
     half = Image.fromarray(image).reduce(2)
     plan = Policy.parse(text).plan(0, 0, [0], [(241, 401)], (30, 30), **RAW)
-    assert decode_scale(plan, (30, 30)).tolist() == [4]
+    assert decode_scale(plan, (30, 30)).tolist() == [2]
     whole, small = np.empty((2, 30, 30, 3), np.float32)
     render(image, plan[0], whole)
     render(np.asarray(half), plan[0], small)

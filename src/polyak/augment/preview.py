@@ -48,7 +48,7 @@ def sheet(
         cells = [(_fitted(picture, cell), [name, f"{picture.shape[1]} x {picture.shape[0]}"])]
         for epoch in range(looks):
             look, words = _look(picture, policy, size, (seed, epoch, index))
-            enlarged = look.resize(cell[::-1], Image.Resampling.NEAREST)
+            enlarged = look.resize((cell[1], cell[0]), Image.Resampling.NEAREST)
             cells.append((enlarged, _lines(words, cell[1])))
         rows.append(cells)
     return _laid_out(rows, cell, str(policy))
@@ -72,7 +72,7 @@ def _lines(words, width):
 
 def _fitted(picture, cell):
     """The whole picture, as large as the cell takes, on paper."""
-    whole, image = Image.new("RGB", cell[::-1], PAPER), Image.fromarray(picture)
+    whole, image = Image.new("RGB", (cell[1], cell[0]), PAPER), Image.fromarray(picture)
     factor = min(cell[0] / image.height, cell[1] / image.width)
     shape = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     smooth = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST

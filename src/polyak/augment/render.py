@@ -126,7 +126,10 @@ def _check(images, plan, out):
 
 
 def decode_scale(plan: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Tell how much smaller a JPEG may be decoded before its map would enlarge it.
+    """Tell how much smaller a JPEG may be decoded: its map still shrinks what is left by 1.5.
+
+    The decoder's averages let through some of what lies beyond the new Nyquist rate; the rest of
+    the way down takes that away (a zone plate shows it).
 
     Args:
         plan: float32 (n, COLUMNS).
@@ -152,4 +155,5 @@ def decode_scale(plan: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         plan[:, row_of.LENS + 2], 0
     )
     steps *= np.where(plan[:, row_of.LENS] != 0, np.maximum(1.0 + pinch, 0.0), 1.0)
-    return 2 ** np.clip(np.floor(np.log2(np.maximum(steps, 1.0) + 1e-9)), 0, 3).astype(np.int64)
+    powers = np.floor(np.log2(np.maximum(steps / 1.5, 1.0) + 1e-9))
+    return 2 ** np.clip(powers, 0, 3).astype(np.int64)

@@ -58,6 +58,23 @@ def decode(
     return upright(_decode_pillow(data, header, pixel_cap, factor), header.orientation)
 
 
+LEAST_SIDE = 256  # pixels: no picture is shrunk below this while it is decoded
+
+
+def least_for(size: tuple[int, int]) -> tuple[int, int]:
+    """Say how far decoding may shrink a JPEG for a network of this size, as `least` of `decode`.
+
+    Three times the network's size: a crop of half the side is then still shrunk by 1.5 when it is
+    drawn, which removes what the decoder's averaging lets through. A function of the network alone,
+    so that training, evaluating and predicting see the same pixels, kept in memory or not.
+
+    >>> least_for((224, 224)), least_for((32, 32))
+    ((672, 672), (256, 256))
+    """
+    height, width = size
+    return max(3 * height, LEAST_SIDE), max(3 * width, LEAST_SIDE)
+
+
 # libjpeg's warnings after which pixels are made up (jerror.h: HIT_MARKER, JPEG_EOF, HUFF_BAD_CODE,
 # MUST_RESYNC)
 _LOST = ("premature end", "bad huffman code", "instead of rst")

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from polyak.data.dataset import Dataset
+from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.scan import scan
@@ -147,6 +148,12 @@ class Classifier:
         parts = [(m.network, m.temperature, m.weight) for m in running]
         return Mixture(*zip(*parts, strict=True))
 
+    def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
+        """Open pictures to be decoded as in training: large JPEGs no larger than is of use."""
+        sizes = [member.preprocessing.size for member in self.members]
+        size = max(height for height, _ in sizes), max(width for _, width in sizes)
+        return Images.open(source, budget=0, least=least_for(size))
+
     def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
         """Predict files or every picture below a folder; unreadable ones are named, not hidden.
 
@@ -158,7 +165,7 @@ class Classifier:
             DataError: there is no picture there.
         """
         paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs)
-        logs, failed = self.log_probabilities(Images.open(paths, budget=0), **how)
+        logs, failed = self.log_probabilities(self.opened(paths), **how)
         unreadable = [(str(paths[i]), reason) for i, reason in failed]
         apart = disagreement(logs, self.weights) if len(logs) > 1 else None
         said = self.together(logs)
@@ -222,7 +229,7 @@ class Classifier:
             DataError: a class that the model does not know.
         """
         dataset = labelled(data, split, self.classes)
-        probabilities, failed = self.probabilities(Images.open(dataset, budget=0), **how)
+        probabilities, failed = self.probabilities(self.opened(dataset), **how)
         read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
         return evaluate(probabilities[read], dataset.labels[read])
 

@@ -15,6 +15,7 @@ from polyak import keys, machine, optim
 from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
 from polyak.data.dataset import Dataset
+from polyak.data.decode import LEAST_SIDE, least_for
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.scan import scan
@@ -26,7 +27,7 @@ from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
 from polyak.regularize import add_dropout
-from polyak.train.decide import colours
+from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
 from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
@@ -83,7 +84,8 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     """
     cores = where.threads.compute
     dataset = scan(find(recipe.data), threads=cores)
-    images = Images.open(dataset, cores, 0 if looks_once(recipe) else room(recipe, world))
+    budget = 0 if looks_once(recipe) else room(recipe, world)
+    images = Images.open(dataset, cores, budget, least=least(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
     for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
         raise DataError("no picture of a class can be read", where=dataset.classes[number])
@@ -96,6 +98,20 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     if "train" not in parts:
         raise DataError("there is no picture to train on", where=recipe.data)
     return dataset, parts
+
+
+def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
+    """Say how far large JPEGs may be shrunk while they are decoded; None where none is large."""
+    if not (dataset.sizes.min(1) >= 2 * LEAST_SIDE - 1).any():
+        return None
+    decided, _ = decide(recipe, split(dataset, recipe.val, recipe.seed))
+    if decided.size:
+        return least_for((decided.size, decided.size))
+    # weights know their size, and the pictures are needed before the network that they start
+    network, metadata = build(decided.model, len(dataset.classes)), None
+    if recipe.weights not in (None, "hub"):
+        metadata = load_weights(network, recipe.weights).metadata
+    return least_for(preprocessing(network, metadata).size)
 
 
 def looks_once(recipe: Recipe) -> bool:

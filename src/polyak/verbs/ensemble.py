@@ -65,13 +65,12 @@ def measured(whole: "Classifier", options: Options) -> "Classifier":
     """Print how good every member and the whole are; with --fit, select and calibrate."""
     import numpy as np
 
-    from polyak.data.images import Images
     from polyak.ensemble import combine, greedy
     from polyak.metrics import fit_temperature
     from polyak.model import labelled
 
     dataset = labelled(str(options.data), options.split, whole.classes)
-    logs, _ = whole.log_probabilities(Images.open(dataset, budget=0), device=options.device)
+    logs, _ = whole.log_probabilities(whole.opened(dataset), device=options.device)
     read = ~np.isnan(logs).any(axis=(0, 2))
     logs, labels = logs[:, read], dataset.labels[read]
     for number, said in enumerate(logs):
