@@ -13,6 +13,7 @@ from torchvision.datasets import FakeData
 from polyak.augment import Policy
 from polyak.errors import DataError
 
+SLOW = pytest.param(4, "spawn", marks=pytest.mark.slow)  # each process imports torch anew
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 
@@ -56,7 +57,7 @@ def test_grey_pictures_become_three_channels():
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.parametrize(("workers", "start"), [(1, "fork"), (4, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(("workers", "start"), [(1, "fork"), (4, "fork"), (1, "spawn"), SLOW])
 def test_workers_change_nothing(workers, start):
     given = transform()
     given.epoch = 3
@@ -111,3 +112,54 @@ def test_a_zone_plate_decoded_smaller_shows_no_moire(factor):
     beyond = (np.hypot(x, y) > 1.2 / factor) & (np.hypot(x, y) < 0.95)
     assert out[beyond].std() <= pillow[beyond].std() * 1.35 + 1.5
     assert np.abs(out - pillow)[np.hypot(x, y) < 0.5 / factor].mean() < 6
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # timm leaves closing files to chance
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_in_timms_loader(tiny_folder):
+    from timm.data import ImageDataset, create_loader
+
+    given = transform()
+    given.epoch = 2
+    dataset = ImageDataset(str(tiny_folder))
+    how = {"is_training": False, "use_prefetcher": False, "num_workers": 0}
+    loader = create_loader(dataset, (3, 16, 24), 6, **how)
+    dataset.transform = given  # timm's own was set by create_loader
+    images, labels = next(iter(loader))
+    file = sorted((tiny_folder / "square 0").iterdir(), key=lambda path: path.name)[0]
+    with Image.open(file) as picture:
+        expected = given(picture.convert("RGB"))
+    assert images.shape == (6, 3, 16, 24) and (labels == 0).all()
+    assert any((image == expected).all() for image in images)
+
+
+def test_in_lightnings_trainer():
+    lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.seen = torch.nn.Linear(3 * 16 * 24, 2), []
+
+        def training_step(self, batch):
+            self.seen.append(batch[0])
+            return self.linear(batch[0].flatten(1)).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    given, module = transform(), Module()
+    given.epoch = 0
+    how = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    lightning.Trainer(**how).fit(module, loaded(given))
+    assert (torch.cat(module.seen) == pictures(loaded(given))).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (1000, 1)])
+@pytest.mark.parametrize("text", ["crop(scale=0.000001)", "strong", "zoom(by=10..10)"])
+def test_strange_shapes_and_crops_of_no_pixel_survive(shape, text):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    given = Policy.parse(text).transform((16, 24), (0.5,) * 3, (0.5,) * 3)
+    for kind in (image, png(image)):
+        out = given(kind)
+        assert out.shape == (3, 16, 24) and torch.isfinite(out).all() and out.abs().max() <= 1.001

@@ -205,7 +205,7 @@ def make_learner(
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
     if isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
-    classes = network.classes if isinstance(network, Compact) else network.num_classes
+    classes: Any = network.classes if isinstance(network, Compact) else network.num_classes
     mix = MIXES.get(recipe.mix)
     return Learner(
         network,
@@ -216,7 +216,7 @@ def make_learner(
         rho_range=recipe.rho_range,
         half_lives=[share * steps for share in recipe.average],
         label_smoothing=recipe.label_smoothing,
-        mix=(partial(mix, alpha=recipe.mix_alpha), int(classes)) if mix else None,
+        mix=(partial(mix, alpha=recipe.mix_alpha or 1.0), classes) if mix else None,
         seed=recipe.draws,
         world=world,
         precision=where.precision.name,
