@@ -52,6 +52,8 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "cycles",
         "rho_range",
         "weights",
+        "layer_decay",
+        "freeze_norms",
         "budget",
         "patience",
         "name",

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import jobs
 from polyak import load, transfer
@@ -127,3 +127,35 @@ def test_the_file_says_how_it_came_to_be(job, tmp_path):
     assert header["recipe"]["transfer"] == "linear" and header["steps"] == 0
     assert 0 < header["probe"]["accuracy"] <= 1 and header["probe"]["l2"] > 0
     assert json.dumps(header).count(str(tmp_path)) <= 1  # the weights' file alone
+
+
+def few(job, **choices):
+    return job(**{"transfer": "few", "epochs": 2, "batch_size": 16, "save_every": 0, **choices})
+
+
+@pytest.mark.parametrize("strategy", ["few", "many", "all"])
+def test_tuning_starts_from_the_probe(job, tmp_path, strategy):
+    jobs.run(job(transfer="linear", name="probe"))
+    # a rate that moves nothing
+    tuned = jobs.run(few(job, transfer=strategy, learning_rate=1e-12, views="one"))
+    assert set(tuned["candidates"]) >= {"weights"}
+    probe, same = load(tmp_path / "runs/probe"), load(tmp_path / "runs/job", kind="weights")
+    head = same.network.get_classifier().weight
+    torch.testing.assert_close(head, probe.network.get_classifier().weight, rtol=0, atol=1e-6)
+
+
+def test_few_leaves_the_first_stages_as_they_were(job, tmp_path, weights):
+    end = jobs.run(few(job, learning_rate=1e-4))
+    tuned, source = load(tmp_path / "runs/job", kind="weights").network, load_file(weights)
+    assert torch.equal(tuned.conv_stem.weight, source["conv_stem.weight"])
+    assert torch.equal(tuned.bn1.running_mean, source["bn1.running_mean"])
+    assert not torch.equal(tuned.conv_head.weight, source["conv_head.weight"])
+    assert end["evaluation"]["accuracy"]["value"] > 0.8
+
+
+@pytest.mark.parametrize("choices", [{}, {"transfer": "all", "pull": 1.0, "unfreeze": 0.5}])
+def test_tuning_resumes_to_the_same_bytes(job, tmp_path, choices):
+    jobs.run(few(job, **choices, name="whole"))
+    jobs.steps(few(job, **choices, name="cut"), 4)
+    jobs.run(few(job, **choices, name="cut"), resume=True)
+    assert jobs.results(tmp_path / "runs/cut") == jobs.results(tmp_path / "runs/whole")

@@ -34,7 +34,7 @@ class Staged(nn.Module):
         unknown = [name for name in names if name not in widths]
         if unknown or not names or len(set(names)) < len(names):
             raise ValueError(f"stages {list(names)}: choose from {', '.join(widths)}")
-        self.names = tuple(names)
+        self.names, self.num_classes = tuple(names), classes
         for name in head_names(backbone):
             backbone.set_submodule(name, nn.Identity())
         self.backbone = backbone

@@ -88,7 +88,10 @@ def refreshed_batch_norm(model: nn.Module, batches: Iterable) -> Iterator[None]:
 
 def _layers(model):
     layers = [
-        m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
+        m
+        for m in model.modules()
+        # a layer that does not track is frozen: its statistics are somebody's choice
+        if isinstance(m, _BatchNorm) and m.running_mean is not None and m.track_running_stats
     ]
     return [layer for layer in layers if layer.training] if model.training else layers
 

@@ -76,10 +76,18 @@ def _conduct(
 ) -> Iterator[dict]:
     where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
     network, spec, page = job.make_network(recipe, parts["train"], where)
-    if recipe.transfer in probing.LINEAR or recipe.transfer == "auto":
+    if recipe.transfer != "none":
         backbone = Backbone(network, spec, page, where, stop)
-        yield from _probed(recipe, reasons, dataset, parts, backbone, path, asked, world, began)
-        return
+        recipe, known = yield from probing.begin(recipe, reasons, parts["train"], backbone)
+        if recipe.transfer in probing.LINEAR:
+            facts = job.environment(dataset, where, world, given(asked))
+            if world.leads:
+                run = Run(path) if path else create(recipe, reasons, dataset, facts)
+                work = probing.records(recipe, dataset, parts, backbone, known, run, began)
+                yield from _probed(recipe, reasons, dataset, where, run, path, work)
+            return
+        network, spec = probing.classified(backbone, known, "linear")
+        dataset, parts = job.decoded(dataset, parts, recipe, where, world)
     loader = job.make_loader(recipe, parts["train"], page, where, world)
     sweep = None
     if path is None and recipe.learning_rate == "auto":
@@ -137,18 +145,12 @@ def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: 
     return where, dataset, parts, recipe, reasons
 
 
-def _probed(recipe, reasons, dataset, parts, backbone, path, asked, world, began) -> Iterator[dict]:
-    """Run a strategy that leaves the backbone as it is; the leader does all of it."""
-    if not world.leads:
-        return
-    recipe, known = yield from probing.begin(recipe, reasons, parts["train"], backbone)
-    facts = job.environment(dataset, backbone.where, world, given(asked))
-    run = Run(path) if path else create(recipe, reasons, dataset, facts)
+def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
+    """Tell of a strategy that leaves the backbone as it is."""
     try:
         write_down(run, dataset, None)
-        start = opening(recipe, reasons, dataset, backbone.where, run, 0, 0, path, [])
-        rest = probing.records(recipe, dataset, parts, backbone, known, run, began)
-        for record in chain([start], rest):
+        start = opening(recipe, reasons, dataset, where, run, 0, 0, path, [])
+        for record in chain([start], work):
             note(run if record["kind"] in ("start", "end") else None, record)
             yield record
         draw(run)

@@ -1,7 +1,8 @@
 """What the user left open, decided from data and machine, each decision with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from polyak.data.images import Images
 from polyak.errors import UsageError
 from polyak.networks import compact
 from polyak.train.recipe import USUAL, Recipe
+from polyak.transfer.tuning import FEW_PICTURES
 
 # peak rates to start from, for batches of 128 and a network from scratch; fine-tuning takes a fifth
 RATES = {
@@ -56,8 +58,8 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
     small, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
-    if (why := _training_why(recipe)) is not None:
-        choose("transfer", "none", why)
+    for choice in _transfer(recipe, trained):
+        choose(*choice)
     if scratch:  # with weights, their own size decides
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
@@ -134,6 +136,15 @@ def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str
         where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
         raise UsageError("snapshots want a rate that comes back", where=where, then=then)
     return schedule
+
+
+def _transfer(recipe: Recipe, trained: int) -> Iterator[tuple[str, Any, str]]:
+    """Choose whether and how weights are tuned: (name, value, reason)."""
+    if (why := _training_why(recipe)) is not None:
+        yield "transfer", "none", why
+    if recipe.weights is not None:
+        yield "layer_decay", 0.7, "early stages are of use as they are"
+        yield "freeze_norms", trained < FEW_PICTURES, f"{trained} pictures to train on"
 
 
 def _training_why(recipe: Recipe) -> str | None:

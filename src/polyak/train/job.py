@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
 from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
+from polyak.transfer.tuning import STRATEGIES, Tuning
 
 WHITENED = 5000  # pictures that compact's first layer is computed from
 MIXES = {"mixup": mixup, "cutmix": cutmix}
@@ -203,7 +204,11 @@ def make_learner(
     """Make the learner of a decided recipe that expects to take so many steps."""
     assert isinstance(recipe.learning_rate, float) and recipe.label_smoothing is not None
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
-    if isinstance(network, Compact):
+    tuning = None
+    if recipe.transfer in STRATEGIES:
+        tuning = tune(recipe, network)
+        groups = tuning.groups(recipe.learning_rate, recipe.weight_decay or 0.0)
+    elif isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     classes: Any = network.classes if isinstance(network, Compact) else network.num_classes
     mix = MIXES.get(recipe.mix)
@@ -221,7 +226,37 @@ def make_learner(
         world=world,
         precision=where.precision.name,
         teacher=teacher,
+        tuning=tuning,
     )
+
+
+def tune(recipe: Recipe, network: nn.Module) -> Tuning:
+    """Set a network up for the fine-tuning that a decided recipe asks for."""
+    return Tuning(
+        network,
+        recipe.transfer,
+        norms=not recipe.freeze_norms,
+        layer_decay=recipe.layer_decay or 1.0,
+        pull=recipe.pull,
+        unfreeze=recipe.unfreeze,
+    )
+
+
+def decoded(
+    dataset: Dataset, parts: dict[str, Data], recipe: Recipe, where: Machine, world: World
+) -> tuple[Dataset, dict[str, Data]]:
+    """Keep decoded pictures in memory, for training that looks at them many times.
+
+    Returns:
+        (the data with what could not be decoded in quarantine, its parts without it).
+    """
+    failed, free, kept = [], room(recipe, world), {}
+    for name, part in parts.items():
+        images = Images.open(part.dataset, where.threads.compute, free)
+        free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
+        failed += [(part.dataset.paths[position], why) for position, why in images.failed]
+        kept[name] = Data(part.dataset.take(images.good), images.take(images.good))
+    return replace(dataset, quarantine=[*dataset.quarantine, *failed]), kept
 
 
 def schedule(recipe: Recipe) -> Callable[[float], float]:

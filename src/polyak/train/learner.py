@@ -13,6 +13,7 @@ from polyak.errors import UsageError
 from polyak.optim.scheduler import check_momentum, cycle_momentum
 from polyak.optim.schedules import momentum_for
 from polyak.train.distributed import World
+from polyak.transfer.tuning import Tuning
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": optim.SGD,
@@ -45,6 +46,7 @@ class Learner:
             mixes nothing.
         seed: of what is drawn in the forward pass (dropout) and in mixing.
         teacher: says the targets (N, K) of a batch instead of its labels; None lets them be.
+        tuning: what sleeps and what is pulled back, where a trained network is tuned.
         world: this process among all.
         precision: `float32` or `bfloat16`.
     """
@@ -65,6 +67,7 @@ class Learner:
         world: World,
         precision: str,
         teacher: Callable[[Tensor], Tensor] | None = None,
+        tuning: Tuning | None = None,
     ):
         if optimizer not in OPTIMIZERS:
             raise UsageError("no such optimizer", where=optimizer)
@@ -77,7 +80,7 @@ class Learner:
         if rho_range:
             check_momentum(self.optimizer)
         self.label_smoothing, self.mix = label_smoothing, mix
-        self.teacher = teacher
+        self.teacher, self.tuning = teacher, tuning
         self._parallel = world.wrap(network)
         self._bfloat16 = precision == "bfloat16"
         self._device = next(network.parameters()).device
@@ -93,10 +96,12 @@ class Learner:
         """
         factor = self.schedule(progress)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * factor
+            group["lr"] = peak * factor * (progress >= group.get("wakes", 0.0))
         if self.rho_range:
             cycle_momentum(self.optimizer, momentum_for(factor, *self.rho_range))
         loss = self.backward(batch, step, whole)
+        if self.tuning is not None:
+            self.tuning.pull(self.optimizer.param_groups)
         self.optimizer.step()  # which updates the average in the same pass
         return loss
 
@@ -104,6 +109,8 @@ class Learner:
         """Compute the gradients of one batch and return its mean loss, a 0-dimensional tensor."""
         torch.manual_seed(keys.key("step", self.seed, step, self.world.rank))
         self.network.train()
+        if self.tuning is not None:
+            self.tuning.rest()
         images = batch.images.to(self._device, non_blocking=True)
         targets = batch.labels.to(self._device, non_blocking=True)
         if self.mix is not None:

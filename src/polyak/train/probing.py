@@ -91,12 +91,13 @@ def begin(
         (the recipe without that open choice, what is known).
     """
     asked = recipe.transfer
-    known = yield from learn(backbone, train, LINEAR if asked == "auto" else (asked,), recipe.seed)
+    wanted = {"auto": LINEAR, "stages": ("stages",)}.get(asked, ("linear",))
+    known = yield from learn(backbone, train, wanted, recipe.seed)
     choices = {}
     if asked == "auto":
         choices["transfer"] = min(LINEAR, key=lambda name: told(known.probes[name])["nll"])
         reasons["transfer"] = "of least NLL in cross-validation"
-    if "views" in reasons:
+    if "views" in reasons and recipe.model_copy(update=choices).transfer in LINEAR:
         choices["views"], reasons["views"] = "one", ONE
     return recipe.model_copy(update=choices), known
 

@@ -42,9 +42,20 @@ class Recipe(BaseModel):
     weights: str | None = Field(
         None, description="start from: a .safetensors or .pth file, or 'hub' (timm's own)"
     )
-    transfer: Literal["auto", "linear", "stages", "none"] = Field(
+    transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"] = Field(
         "auto",
-        description="learn only a linear classifier on top of the weights, or on all their stages",
+        description="what learns: a linear classifier on top, or on all stages; few, many or all "
+        "stages after it; none: all, from a head of zeros",
+    )
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="rate of each stage to the one after it; default 0.7"
+    )
+    freeze_norms: bool | None = Field(
+        None, description="keep the source's batch-norm statistics; default below 1,000 pictures"
+    )
+    pull: float = Field(0.0, ge=0, description="of tuned stages toward their source weights")
+    unfreeze: float = Field(
+        0.0, ge=0, lt=1, description="share of the run in which tuned stages wake one by one"
     )
     mean: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' mean in [0, 1] that weights want"

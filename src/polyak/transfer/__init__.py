@@ -3,12 +3,15 @@
 from polyak.transfer.features import Features, View, extract, extraction
 from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe, folds, probe
+from polyak.transfer.tuning import Tuning, depths
 
 __all__ = [
     "Features",
     "Probe",
     "Rotation",
+    "Tuning",
     "View",
+    "depths",
     "extract",
     "extraction",
     "folds",

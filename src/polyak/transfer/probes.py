@@ -79,8 +79,8 @@ def probe(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int =
 def folds(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
     """Deal pictures to folds, every class evenly; a class's only picture is never held out: -1.
 
-    >>> folds(np.array([0, 0, 1]), seed=0, count=2)[2]
-    -1
+    >>> folds(np.array([0, 1, 2]), seed=0).tolist()
+    [-1, -1, -1]
     """
     labels = np.asarray(labels)
     part = np.full(len(labels), -1)
