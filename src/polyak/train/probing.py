@@ -152,8 +152,9 @@ def records(
     views, found = recipe.views or "one", known.probes[recipe.transfer]
     failed, judged = list(known.failed), {}
     for split in [split for split in ("val", "test") if split in parts]:
-        said = yield from _said(backbone, parts[split], found, recipe.transfer, views)
-        judged[split], missing = said
+        judged[split], missing = yield from said(
+            backbone, parts[split], found, recipe.transfer, views
+        )
         failed += missing
     temperature = metrics.fit_temperature(*judged["val"][:2]) if "val" in judged else 1.0
     measured, confused = None, []
@@ -190,13 +191,13 @@ def records(
     }
 
 
-def _said(backbone, part, found, strategy, views):
+def said(backbone, part, found, strategy, views):
     """Judge a part: ((log-probabilities, labels, positions read), (path, reason) of failures)."""
     rows, missing = [], {}
     for policy in policies(views, backbone.page.fraction):
-        said = yield from backbone.features(part, transfer.View(str(policy)))
-        rows.append(found.logits(said.of(stages_of(strategy, said))))
-        missing |= dict(said.failed)
+        seen = yield from backbone.features(part, transfer.View(str(policy)))
+        rows.append(found.logits(seen.of(stages_of(strategy, seen))))
+        missing |= dict(seen.failed)
     read = np.setdiff1d(np.arange(len(part)), list(missing))
     logs = combine(np.stack([_log_softmax(row[read]) for row in rows]))
     failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]

@@ -3,6 +3,7 @@
 # verb: (what it takes, what it does)
 VERBS = {
     "train": ("DATA", "train a classifier on a folder of pictures"),
+    "plan": ("DATA", "measure which way of transfer learning pays on your pictures"),
     "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
     "predict": ("MODEL PATH...", "name the class of pictures"),
     "ensemble": ("RUN...", "join finished runs into one model file"),
