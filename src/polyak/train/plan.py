@@ -24,8 +24,6 @@ from polyak.transfer import planner, probe
 from polyak.transfer.planner import Row
 from polyak.transfer.tuning import STRATEGIES
 
-SHARE = 0.9  # of a trial's seconds that its steps may take; the rest is its measurement
-
 
 def plan(recipe: Recipe, began: float) -> Iterator[dict]:
     """Measure what each strategy of transfer reaches on some data, within a budget.
@@ -116,7 +114,7 @@ def _probed(backbone, parts, known, began):
 
 @dataclass
 class _Arm:
-    """A fine-tuning in trial; each turn is a short run of its own, from where the last one ended."""
+    """A fine-tuning in trial; each turn is a short run that goes on from the last."""
 
     recipe: Recipe
     network: nn.Module
@@ -133,19 +131,21 @@ class _Arm:
         began, world = time.monotonic(), World()
         loader = job.make_loader(self.recipe, self.parts["train"], self.page, self.where, world)
         learner = job.make_learner(self.recipe, self.network, self.where, world, 1000)
-        step, spent = 0, 0.0
-        while step == 0 or spent * (step + 1) / step < SHARE * seconds:
+        data, size = self.parts["val"], loader.batch_size
+        step, spent, most = 0, 0.0, seconds
+        while spent < most:
             with closing(loader.epoch(self.epochs)) as epoch:
                 for batch in epoch:
                     self.stop.check("nothing was begun")
-                    progress = min(1.0, spent / (SHARE * seconds))
+                    progress = min(1.0, spent / most)
                     learner.step(batch, step, progress, len(batch.indices))
                     step, spent = step + 1, time.monotonic() - began
-                    if spent * (step + 1) / step >= SHARE * seconds:
+                    # what the measurement will take: a third of a step for as many pictures
+                    most = seconds - spent / step * (1 + len(data) / size / 3)
+                    if spent >= most:
                         break
             self.epochs += 1
         self.step_seconds = spent / step
-        data = self.parts["val"]
         logs, _ = log_probabilities(
             self.network, data.images, self.page, device=self.where.device, batch_size=16,
             threads=self.where.threads.loader,

@@ -166,7 +166,8 @@ def halving(
 
     Source: Karnin, Koren, Somekh, "Almost optimal exploration in multi-armed bandits", 2013.
 
-    >>> row = lambda arm, given: Row(arm, metrics.wilson(len(arm), 9), metrics.wilson(1, 9), given, 9)
+    >>> def row(arm, given):
+    ...     return Row(arm, metrics.wilson(len(arm), 9), metrics.wilson(1, 9), given, 9)
     >>> [(one.strategy, one.seconds) for one in halving(["a", "bb", "ccc"], 60, row)]
     [('a', 10.0), ('bb', 10.0), ('ccc', 10.0), ('ccc', 15.0), ('bb', 15.0)]
     """

@@ -1,0 +1,49 @@
+"""The plan of a transfer: everything measured, within the budget, and a command that runs."""
+
+import json
+import shlex
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from polyak import cli
+from polyak.errors import UsageError
+from polyak.networks import build
+from polyak.options import training
+from polyak.train import make
+from polyak.train.plan import plan
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    file = tmp_path / "mobilenetv3_small_050.safetensors"
+    save_file(build("mobilenetv3_small_050", 7).state_dict(), file)
+    return str(file)
+
+
+def test_a_plan_measures_and_its_command_is_one(tiny_folder, weights, tmp_path, capsys):
+    typed = ["plan", str(tiny_folder), "--weights", weights, "--budget", "10s", "--size", "32"]
+    began = time.monotonic()
+    out = tmp_path / "p.json"
+    assert cli.main([*typed, "--val", "0.25", "--out", str(out), "--threads", "1"]) == 0
+    assert time.monotonic() - began < 60
+    found = json.loads(out.read_text())
+    said = capsys.readouterr().out
+    assert found["counts"] == {f"square {number}": 18 for number in range(4)}
+    assert found["stages"][-1]["stage"] == "head" and len(found["curve"]) == 2
+    assert {"linear", "stages", "few", "many", "all"} == {row["strategy"] for row in found["rows"]}
+    assert found["chosen"] in {row["strategy"] for row in found["rows"]}
+    assert "evidence is thin" in said and "polyak train" in said
+    words = shlex.split(found["command"])
+    recipe, _ = training(words[2:])
+    assert (recipe.data, recipe.transfer) == (str(tiny_folder), found["chosen"])
+    assert recipe.size == 32 and recipe.val == 0.25
+
+
+def test_without_weights_there_is_nothing_to_plan(tiny_folder):
+    with pytest.raises(UsageError, match="weights"):
+        list(plan(make(data=str(tiny_folder)), time.monotonic()))

@@ -1,0 +1,76 @@
+"""The planner: the lecture's cell, the curve over data, the budget's halving, the choice."""
+
+import numpy as np
+import pytest
+
+from polyak import metrics
+from polyak.transfer import planner, probe
+from polyak.transfer.planner import Row
+
+
+def row(strategy, right, n=1000):
+    return Row(strategy, metrics.wilson(right, n), metrics.Estimate(0.5, 0.4, 0.6), 1.0, n)
+
+
+def pictures(each, noise, seed=0):
+    draw = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], each)
+    x = np.stack([labels * 2 - 1, 0 * labels], 1) + noise * draw.normal(size=(2 * each, 2))
+    return x.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("each", [20, 250])
+@pytest.mark.parametrize("best", ["stage", "maps", "head"])
+def test_the_cell_follows_counts_and_the_best_stage(each, best):
+    by_stage = {}
+    for name in ("stage", "maps", "head"):
+        x, labels = pictures(each, 0.5 if name == best else 3.0)
+        by_stage[name] = probe(x, labels, 2)
+    found = planner.cell(labels, by_stage)
+    assert found.amount == ("much" if each >= planner.MUCH else "little")
+    assert found.kind == ("different" if best == "stage" else "similar")
+    assert found.strategy == planner.CELLS[found.amount, found.kind]
+    assert str(each) in found.why and best in found.why
+
+
+def test_the_curve_rises_and_judges_by_pictures_it_did_not_see():
+    x, labels = pictures(150, 1.5)
+    points = planner.curve(x, labels, 2, 0.1)
+    assert [point["each"] for point in points] == [5, 10, 20, 50, 100]
+    assert [point["n"] for point in points] == [10, 20, 40, 100, 200]
+    assert points[-1]["accuracy"] > points[0]["accuracy"]
+    nonsense = planner.curve(x, np.random.default_rng(0).permutation(labels), 2, 0.1)
+    assert all(abs(point["accuracy"] - 0.5) < 0.12 for point in nonsense)
+
+
+def test_a_class_of_one_picture_has_a_curve():
+    x, labels = pictures(30, 1.0)
+    labels[-1] = 2
+    assert len(planner.curve(x, labels, 3, 0.1)) == 3
+
+
+def test_the_budget_is_spread_over_all_and_then_the_better():
+    spent = []
+
+    def trial(name, seconds):
+        spent.append((name, seconds))
+        return row(name, {"a": 10, "b": 30, "c": 20}[name], 100)
+
+    list(planner.halving(["a", "b", "c"], 60, trial))
+    assert sum(seconds for _, seconds in spent) == pytest.approx(60)
+    assert [name for name, _ in spent] == ["a", "b", "c", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("rights", "n", "chosen"),
+    [
+        ({"linear": 900, "few": 950}, 1000, "few"),
+        ({"linear": 90, "few": 92}, 100, "linear"),  # two pictures are chance
+        ({"few": 950, "all": 951}, 1000, "few"),
+        ({"linear": 10, "few": 10}, 10, "linear"),
+    ],
+)
+def test_the_cheapest_that_chance_does_not_tell_from_the_best(rights, n, chosen):
+    rows = [row(name, right, n) for name, right in rights.items()]
+    found, why = planner.choose(rows)
+    assert found.strategy == chosen and why
