@@ -25,7 +25,11 @@ REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 pictures
 # how to train it (docs/log.md); the learning rate belongs to momentum 0.85 and is in proportion to
 # the batch
 MOMENTUM = 0.85
-RATE_PER_PICTURE = 3 / 1024
+# peak rate for a picture of the batch, by rule: Nesterov's tuned, the others from sweeps (log.md)
+RATE_PER_PICTURE = {
+    "nesterov": 3 / 1024, "momentum": 3 / 1024, "sgd": 1 / 64, "rmsprop": 1 / 16_000,
+    "adam": 1 / 6_400, "adamw": 1 / 6_400, "nadam": 1 / 6_400,
+}  # fmt: skip
 WEIGHT_DECAY = 0.0013
 LABEL_SMOOTHING = 0.2
 

@@ -98,8 +98,8 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
     (0.0005, 'start for adamw, scratch')
     """
     batch, optimizer = recipe.batch_size or 1, recipe.optimizer
-    if recipe.model == "compact" and optimizer == "nesterov":
-        rate = compact.RATE_PER_PICTURE * batch
+    if recipe.model == "compact" and optimizer in compact.RATE_PER_PICTURE:
+        rate = compact.RATE_PER_PICTURE[optimizer] * batch
         return float(f"{rate:.3g}"), "proven with compact, by batch size"
     factor = 1.0 if recipe.weights is None else FINE_TUNING
     rate = RATES[optimizer] * factor * min(1.0, batch / 128)

@@ -67,7 +67,7 @@ def with_rate(
     rate = float(f"{world.from_leader([found])[0]:.2g}")
     lowest = min(sweep.smooth)
     reasons["learning_rate"] = (
-        f"range test of {steps} steps: a tenth of the rate of the lowest loss, {lowest:.2f}; "
+        f"range test of {steps} steps: a quarter of the rate of the lowest loss, {lowest:.2f}; "
         "learning_rate.svg"
     )
     return recipe.model_copy(update={"learning_rate": rate}), sweep
