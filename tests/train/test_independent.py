@@ -1,6 +1,9 @@
 """Independent members: one split, other draws, one model file; resumed where they were left."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,3 +69,27 @@ def test_a_budget_too_small_for_all_is_told(job):
         run(job(ensemble="independent:5", epochs=None, budget="30s"))
     with pytest.raises(UsageError, match="independent:5"):
         make(ensemble="independent:many")
+
+
+def test_a_process_a_member(job, tmp_path, tiny_folder):
+    """Under torchrun each process trains whole members: the same bytes as one after another."""
+    run(job(**TWO))
+    told = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+            "--master-port", "29617", "-m", "polyak", "train", str(tiny_folder), "--model",
+            "compact", "--widths", "8", "8", "--epochs", "2", "--batch-size", "16", "--size", "16",
+            "--threads", "1", "--save-every", "0", "--average", "0.2", "--val", "0.25",
+            "--out", str(tmp_path / "two"), "--name", "job", "--ensemble", "independent:2",
+            "--device", "cpu",
+        ],
+        capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    for number in "01":
+        one, two = (
+            load_file(folder / f"job/members/{number}/model.safetensors")
+            for folder in (tmp_path / "runs", tmp_path / "two")
+        )
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert (tmp_path / "two/job/model.safetensors").exists()
