@@ -39,6 +39,8 @@ def prepare(source: Path, folder: Path) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(file, place)
+            except FileExistsError:
+                continue
             except OSError:
                 shutil.copyfile(file, place)
         start += count
@@ -49,6 +51,13 @@ def recipes(epochs: float, teacher: str) -> dict[str, dict]:
     """Every run under test, by name; the distilled one comes after its teacher."""
     return {
         "snapshots": {"schedule": "sgdr", "cycles": 5, "ensemble": "snapshots", "epochs": epochs},
+        "shrinking cycles": {
+            "schedule": "sgdr",
+            "cycles": 5,
+            "cycle_growth": 0.6,
+            "ensemble": "snapshots",
+            "epochs": epochs,
+        },
         "3 x full": {"ensemble": "independent:3", "epochs": epochs},
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
         "distilled": {"distill": teacher, "epochs": epochs},
@@ -97,12 +106,12 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
         if at["3 x a third"]:
             add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
-        if at["snapshots"]:
+        for name in ("snapshots", "shrinking cycles"):
             for candidate in (
                 "weights", "average", "best snapshot", "uniform soup", "greedy soup", "5 snapshots",
                 *(f"{m} of 5 snapshots" for m in (2, 3, 4)),
             ):  # fmt: skip
-                add(f"cycles, {candidate}", at["snapshots"]["table"], candidate)
+                add(f"{name}, {candidate}", at[name]["table"] if at[name] else [], candidate)
         for name in ("distilled", "dropout 0.2", "dropout 0.5"):
             if at[name]:
                 add(f"{name}, last weights", at[name]["table"], "weights")
@@ -133,6 +142,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--scratch", help="keep runs here, teachers for a later call")
     parser.add_argument("--tables", action="store_true")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results/ensembles.json"
@@ -143,6 +153,7 @@ def main():
         print(tables(runs, given.seeds))
         return
     with tempfile.TemporaryDirectory() as scratch:
+        scratch = given.scratch or scratch
         data = prepare(given.data, Path(scratch) / "data")
         out = Path(scratch) / "runs"
         for name in recipes(given.epochs, ""):  # all seeds of one row before the next row

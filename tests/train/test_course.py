@@ -63,8 +63,10 @@ def test_the_choice_follows_validation(job, tmp_path):
     end = run(job(epochs=8))
     found = end["candidates"]
     assert set(found) == {"average", "weights"}
-    order = sorted(found, key=lambda k: (found[k]["accuracy"], -found[k]["nll"]), reverse=True)
-    assert end["chosen"] == order[0] == header(tmp_path / "runs/job")["chosen"]
+    highest = max(row["accuracy"] for row in found.values())
+    slack = (highest * (1 - highest) / end["evaluation"]["n"]) ** 0.5
+    close = {k: row["nll"] for k, row in found.items() if row["accuracy"] >= highest - slack}
+    assert end["chosen"] == min(close, key=close.get) == header(tmp_path / "runs/job")["chosen"]
 
 
 def test_no_average_when_none_is_wanted(job, tmp_path):

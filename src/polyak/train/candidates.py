@@ -23,7 +23,7 @@ class Candidate:
         kind: what the model file calls it.
         states: names of the weights on the ballot.
         score: on validation, by one view: accuracy, minus the NLL at its own temperature, minus
-            the forward passes. Higher is better.
+            the forward passes.
         share: of the training that it took.
         refused: why it is no candidate after all.
     """
@@ -34,6 +34,28 @@ class Candidate:
     score: tuple[float, float, int] = (0.0, 0.0, 0)
     share: float = 1.0
     refused: str = ""
+
+
+def choose(found: list[Candidate], pictures: int) -> Candidate:
+    """Choose by validation: of those within one standard error of the highest accuracy the one of
+    lowest NLL, then of fewest forward passes, then the first.
+
+    Accuracy of a thousand pictures is a coarse number: its noise would pay five passes for nothing.
+
+    Args:
+        found: candidates; those that were refused do not count.
+        pictures: on validation.
+
+    >>> low, sure = ((0.90, -0.30, -1), (0.91, -0.35, -5))
+    >>> found = [Candidate("average", "average", (), low), Candidate("m", "members", (), sure)]
+    >>> choose(found, 500).name, choose(found, 10**6).name
+    ('average', 'm')
+    """
+    standing = [one for one in found if not one.refused]
+    highest = max(one.score[0] for one in standing)
+    slack = (highest * (1 - highest) / max(1, pictures)) ** 0.5
+    close = [one for one in standing if one.score[0] >= highest - slack]
+    return max(close, key=lambda one: one.score[1:])
 
 
 class Ballot:
@@ -79,6 +101,11 @@ class Ballot:
         if "val" not in self.parts:
             return 1.0
         return metrics.fit_temperature(*self._read(states, "val", views)[:2])
+
+    @property
+    def validated(self) -> int:
+        """Pictures of the validation part."""
+        return len(self.parts.get("val", ()))
 
     def score(self, states: tuple[str, ...]) -> tuple[float, float, int]:
         """Accuracy, minus NLL at its own temperature, minus forward passes."""
@@ -153,7 +180,7 @@ def candidates(
         stand("best", "best", "best")
     snapshots = _snapshots(ballot, judge)
     if snapshots:
-        best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],)))
+        best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],))[1])
         stand("best snapshot", "snapshot", best, share=share)
     names = [name for name, _ in snapshots]
     found += soups(ballot, [*names, *(averages if len(averages) > 1 else [])])

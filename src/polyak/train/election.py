@@ -8,12 +8,10 @@ from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.data.table import write_table
 from polyak.files import write_atomic
-from polyak.train.candidates import Ballot, Candidate
+from polyak.train.candidates import Ballot, Candidate, choose
 from polyak.train.run import Run
 
-RULE = (
-    "highest accuracy on validation by one view, then lowest NLL there, then fewest forward passes"
-)
+RULE = "lowest NLL on validation, of those within one standard error of the highest accuracy there"
 
 
 def elect(
@@ -33,7 +31,7 @@ def elect(
         (the chosen one, fields of the run's last record).
     """
     standing = [one for one in found if not one.refused]
-    best = max(standing, key=lambda one: one.score)
+    best = choose(found, ballot.validated)
     temperature = ballot.temperature(best.states, views)
     measured, confused = None, []
     for split in [split for split in ("val", "test") if split in ballot.parts]:

@@ -7,7 +7,7 @@ from torch import nn
 from polyak import __version__, model
 from polyak.data.dataset import Dataset
 from polyak.model.member import Member
-from polyak.train.candidates import Candidate, Trained, candidates
+from polyak.train.candidates import Candidate, Trained, candidates, choose
 from polyak.train.election import elect
 from polyak.train.judge import Judge
 from polyak.train.learner import Learner
@@ -52,11 +52,8 @@ def write_model(
 ) -> None:
     """Write the model file: the best of each kind travels, the chosen one predicts."""
     kinds: dict[str, Candidate] = {}
-    for one in found:
-        if one.refused:
-            continue
-        if one.kind not in kinds or one.score > kinds[one.kind].score:
-            kinds[one.kind] = one
+    for kind in dict.fromkeys(one.kind for one in found if not one.refused):
+        kinds[kind] = choose([one for one in found if one.kind == kind], ballot.validated)
     kinds[best.kind] = best
     joined = kinds.pop("members", None)
     ensemble = None

@@ -159,7 +159,7 @@ def finish(recipe: Recipe, run: Run, folders: list[Path], world: World) -> dict:
     ballot = Members(parts, said, where.threads.loader, pictures)
     names = list(said)
     share = 1 / len(names)
-    best = max(names, key=lambda name: ballot.score((name,)))
+    best = max(names, key=lambda name: ballot.score((name,))[1])
     found = [Candidate("best member", "members", (best,), ballot.score((best,)), share)]
     alike = {json.dumps([one.spec, one.preprocessing]) for one in loaded.values()}
     if len(alike) == 1:
