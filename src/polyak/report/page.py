@@ -71,6 +71,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "found": found,
         "end": end,
         "table": end.get("table", []),
+        "probed": [] if end.get("table") else _probed(end),
         "course": Markup(charts.course(facts.validations, ends, words))
         if facts.validations
         else "",
@@ -132,6 +133,12 @@ def again(facts: Facts) -> str:
         values = value if isinstance(value, list) else [value]
         words += [f"--{name.replace('_', '-')}", *(str(one) for one in values)]
     return shlex.join(words)
+
+
+def _probed(end: dict) -> list[tuple[str, dict]]:
+    """List the linear classifiers that cross-validation told apart."""
+    found = end.get("candidates", {})
+    return [(name, one) for name, one in found.items() if {"l2", "accuracy", "nll"} <= one.keys()]
 
 
 def _matrix(found: Findings, names: list[str]) -> list[tuple] | None:

@@ -7,6 +7,9 @@ from polyak.errors import UsageError
 LANGUAGES = ("en", "ko")
 # English (the key) -> Korean
 KOREAN = {
+    "Cross-validated on the training pictures; the least negative log-likelihood was chosen.": (
+        "학습 사진에서 교차 검증한 값입니다. 음의 로그 가능도가 가장 낮은 것을 골랐습니다."
+    ),
     "accuracy": "정확도",
     "after": "온도 보정 후",
     "as it is": "원본",
@@ -58,7 +61,7 @@ KOREAN = {
     "share of the training": "학습 비중",
     "test": "테스트",
     "The same run again": "같은 실행을 되풀이하는 명령",
-    "these pictures also chose the weights: expect a little less": (
+    "These pictures also chose the weights: expect a little less": (
         "이 사진들은 가중치 선택에도 쓰였으므로 실제로는 조금 낮을 수 있습니다"
     ),
     "Time": "시간",
