@@ -190,3 +190,20 @@ def test_members_of_no_weight_are_refused(two, tmp_path):
     break_tensors(tmp_path / "j.st", weightless)
     with pytest.raises(RefusedError, match="weight zero"):
         load(tmp_path / "j.st")
+
+
+def test_a_file_claims_the_least_format_that_reads_it(two, tmp_path):
+    """An older polyak goes on reading files of one network, and says why it refuses others."""
+
+    def formatted(path):
+        with safe_open(path, "pt") as stored:
+            return json.loads(stored.metadata()["polyak"])["format"]
+
+    assert formatted(two[2][0]) == 1
+    save(tmp_path / "j.st", {}, join(list(two[:2])), "members")
+    assert formatted(tmp_path / "j.st") == 2
+    soup = {"soup": two[0].network.state_dict()}
+    save(tmp_path / "s.st", soup, two[0], "soup")
+    assert formatted(tmp_path / "s.st") == 2 and load(tmp_path / "s.st").temperature == 1.5
+    with pytest.raises(RefusedError, match="no weights"):
+        load(tmp_path / "s.st", kind="average")
