@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import jobs
 from polyak import load, transfer
 from polyak.data import Images, find, scan
-from polyak.errors import UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.networks import Staged, build
 from polyak.train import make, train
 
@@ -159,3 +159,41 @@ def test_tuning_resumes_to_the_same_bytes(job, tmp_path, choices):
     jobs.steps(few(job, **choices, name="cut"), 4)
     jobs.run(few(job, **choices, name="cut"), resume=True)
     assert jobs.results(tmp_path / "runs/cut") == jobs.results(tmp_path / "runs/whole")
+
+
+def test_an_earlier_run_is_a_source_and_its_head_is_known_by_name(job, tiny_folder, tmp_path):
+    jobs.run(job(transfer="linear", name="first"))
+    # the same pictures, their classes in another order, and one that is new
+    for number, name in enumerate(["z", "b", "new", "a"]):
+        shutil.copytree(tiny_folder / f"square {number}", tmp_path / "data" / name)
+    shutil.copytree(tiny_folder / "square 1", tmp_path / "data" / "square 1")
+    first = load(tmp_path / "runs/first")
+    how = {"data": str(tmp_path / "data"), "weights": str(tmp_path / "runs/first"), "size": None}
+    jobs.run(job(**how, transfer="none", epochs=1, learning_rate=1e-12, average=0, name="second"))
+    second = load(tmp_path / "runs/second")
+    assert second.preprocessing == first.preprocessing
+    assert second.spec["name"] == NAME
+    before, after = (m.network.get_classifier().weight for m in (first, second))
+    now = second.classes.index("square 1")
+    torch.testing.assert_close(after[now], before[1], rtol=0, atol=1e-6)
+    assert after[second.classes.index("new")].abs().max() < 1e-6
+    assert torch.equal(second.network.conv_stem.weight, first.network.conv_stem.weight) or (
+        (second.network.conv_stem.weight - first.network.conv_stem.weight).abs().max() < 1e-6
+    )
+
+
+def test_a_run_of_stages_and_a_folder_that_is_no_run(job, tmp_path):
+    jobs.run(job(transfer="stages", name="first"))
+    end = jobs.run(job(weights=str(tmp_path / "runs/first"), transfer="linear", name="second"))
+    assert end["evaluation"]["accuracy"]["value"] > 0.8
+    with pytest.raises(RefusedError):
+        jobs.run(job(weights=str(tmp_path), transfer="linear", name="third"))
+
+
+def test_compact_is_a_backbone_too(job, tmp_path):
+    how = {"weights": None, "model": "compact", "widths": (8, 8), "size": 16}
+    jobs.run(job(**how, epochs=4, batch_size=16, name="first"))
+    source = {"weights": str(tmp_path / "runs/first"), "size": None}
+    for name in ("linear", "stages", "few"):
+        end = jobs.run(job(**source, transfer=name, name=name, batch_size=16))
+        assert end["evaluation"]["accuracy"]["value"] > 0.5, name

@@ -1,6 +1,6 @@
 """Networks: polyak's own for small pictures, and every timm model by name."""
 
-from polyak.networks.build import build, from_spec, spec
+from polyak.networks.build import STAGES, build, from_spec, spec
 from polyak.networks.compact import Compact
 from polyak.networks.fold import folded
 from polyak.networks.staged import Staged
@@ -9,6 +9,7 @@ from polyak.networks.weights import Loaded, load_weights
 
 __all__ = [
     "HEAD",
+    "STAGES",
     "Compact",
     "Loaded",
     "Staged",

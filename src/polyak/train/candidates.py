@@ -112,7 +112,7 @@ class Ballot:
         if "val" not in self.parts:
             return 0.0, 0.0, -len(states)
         logs, labels, _ = self._read(states, "val", "one")
-        calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-38))
+        calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-37))
         accuracy, nll = scores(calm, labels)
         return accuracy, -nll, -len(states)
 

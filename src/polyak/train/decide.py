@@ -11,6 +11,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.errors import UsageError
 from polyak.networks import compact
+from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
 from polyak.transfer.tuning import FEW_PICTURES
 
@@ -164,6 +165,8 @@ def _training_why(recipe: Recipe) -> str | None:
 
 
 def _model(recipe: Recipe, side: int) -> tuple[str, str]:
+    if earlier := source.earlier(recipe.weights):
+        return str(earlier.spec["name"]), f"the network of {Path(str(recipe.weights)).name}"
     if recipe.weights not in (None, "hub"):
         return Path(recipe.weights).stem, f"named by {Path(recipe.weights).name}"
     if recipe.weights is None and side <= SMALL:

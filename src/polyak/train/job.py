@@ -27,6 +27,7 @@ from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
 from polyak.regularize import add_dropout
+from polyak.train import source
 from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
 from polyak.train.learner import Learner, decay_groups
@@ -108,6 +109,8 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     decided, _ = decide(recipe, split(dataset, recipe.val, recipe.seed))
     if decided.size:
         return least_for((decided.size, decided.size))
+    if earlier := source.earlier(recipe.weights):
+        return least_for(earlier.preprocessing.size)
     # weights know their size, and the pictures are needed before the network that they start
     network, metadata = build(decided.model, len(dataset.classes)), None
     if recipe.weights not in (None, "hub"):
@@ -143,9 +146,13 @@ def make_network(
     options: dict[str, Any] = {}
     if recipe.model == "compact":
         options = {"size": (recipe.size, recipe.size), "widths": recipe.widths}
+    earlier = source.earlier(recipe.weights)
+    options = source.options(earlier) if earlier else options
     network = build(recipe.model, classes, hub=recipe.weights == "hub", **options)
     metadata = None
-    if recipe.weights not in (None, "hub"):
+    if earlier:
+        metadata = source.start(network, earlier, train.dataset.classes)
+    elif recipe.weights not in (None, "hub"):
         metadata = load_weights(network, recipe.weights).metadata
     wanted: dict[str, Any] = {"size": recipe.size} if recipe.size else {}
     if recipe.weights is None:
@@ -154,7 +161,7 @@ def make_network(
     wanted |= {name: getattr(recipe, name) for name in ("mean", "std") if getattr(recipe, name)}
     page = preprocessing(network, metadata, **wanted)
     network.to(memory_format=torch.channels_last).to(where.device)
-    if isinstance(network, Compact):
+    if isinstance(network, Compact) and earlier is None:
         whiten(network, train, page, where)
     if recipe.dropout:
         add_dropout(network, recipe.dropout_where, recipe.dropout, recipe.dropout_kind)
@@ -252,7 +259,9 @@ def decoded(
     """
     failed, free, kept = [], room(recipe, world), {}
     for name, part in parts.items():
-        images = Images.open(part.dataset, where.threads.compute, free)
+        images = Images.open(
+            part.dataset, where.threads.compute, free, least=part.images.least
+        )
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
         failed += [(part.dataset.paths[position], why) for position, why in images.failed]
         kept[name] = Data(part.dataset.take(images.good), images.take(images.good))

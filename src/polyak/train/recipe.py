@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
     weights: str | None = Field(
-        None, description="start from: a .safetensors or .pth file, or 'hub' (timm's own)"
+        None, description="start from: a .safetensors or .pth file, an earlier run, or 'hub'"
     )
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"] = Field(
         "auto",

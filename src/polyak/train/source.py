@@ -1,0 +1,94 @@
+"""Weights from an earlier polyak model: its backbone, and its head by class name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from polyak import model
+from polyak.errors import RefusedError
+from polyak.model import Classifier
+from polyak.networks import STAGES, Staged
+from polyak.networks.head import head_names, zero_head
+
+
+def earlier(weights: str | None) -> Classifier | None:
+    """Load the earlier model that `--weights` names, None where it names something else.
+
+    Raises:
+        RefusedError: a damaged model, or an ensemble.
+    """
+    if weights in (None, "hub") or not _is_model(Path(str(weights))):
+        return None
+    found = model.load(str(weights))
+    if len(found.members) > 1:
+        raise RefusedError(
+            "cannot start from an ensemble",
+            where=str(weights),
+            why=f"it has {len(found.members)} networks",
+            then="name the run of one of them",
+        )
+    return found
+
+
+def _is_model(path: Path) -> bool:
+    if path.is_dir():
+        return True  # and if it is no run, loading it says so
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "polyak" in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def options(source: Classifier) -> dict[str, Any]:
+    """Give what the source's network was built with, but for a head of several stages."""
+    return {k: v for k, v in source.spec["options"].items() if k != STAGES}
+
+
+def start(network: nn.Module, source: Classifier, classes: tuple[str, ...]) -> dict[str, str]:
+    """Write a source's weights into a network; its head starts at zero, but for known classes.
+
+    Args:
+        network: built as the source's, for other classes; changed in place.
+        source: an earlier model.
+        classes: names in the order of the network's logits.
+
+    Returns:
+        The source's preprocessing, as metadata of a weights file.
+
+    Raises:
+        RefusedError: the source has another network.
+    """
+    given = source.members[0].network
+    inner = given.backbone if isinstance(given, Staged) else given
+    heads = tuple(f"{name}." for name in head_names(network))
+    own, taken = network.state_dict(), inner.state_dict()
+    names = [name for name in own if not name.startswith(heads)]
+    odd = [n for n in names if n not in taken or taken[n].shape != own[n].shape]
+    if odd:
+        why = f"{odd[0]} is not in it, or of another shape"
+        raise RefusedError(
+            "the earlier model has another network", where=source.spec["name"], why=why
+        )
+    zero_head(network)
+    with torch.no_grad():
+        for name in names:
+            own[name].copy_(taken[name])
+        _carry(own, taken, heads, source.members[0].classes, classes)
+    page = source.preprocessing._asdict()
+    return {name: json.dumps(value) for name, value in page.items()}
+
+
+def _carry(own, taken, heads, before: tuple[str, ...], now: tuple[str, ...]) -> None:
+    """Copy the head's rows of classes that both know, wherever they stand."""
+    rows = [(now.index(name), before.index(name)) for name in now if name in before]
+    for name in own:
+        there = taken.get(name)
+        if name.startswith(heads) and there is not None and len(there) == len(before) and rows:
+            if there.shape[1:] == own[name].shape[1:] and len(own[name]) == len(now):
+                to, of = (list(column) for column in zip(*rows, strict=True))
+                own[name][to] = there[of].to(own[name])
