@@ -193,7 +193,7 @@ def main():
         "two threads against one": two_threads(groups[0]),
     }
     options.out.write_text(json.dumps(page, indent=1) + "\n")
-    insert("speed", table(page))
+    insert("augmentation", "speed", table(page))
     print(json.dumps({k: v for k, v in page.items() if k != "machine"}, indent=1))
 
 

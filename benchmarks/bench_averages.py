@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from card import insert
 
 from polyak import machine, optim
 from polyak.files import write_atomic
@@ -103,6 +104,25 @@ def summary(runs):
     return table
 
 
+def table(summed):
+    """Lay the summary out: accuracy in percent, its range over seeds, and NLL, for both ways."""
+    lines = []
+    for schedule, kinds in summed.items():
+        lines += [
+            f"| {schedule} rate | statistics as trained | NLL | statistics re-estimated | NLL |",
+            "|---|---|---|---|---|",
+        ]
+        for kind, ways in kinds.items():
+            cells = []
+            for way in ("as trained", "re-estimated"):
+                mean, low, high = (100 * ways[way]["accuracy"][k] for k in ("mean", "min", "max"))
+                cells.append(f"{mean:.1f} ({low:.1f} to {high:.1f})")
+                cells.append(f"{ways[way]['nll']['mean']:.3f}")
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
@@ -128,6 +148,7 @@ def main():
             choices = {"epochs": given.epochs, "widths": WIDTHS, "seeds": given.seeds}
             result = {"machine": about, "choices": choices, "summary": summary(runs), "runs": runs}
             write_atomic(given.out, json.dumps(result, indent=1) + "\n")
+    insert("averages", "averages", table(summary(runs)))
 
 
 if __name__ == "__main__":

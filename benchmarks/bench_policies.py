@@ -141,7 +141,7 @@ def main():
     if not options.table:
         measure([options.only] if options.only else list(DATA))
     page = json.loads(RESULTS.read_text())
-    insert("policies", summary(page))
+    insert("augmentation", "policies", summary(page))
 
 
 if __name__ == "__main__":
