@@ -66,8 +66,8 @@ def test_a_closed_cache_folder_costs_only_the_probe(bfloat16_processor, monkeypa
 @pytest.mark.parametrize(
     ("code", "name", "reason"),
     [
-        ("print(2.4, 2.0)", "bfloat16", "1.2 times"),
-        ("print(2.2, 2.0)", "float32", "1.1 times"),
+        ("print(4.2, 2.0)", "bfloat16", "2.1 times"),
+        ("print(3.8, 2.0)", "float32", "1.9 times"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "float32", "signal 4"),
         ("raise RuntimeError", "float32", "failed"),
         ("print('nothing useful')", "float32", "failed"),

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from polyak import files, machine
 from polyak.errors import PolyakError, UsageError
 
+WORTHWHILE = 2.0  # times as fast, on a processor
+
 
 class Precision(NamedTuple):
     """The number format to train in, `float32` or `bfloat16`, and the reason in one line.
@@ -25,9 +27,9 @@ def precision(wanted: str = "auto", device: str = "cpu") -> Precision:
     """Choose the number format to train in, and say why.
 
     On CUDA `auto` is bfloat16 where the device has it. On a processor it is float32, unless a child
-    process shows that bfloat16 convolutions work and are at least 1.2 times faster: some processors
-    list the instructions and die of them. What it showed is kept in the user's cache folder: a
-    processor's answer does not change from run to run.
+    process shows that bfloat16 convolutions work and are at least twice as fast: some processors
+    list the instructions and die of them, and it costs accuracy (docs/log.md). What the child
+    showed is kept in the user's cache folder: the answer does not change from run to run.
 
     Args:
         wanted: `auto`, `float32` or `bfloat16`.
@@ -68,8 +70,8 @@ def probe(code: str | None = None, seconds: float = 60) -> Precision:
         code: Python to run in the child instead; it prints float32 and bfloat16 seconds.
         seconds: how long the child may take.
 
-    >>> probe("print(3.0, 2.0)")
-    Precision(name='bfloat16', reason='bfloat16 convolutions are 1.5 times as fast as float32')
+    >>> probe("print(3.0, 1.0)")
+    Precision(name='bfloat16', reason='bfloat16 convolutions are 3.0 times as fast as float32')
     >>> probe("import os; os.kill(os.getpid(), 4)").reason
     'bfloat16 convolutions ended the probe with signal 4'
     """
@@ -89,7 +91,7 @@ def probe(code: str | None = None, seconds: float = 60) -> Precision:
     except (ValueError, ZeroDivisionError):
         return Precision("float32", "bfloat16 convolutions failed in the probe")
     reason = f"bfloat16 convolutions are {ratio:.1f} times as fast as float32"
-    return Precision("bfloat16" if ratio >= 1.2 else "float32", reason)
+    return Precision("bfloat16" if ratio >= WORTHWHILE else "float32", reason)
 
 
 _PROBE = """

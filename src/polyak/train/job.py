@@ -259,9 +259,7 @@ def decoded(
     """
     failed, free, kept = [], room(recipe, world), {}
     for name, part in parts.items():
-        images = Images.open(
-            part.dataset, where.threads.compute, free, least=part.images.least
-        )
+        images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
         failed += [(part.dataset.paths[position], why) for position, why in images.failed]
         kept[name] = Data(part.dataset.take(images.good), images.take(images.good))
