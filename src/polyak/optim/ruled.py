@@ -68,6 +68,7 @@ class Ruled(Portable):
         "beta2": ("betas", 1),
     }
     _step_supports_amp_scaling = True
+    _apart: ClassVar[Callable[["Ruled"], None] | None] = None
 
     def __init__(self, params, defaults: dict[str, Any], options: Options):
         rest: dict[str, Any] = dict(options)
@@ -90,6 +91,21 @@ class Ruled(Portable):
                     f"{name}=True is not supported", where=type(self).__name__, then="leave it out"
                 )
         super().__init__(params, defaults | common | rest)
+        self._keep_apart()
+
+    @staticmethod
+    def _keep_apart() -> None:
+        """Keep a compiler that compiles the caller out of the step: it brings compiled code.
+
+        Not a decorator: asking torch for it imports the compiler, seconds that only those pay who
+        make an optimizer.
+        """
+        if Ruled._apart is None:
+            Ruled._apart = torch.compiler.disable(Ruled._step_all)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._keep_apart()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with its own options; impossible values are refused here."""
@@ -117,10 +133,10 @@ class Ruled(Portable):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step_all()  # pyright: ignore (the decorator hides the method's type)
+        assert Ruled._apart is not None
+        Ruled._apart(self)
         return loss
 
-    @torch.compiler.disable  # the engine brings its own compiled code
     def _step_all(self):
         found_inf = getattr(self, "found_inf", None)  # set by GradScaler, as grad_scale
         if found_inf is not None and float(found_inf):
