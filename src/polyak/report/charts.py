@@ -4,12 +4,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 GREY = "#808080"
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#aa3377")  # Tol's, told apart by everyone
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "polyak", "text.parse_math": False, "font.size": 9,
     "font.family": "sans-serif", "text.color": GREY, "axes.labelcolor": GREY,
     "axes.edgecolor": GREY,

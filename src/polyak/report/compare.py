@@ -70,6 +70,6 @@ def _chart(facts: list[Facts], language: str) -> str:
     if not facts:
         return ""
     spans = [one.end["evaluation"]["accuracy"] for one in facts]
-    columns = ([span[part] for span in spans] for part in ("value", "low", "high"))
-    words = speaker(language)
-    return Markup(charts.bars([one.path.name for one in facts], *columns, words("accuracy")))
+    value, low, high = ([span[part] for span in spans] for part in ("value", "low", "high"))
+    names, words = [one.path.name for one in facts], speaker(language)
+    return Markup(charts.bars(names, value, low, high, words("accuracy")))

@@ -110,10 +110,11 @@ def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
             )
             # reserved now: a mapped page that finds no room later would kill the process
             os.posix_fallocate(file.fileno(), file.tell(), size)
-        new = New(np.load(part / "table.npy", mmap_mode="r+"))
+        table = np.lib.format.open_memmap(part / "table.npy", "r+")
+        new = New(table)
         new.table[:] = np.nan
         yield new
-        new.table.flush()
+        table.flush()
         facts = {"digest": _digest(new.table), "failed": new.failed}
         (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         for file in (part / "table.npy", part / "facts.json", part):
@@ -153,4 +154,4 @@ def _check_room(folder: Path, size: int) -> None:
 
 
 def _digest(table: np.ndarray) -> str:
-    return hashlib.blake2b(memoryview(np.ascontiguousarray(table)).cast("B")).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(table).data.cast("B")).hexdigest()

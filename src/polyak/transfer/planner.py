@@ -132,11 +132,11 @@ def curve(
     counts = np.bincount(labels, minlength=classes)
     points = []
     for each in (size for size in (5, 10, 20, 50, 100, 200, 500) if size < counts.max()):
-        reached = []
+        reached, n = [], 0
         for draw in range(DRAWS):
             order = np.argsort(keys.keys("curve", seed, draw, np.arange(len(labels))))
             taken = np.concatenate([order[labels[order] == k][:each] for k in range(classes)])
-            rest = np.setdiff1d(order, taken)
+            rest, n = np.setdiff1d(order, taken), len(taken)
             if not len(rest):
                 continue
             rotation = Rotation.of(x[taken])
@@ -148,7 +148,7 @@ def curve(
             reached.append(float((judged == labels[rest]).mean()))
         if reached:
             points.append({
-                "each": each, "n": len(taken), "accuracy": float(np.mean(reached)),
+                "each": each, "n": n, "accuracy": float(np.mean(reached)),
                 "spread": float(np.std(reached)),
             })  # fmt: skip
     return points
