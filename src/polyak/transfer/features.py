@@ -4,16 +4,21 @@ What stands on disk is a table with a row a picture and a block of columns a sta
 named by everything that it depends on: weights, stages, preprocessing, the files' own bytes.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from polyak import keys
 from polyak.augment import Policy
@@ -27,6 +32,7 @@ from polyak.transfer import cache
 
 BATCH = 16  # pictures a forward pass on a processor: maps of more do not fit its caches
 GPU_BATCH = 256
+AHEAD = 4  # batches that wait to be computed
 
 
 @dataclass(frozen=True)
@@ -162,20 +168,22 @@ class _Work:
     def fill(self, table: np.ndarray) -> Generator[int, None, list[tuple[int, str]]]:
         """Write the rows of all readable pictures; return (position, reason) of the others."""
         device = next(self.network.parameters()).device
-        frozen = folded(self.network)
         # neighbours are often broken together; mixed, hardly a batch is lost whole
         order = keys.permutation("features", 0, 0, len(self.images))
         loader = self._loader(order, BATCH if device.type == "cpu" else GPU_BATCH)
         done = 0
-        with tapped(frozen, self.names) as found, closing(loader.epoch(self.view.epoch)) as epoch:
-            for batch in epoch:
+        with closing(loader.epoch(self.view.epoch)) as epoch, _crew(self, device) as forward:
+            waiting = deque()
+            for batch in chain(epoch, (None,)):
                 self.check()
-                with torch.inference_mode():
-                    frozen(batch.images.to(device))
-                part = torch.cat([found[name].float() for name in self.names], 1)
-                table[order[batch.indices]] = part.cpu().numpy()
-                done += len(batch.indices)
-                yield done
+                if batch is not None:
+                    # a batch is only lent, and several are in work at once
+                    waiting.append((order[batch.indices], forward(batch.images.clone())))
+                while waiting and (batch is None or waiting[0][1].done() or len(waiting) > AHEAD):
+                    rows, part = waiting.popleft()
+                    table[rows] = part.result()
+                    done += len(rows)
+                    yield done
         return sorted((int(order[position]), reason) for position, reason in loader.failed)
 
     def _loader(self, order: np.ndarray, batch_size: int) -> Loader:
@@ -185,6 +193,43 @@ class _Work:
             mean=p.mean, std=p.std, batch_size=batch_size, seed=self.view.seed,
             threads=self.threads, shuffle=False,
         )  # fmt: skip
+
+
+@contextmanager
+def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Future]]:
+    """Run forward passes on threads of their own: (N, 3, h, w) to a future of float32 (N, D).
+
+    On a processor each thread computes whole batches alone: threads that share a layer wait for one
+    another at its end, which costs most where the machine has other work, and their number would
+    show in the last bits.
+    """
+    total = torch.get_num_threads()
+    count = total if device.type == "cpu" else 1
+    frozen = folded(work.network)
+    shared = {id(t): t for t in (*frozen.parameters(), *frozen.buffers())}
+    twins: SimpleQueue[nn.Module] = SimpleQueue()
+    for _ in range(count):
+        twins.put(copy.deepcopy(frozen, dict(shared)))
+
+    def alone() -> None:
+        torch.set_flush_denormal(True)  # as in the main thread; each has its own mode
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+
+    def forward(images: Tensor) -> np.ndarray:
+        twin = twins.get()
+        try:
+            with torch.inference_mode(), tapped(twin, work.names) as found:
+                twin(images.to(device))
+                return torch.cat([found[name].float() for name in work.names], 1).cpu().numpy()
+        finally:
+            twins.put(twin)
+
+    try:
+        with ThreadPoolExecutor(count, "polyak-features", alone) as pool:
+            yield lambda images: pool.submit(forward, images)
+    finally:
+        torch.set_num_threads(total)
 
 
 def _name(network, page, digests, view, widths) -> str:
@@ -198,8 +243,7 @@ def _name(network, page, digests, view, widths) -> str:
     device = next(network.parameters()).device.type
     kind = type(network).__qualname__, getattr(network, "pretrained_cfg", {}).get("architecture")
     facts = kind, page, str(view.drawn(page.fraction)), view.seed, view.epoch, widths, device
-    # a sum's last bits depend on these
-    facts = *facts, torch.__version__, torch.get_num_threads() if device == "cpu" else 0
+    facts = *facts, torch.__version__  # a sum's last bits depend on it
     hashed.update(json.dumps(facts, default=str).encode())
     hashed.update(np.ascontiguousarray(digests).astype("<u8").tobytes())
     return hashed.hexdigest()[:40]
