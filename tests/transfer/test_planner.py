@@ -74,3 +74,11 @@ def test_the_cheapest_that_chance_does_not_tell_from_the_best(rights, n, chosen)
     rows = [row(name, right, n) for name, right in rights.items()]
     found, why = planner.choose(rows)
     assert found.strategy == chosen and why
+
+
+def test_thin_evidence_yields_to_the_lecture():
+    rows = [row(name, right, 20) for name, right in (("linear", 12), ("stages", 11), ("few", 3))]
+    assert planner.choose(rows, "stages")[0].strategy == "stages"
+    assert planner.choose(rows, "few")[0].strategy == "linear"  # far worse, also on 20
+    many = [row(name, right, 2000) for name, right in (("linear", 1200), ("stages", 1190))]
+    assert planner.choose(many, "stages")[0].strategy == "linear"

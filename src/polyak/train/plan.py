@@ -166,7 +166,7 @@ def _plan(asked, recipe, parts, rows, place, arms) -> dict:
             None,
         )
     else:
-        row, why = planner.choose(list(rows.values()))
+        row, why = planner.choose(list(rows.values()), place.strategy)
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < planner.THIN:
             notes.append(

@@ -182,11 +182,15 @@ def halving(
         left = [row.strategy for row in rows[: -(-len(rows) // 2)]]
 
 
-def choose(rows: Sequence[Row]) -> tuple[Row, str]:
+def choose(rows: Sequence[Row], advised: str = "") -> tuple[Row, str]:
     """Take the cheapest strategy that the best one does not beat by more than chance.
+
+    Where fewer than THIN pictures judge, chance allows nearly everything: the lecture's cell, which
+    all training pictures speak for, then decides among what it allows.
 
     Args:
         rows: each strategy's last measurement, on the same held-out pictures.
+        advised: the lecture's strategy for such data.
 
     Returns:
         (the chosen one, why).
@@ -200,6 +204,9 @@ def choose(rows: Sequence[Row]) -> tuple[Row, str]:
     share, n = best.accuracy.value, best.n
     slack = (max(share * (1 - share), 1 / n) / n) ** 0.5
     good = [row for row in rows if row.accuracy.value >= share - slack]
+    for row in good if n < THIN else ():
+        if row.strategy == advised:
+            return row, f"the lecture's cell; {n} held-out pictures cannot tell it from the best"
     chosen = min(good, key=lambda row: CHEAPEST_FIRST.index(row.strategy))
     if chosen is best:
         return chosen, "the best measured"
