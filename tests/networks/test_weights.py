@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from polyak.errors import RefusedError, UsageError
 from polyak.networks.build import build
-from polyak.networks.weights import load_weights
+from polyak.networks.weights import load_weights, metadata_of
 
 DATA = Path(os.environ.get("POLYAK_DATA", Path.home() / ".cache/polyak-data"))
 
@@ -191,3 +191,12 @@ def test_imagenet_weights_make_a_backbone(name):
     whole = build(name, 1000)
     assert not load_weights(whole, path).missing_head
     assert torch.equal(whole.conv_stem.weight, network.conv_stem.weight)
+
+
+def test_metadata_are_read_without_the_tensors(tmp_path):
+    file = tmp_path / "a.safetensors"
+    save_file({"x": torch.zeros(3)}, file, {"size": "[96, 96]"})
+    assert metadata_of(file) == {"size": "[96, 96]"}
+    for text in (b"", b"\xff" * 64):
+        file.write_bytes(text)
+        assert metadata_of(file) == {}

@@ -53,6 +53,23 @@ def load_weights(network: nn.Module, path: Path | str) -> Loaded:
     return _load(network, tensors, metadata, path)
 
 
+def metadata_of(path: Path | str) -> dict[str, str]:
+    """Read what a file of weights says of itself, without its tensors; {} where it says nothing.
+
+    Whether the file can be used is for `load_weights` to tell.
+
+    >>> metadata_of("no/such.safetensors")
+    {}
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return {}
+
+
 def _check_file(path: Path, network: nn.Module) -> None:
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         why = "its name ends in neither .safetensors nor .pth"

@@ -25,7 +25,7 @@ from polyak.errors import DataError, RefusedError
 from polyak.networks.build import build, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
-from polyak.networks.weights import load_weights
+from polyak.networks.weights import load_weights, metadata_of
 from polyak.regularize import add_dropout
 from polyak.train import source
 from polyak.train.decide import colours, decide
@@ -112,9 +112,9 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if earlier := source.earlier(recipe.weights):
         return least_for(earlier.preprocessing.size)
     # weights know their size, and the pictures are needed before the network that they start
-    network, metadata = build(decided.model, len(dataset.classes)), None
-    if recipe.weights not in (None, "hub"):
-        metadata = load_weights(network, recipe.weights).metadata
+    with torch.device("meta"):  # its shape is all that is asked for
+        network = build(decided.model, len(dataset.classes))
+    metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
     return least_for(preprocessing(network, metadata).size)
 
 
