@@ -108,7 +108,8 @@ def input_size(network: nn.Module) -> tuple[int, int]:
     (8, 16)
     """
     if isinstance(network, Compact):
-        return network.size
+        height, width = network.size
+        return height, width
     page: Any = getattr(network, "pretrained_cfg", {})
     asked = getattr(getattr(network, "patch_embed", None), "img_size", None)
     height, width = asked or page["input_size"][1:]
