@@ -1,6 +1,8 @@
 """What ensembles and dropout gain on CIFAR-10, at an equal number of epochs.
 
     python benchmarks/bench_ensembles.py FOLDER [--epochs 3] [--seeds 3] [--out FILE]
+    python benchmarks/bench_ensembles.py FOLDER --train 2000 --epochs 18 --out FILE \\
+        --only single snapshots "dropout 0.5" "dropout 0.2"
 
 FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained on, 1,500 validate
 (and choose, and calibrate) and 3,000 measure; every figure is of those 3,000. A step costs the same
@@ -27,12 +29,12 @@ PARTS = {"train": 12_000, "val": 1_500, "test": 3_000}
 FIGURES = ("accuracy", "nll", "ece")
 
 
-def prepare(source: Path, folder: Path) -> Path:
+def prepare(source: Path, folder: Path, trained: int) -> Path:
     """Lay out a split of the pictures, the same for every run: links, not copies."""
     files = sorted(file for file in source.glob("*/*") if file.is_file())
     order = keys.permutation("benchmark", 0, 0, len(files))
     start = 0
-    for part, count in PARTS.items():
+    for part, count in (PARTS | {"train": trained}).items():
         for number in order[start : start + count]:
             file = files[number]
             place = folder / part / file.parent.name / file.name
@@ -50,6 +52,7 @@ def prepare(source: Path, folder: Path) -> Path:
 def recipes(epochs: float, teacher: str) -> dict[str, dict]:
     """Every run under test, by name; the distilled one comes after its teacher."""
     return {
+        "single": {"epochs": epochs},
         "snapshots": {"schedule": "sgdr", "cycles": 5, "ensemble": "snapshots", "epochs": epochs},
         "shrinking cycles": {
             "schedule": "sgdr",
@@ -97,6 +100,9 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
 
     for seed in range(seeds):
         at = {name: runs.get(f"{name}, seed {seed}") for name in recipes(1, "")}
+        if at["single"]:
+            add("single run, last weights", at["single"]["table"], "weights")
+            add("single run, average", at["single"]["table"], "average")
         if at["3 x full"]:
             single = at["3 x full"]["members"][0]
             add("single run, last weights", single, "weights")
@@ -130,6 +136,15 @@ def line(name: str, measured: list[dict]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def summary(runs: dict, seeds: int) -> dict[str, dict[str, str]]:
+    """Mean and range over seeds, in words, by row and figure."""
+    heads = ("seeds", "accuracy, %", "NLL", "calibration error, %", "passes")
+    return {
+        name: dict(zip(heads, line(name, found).strip("| ").split(" | ")[1:], strict=True))
+        for name, found in rows(runs, seeds).items()
+    }
+
+
 def tables(runs: dict, seeds: int) -> str:
     """Print all rows as Markdown."""
     head = "| | seeds | accuracy, % | NLL | calibration error, % | passes |\n"
@@ -142,6 +157,8 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--train", type=int, default=PARTS["train"], help="pictures to train on")
+    parser.add_argument("--only", nargs="+", help="rows to measure; by default all but 'single'")
     parser.add_argument("--scratch", help="keep runs here, teachers for a later call")
     parser.add_argument("--tables", action="store_true")
     parser.add_argument(
@@ -154,9 +171,10 @@ def main():
         return
     with tempfile.TemporaryDirectory() as scratch:
         scratch = given.scratch or scratch
-        data = prepare(given.data, Path(scratch) / "data")
+        data = prepare(given.data, Path(scratch) / f"data-{given.train}", given.train)
         out = Path(scratch) / "runs"
-        for name in recipes(given.epochs, ""):  # all seeds of one row before the next row
+        rest = [name for name in recipes(given.epochs, "") if name != "single"]
+        for name in given.only or rest:  # all seeds of one row before the next row
             for seed in range(given.seeds):
                 teacher = str(out / f"3-x-full-seed-{seed}")
                 choices = recipes(given.epochs, teacher)[name]
@@ -166,7 +184,11 @@ def main():
                 runs[key] = measure(data, out, name, seed, choices)
                 print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)
                 about = machine.describe() | {"threads": 1}
-                chosen = {"epochs": given.epochs, "widths": WIDTHS, "parts": PARTS}
+                chosen = {
+                    "epochs": given.epochs,
+                    "widths": WIDTHS,
+                    "parts": PARTS | {"train": given.train},
+                }
                 result = {"machine": about, "choices": chosen, "runs": runs}
                 write_atomic(given.out, json.dumps(result, indent=1) + "\n")
     print(tables(runs, given.seeds))

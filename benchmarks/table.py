@@ -31,6 +31,7 @@ def rows(value, name=()):
 def section(file):
     results = json.loads(file.read_text())
     machine = results.pop("machine", {})
+    results.pop("runs", None)  # every seed's own figures: the file has them
     versions = ", ".join(f"{k} {v}" for k, v in machine.pop("versions", {}).items())
     where = ", ".join(f"{k}: {v}" for k, v in machine.items() if k != "memory")
     command = f"`python benchmarks/bench_{file.stem}.py`"

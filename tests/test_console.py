@@ -66,3 +66,17 @@ def test_a_table_of_predictions_takes_no_markup():
     assert "[/x].png" in page.getvalue()
     assert "[a] 90.0%" in page.getvalue()
     assert "unreadable" in page.getvalue()
+
+
+def test_the_table_of_candidates_tells_price_and_reason():
+    figure = {"value": 0.9, "low": 0.8, "high": 0.95}
+    row = {"name": "3 [bold]members", "chosen": True, "split": "val", "views": "one", "passes": 3,
+           "share": 0.5, "accuracy": figure, "nll": figure, "ece": figure}  # fmt: skip
+    end = {"table": [row, {"name": "soup", "refused": "not in one basin"}], "seconds": 600,
+           "evaluation": {"n": 24}, "rule": "lowest NLL"}  # fmt: skip
+    page = Console(width=160, record=True, file=io.StringIO())
+    page.print(console.candidates(end))
+    said = page.export_text()
+    assert "* 3 [bold]members" in said and "90.00% (80.00% to 95.00%)" in said
+    assert "5.0" in said and "not in one basin" in said
+    assert "which also chose: expect a little less" in said and "chosen: lowest NLL" in said
