@@ -34,7 +34,7 @@ def section(file):
     results.pop("runs", None)  # every seed's own figures: the file has them
     versions = ", ".join(f"{k} {v}" for k, v in machine.pop("versions", {}).items())
     where = ", ".join(f"{k}: {v}" for k, v in machine.items() if k != "memory")
-    command = f"`python benchmarks/bench_{file.stem}.py`"
+    command = f"`{results.pop('command', f'python benchmarks/bench_{file.stem}.py')}`"
     lines = [f"## {file.stem}", "", f"{command}. {where}; {versions}"]
     lines += ["", "| what | figure |", "|---|---|"]
     lines += [f"| {' / '.join(map(str, name))} | {figure} |" for name, figure in rows(results)]
