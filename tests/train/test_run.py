@@ -53,6 +53,21 @@ def test_a_lock_is_given_back(tmp_path):
     runs.Run(run.path).close()
 
 
+def test_what_a_killed_process_was_writing_is_swept_up(tmp_path):
+    owner = create(tmp_path)
+    left = [owner.path / ".model.safetensors.1.tmp", owner.path / "predictions/.val.csv.1.tmp"]
+    whole = owner.path / "predictions/val.csv"
+    for file in (*left, whole):
+        file.write_text("x")
+    with pytest.raises(BusyError):  # while somebody owns the directory, nothing is touched
+        runs.Run(owner.path)
+    assert all(file.exists() for file in left)
+    owner.close()
+    runs.Run(owner.path).close()
+    assert not any(file.exists() for file in left)
+    assert whole.exists()
+
+
 def test_metrics_are_rewound_to_what_a_checkpoint_knew(tmp_path):
     run = create(tmp_path)
     run.record({"kind": "validation", "step": 1, "val_accuracy": 0.5})

@@ -38,6 +38,10 @@ class Run:
         self.predictions = self.path / "predictions"
         self.model = self.path / "model.safetensors"
         self._metrics = self.path / "metrics.jsonl"
+        # what a killed process was writing; the lock says that nobody writes it now
+        for folder in (self.path, self.checkpoints, self.predictions):
+            for left in folder.glob(".*.tmp"):
+                left.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give the directory back; the system does the same when the process dies."""
