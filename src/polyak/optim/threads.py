@@ -1,28 +1,74 @@
-"""One pool of threads for the loops, as many as torch has."""
+"""The threads that the loops run on: torch's own, as many as torch has.
 
+Between two of torch's operators its OpenMP threads spin on their cores, waiting for the next. A
+second pool would have to share the cores with them (measured: a step takes 1.6 times as long), so
+the stretches are handed to the very team that is waiting. Where torch's OpenMP cannot be called,
+a pool of Python's does it.
+"""
+
+import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
 STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
+PARTS = 4  # for each thread, so that one whose core is taken away for a moment leaves work to others
 
 
 def spread(stretch: Callable[[int, int], object], total: int) -> list:
-    """Call `stretch(begin, end)` for equal parts of range(total), one for each of torch's threads.
+    """Call `stretch(begin, end)` for equal parts of range(total) on torch's threads; results in
+    order.
 
     >>> spread(lambda begin, end: (begin, end), 10)
     [(0, 10)]
     """
     threads = max(1, min(torch.get_num_threads(), total // STRETCH))
-    edges = [total * k // threads for k in range(threads + 1)]
     if threads == 1:
         return [stretch(0, total)]
-    parts = [_pool(threads).submit(stretch, *ends) for ends in pairwise(edges[1:])]
-    return [stretch(*edges[:2]), *(part.result() for part in parts)]
+    count = max(threads, min(threads * PARTS, total // STRETCH))
+    parts = list(pairwise(total * k // count for k in range(count + 1)))
+    results, errors, left = [None] * count, [], list(range(count))
+
+    def work(_=None):
+        try:
+            while left:
+                k = left.pop()
+                results[k] = stretch(*parts[k])
+        except IndexError:  # another took the last part
+            pass
+        except BaseException as error:  # C would print it and go on
+            errors.append(error)
+
+    (_team() or _pooled)(work, threads)
+    if errors:
+        raise errors[0]
+    return results
+
+
+@cache
+def _team():
+    """Give a function that calls another on every thread of torch's OpenMP team, or None."""
+    try:
+        # a symbol is looked for in the library and in those it was linked with: torch's own OpenMP
+        [library] = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
+        parallel = ctypes.CDLL(str(library)).GOMP_parallel  # GCC's interface, LLVM's has it too
+    except (OSError, ValueError, AttributeError):
+        return None
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    parallel.restype = None
+    parallel.argtypes = [kind, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    return lambda work, threads: parallel(kind(work), None, threads, 0)
+
+
+def _pooled(work, threads):
+    others = [_pool(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    wait(others)
 
 
 @cache
@@ -30,5 +76,15 @@ def _pool(threads):
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="polyak-optim")
 
 
-# a forked child has the parent's pool without its threads
-os.register_at_fork(after_in_child=_pool.cache_clear)
+def _after_fork():
+    """A forked child has its parent's threads no more; OpenMP would wait for them for ever."""
+    global _team
+    _team = _no_team
+    _pool.cache_clear()
+
+
+def _no_team():
+    return None
+
+
+os.register_at_fork(after_in_child=_after_fork)
