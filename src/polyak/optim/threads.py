@@ -17,7 +17,9 @@ from pathlib import Path
 import torch
 
 STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
-PARTS = 4  # for each thread, so that one whose core is taken away for a moment leaves work to others
+PARTS = (
+    4  # for each thread, so that one whose core is taken away for a moment leaves work to others
+)
 
 
 def spread(stretch: Callable[[int, int], object], total: int) -> list:

@@ -80,8 +80,10 @@ KOREAN = {
     "machine": "기계",
     "versions": "버전",
     "a row for each true class, a column for each prediction": "행은 정답, 열은 예측",
-    "The validation pictures chose among these by accuracy, then by negative log-likelihood.": (
-        "검증 사진의 정확도, 그다음 음의 로그 가능도로 골랐습니다."
+    "Chosen: the lowest negative log-likelihood on validation, of those within one standard error "
+    "of the highest accuracy there.": (
+        "검증 사진에서 정확도가 최고와 표준 오차 하나 안에 드는 것 가운데 "
+        "음의 로그 가능도가 가장 낮은 것을 골랐습니다."
     ),
     "nothing was held out: how good this model is, nobody knows": (
         "따로 남겨 둔 사진이 없어 이 모델이 얼마나 좋은지 알 수 없습니다"

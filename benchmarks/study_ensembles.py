@@ -1,7 +1,7 @@
 """What ensembles and dropout gain on CIFAR-10, at an equal number of epochs.
 
-    python benchmarks/bench_ensembles.py FOLDER [--epochs 3] [--seeds 3] [--out FILE]
-    python benchmarks/bench_ensembles.py FOLDER --train 2000 --epochs 18 --out FILE \\
+    python benchmarks/study_ensembles.py FOLDER [--epochs 3] [--seeds 3] [--out FILE]
+    python benchmarks/study_ensembles.py FOLDER --train 2000 --epochs 18 --out FILE \\
         --only single snapshots "dropout 0.5" "dropout 0.2"
 
 FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained on, 1,500 validate

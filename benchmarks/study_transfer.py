@@ -1,6 +1,6 @@
 """The planner's regret: its choice against every strategy run in full, on test pictures.
 
-    python benchmarks/bench_transfer.py DATA --weights mobilenetv2_100.safetensors \\
+    python benchmarks/study_transfer.py DATA --weights mobilenetv2_100.safetensors \\
         --out benchmarks/results/transfer.json
 
 DATA holds hymenoptera, clothing10, magnetic_tile6, eurosat10 as folders with train/ and val/ or

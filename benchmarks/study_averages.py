@@ -1,6 +1,6 @@
 """Raw against averaged weights on CIFAR-10, with and without re-estimated batch-norm statistics.
 
-    python benchmarks/bench_averages.py FOLDER [--epochs 2] [--seeds 3] [--out FILE]
+    python benchmarks/study_averages.py FOLDER [--epochs 2] [--seeds 3] [--out FILE]
 
 FOLDER holds CIFAR-10's training pictures by class; a tenth is held out to measure on. All averages
 of a run ride along in one training, so that they see the very same weights. The rate is polyak's

@@ -1,6 +1,6 @@
 """What each policy, mixup and cutmix do to test accuracy, on small pictures and on photographs.
 
-    OMP_NUM_THREADS=1 nice python benchmarks/bench_policies.py [--only cifar10] [--table]
+    OMP_NUM_THREADS=1 nice python benchmarks/study_policies.py [--only cifar10] [--table]
 
 Networks from scratch, few training pictures, equal epochs for all: a step costs the network the
 same whatever the policy, and drawing is a small part of it (seconds of processor time are
