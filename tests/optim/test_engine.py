@@ -1,6 +1,7 @@
 """Every rule on every engine against the eager one in double precision."""
 
 import os
+import threading
 import warnings
 
 import pytest
@@ -109,6 +110,35 @@ def test_every_thread_gets_its_stretch(monkeypatch):
         (30, 40),
     ]
     assert threads.spread(lambda begin, end: (begin, end), 25) == [(0, 12), (12, 25)]
+
+
+TEAM = pytest.param("_team", marks=pytest.mark.skipif(not threads._team(), reason="no OpenMP"))
+
+
+@pytest.mark.parametrize("way", [TEAM, "_pooled"])
+def test_two_ways_to_the_threads(monkeypatch, way):
+    monkeypatch.setattr(threads, "STRETCH", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads, "_forked", way == "_pooled")
+    meet = threading.Barrier(2, timeout=20)
+
+    def stretch(begin, end):
+        if begin < 2 and total == 2:
+            meet.wait()  # comes back only where two threads are at work at once
+        return threading.get_ident(), begin, end
+
+    total = 2
+    found = threads.spread(stretch, total)
+    assert {one[0] for one in found} >= {threading.get_ident()}
+    assert len({one[0] for one in found}) == 2
+    total = 100
+    assert sum(end - begin for _, begin, end in threads.spread(stretch, total)) == total
+
+    def fails(begin, end):
+        raise IndexError(begin)
+
+    with pytest.raises(IndexError):
+        threads.spread(fails, 100)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -17,9 +17,7 @@ from pathlib import Path
 import torch
 
 STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
-PARTS = (
-    4  # for each thread, so that one whose core is taken away for a moment leaves work to others
-)
+PARTS = 4  # a thread; one whose core is taken away for a moment leaves some to the others
 
 
 def spread(stretch: Callable[[int, int], object], total: int) -> list:
@@ -33,23 +31,27 @@ def spread(stretch: Callable[[int, int], object], total: int) -> list:
     if threads == 1:
         return [stretch(0, total)]
     count = max(threads, min(threads * PARTS, total // STRETCH))
-    parts = list(pairwise(total * k // count for k in range(count + 1)))
-    results, errors, left = [None] * count, [], list(range(count))
+    edges = [total * k // count for k in range(count + 1)]
+    left = enumerate(pairwise(edges))  # all threads draw from it
+    results: list = [None] * count
+    errors = []
 
     def work(_=None):
         try:
-            while left:
-                k = left.pop()
-                results[k] = stretch(*parts[k])
-        except IndexError:  # another took the last part
-            pass
+            for k, ends in left:
+                results[k] = stretch(*ends)
         except BaseException as error:  # C would print it and go on
             errors.append(error)
 
-    (_team() or _pooled)(work, threads)
+    _run(work, threads)
     if errors:
         raise errors[0]
     return results
+
+
+def _run(work, threads):
+    team = None if _forked else _team()
+    (team or _pooled)(work, threads)
 
 
 @cache
@@ -78,15 +80,14 @@ def _pool(threads):
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="polyak-optim")
 
 
+_forked = False
+
+
 def _after_fork():
     """A forked child has its parent's threads no more; OpenMP would wait for them for ever."""
-    global _team
-    _team = _no_team
+    global _forked
+    _forked = True
     _pool.cache_clear()
-
-
-def _no_team():
-    return None
 
 
 os.register_at_fork(after_in_child=_after_fork)
