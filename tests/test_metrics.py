@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn import metrics as sklearn
 
 from polyak import metrics
@@ -183,33 +183,51 @@ def test_softmax_of_any_number_of_rows_is_scipys():
     assert metrics.softmax(logits).dtype == np.float32
 
 
+@pytest.mark.parametrize("spread", [np.inf, 0.5, 0.05])
 @pytest.mark.parametrize(("scale", "wrong"), [(0.3, 0.2), (2.0, 0.2), (9.0, 0.3), (30.0, 0.1)])
-def test_temperature_is_scipys_minimum(scale, wrong):
+def test_temperature_is_scipys_minimum(scale, wrong, spread):
     logits, labels = scores(3000, 6, wrong=wrong, scale=scale)
 
     def nll(log_temperature):
         chosen = log_softmax(logits.astype(np.float64) / np.exp(log_temperature), axis=1)
-        return -chosen[np.arange(len(labels)), labels].mean()
+        likely = chosen[np.arange(len(labels)), labels].sum()
+        return (norm.logpdf(log_temperature, 0, spread) if spread < np.inf else 0.0) * -1 - likely
 
     best = minimize_scalar(
         nll, bounds=np.log([0.05, 20]), method="bounded", options={"xatol": 1e-9}
     )
-    assert np.log(metrics.fit_temperature(logits, labels)) == pytest.approx(best.x, abs=1e-4)
+    fitted = metrics.fit_temperature(logits, labels, spread)
+    assert np.log(fitted) == pytest.approx(best.x, abs=1e-4)
 
 
 def test_temperature_undoes_a_scale():
     logits, labels = scores(2000, 4)
-    fitted = metrics.fit_temperature(logits, labels)
-    assert metrics.fit_temperature(logits * 3, labels) == pytest.approx(3 * fitted, rel=1e-4)
+    fitted = metrics.fit_temperature(logits, labels, np.inf)
+    tripled = metrics.fit_temperature(logits * 3, labels, np.inf)
+    assert tripled == pytest.approx(3 * fitted, rel=1e-4)
+
+
+def test_one_mistake_in_a_hundred_is_not_bet_on():
+    logits, labels = np.tile([6.0, 0.0, 0.0], (143, 1)), np.zeros(143, int)
+    labels[0] = 1
+    free = metrics.fit_temperature(logits, labels, np.inf)
+    assert free == pytest.approx(6 / np.log(2 * 142))  # announces 1 in 143, as it came
+    assert 1 < metrics.fit_temperature(logits, labels) < free
+    labels[1:4] = 1
+    sure = metrics.fit_temperature(logits / 8, labels, np.inf)
+    assert sure == pytest.approx(6 / 8 / np.log(2 * 139 / 4))
+    assert sure < metrics.fit_temperature(logits / 8, labels) < 0.5
 
 
 def test_temperature_keeps_its_bounds_and_its_head():
     logits, labels = scores(200, 4, wrong=0.0)
     assert metrics.fit_temperature(logits, labels) == 1.0  # no mistake to learn from
-    assert metrics.fit_temperature(-logits, labels) == pytest.approx(20)  # worse than chance
+    assert metrics.fit_temperature(-logits, labels, np.inf) == pytest.approx(
+        20
+    )  # worse than chance
     assert metrics.fit_temperature(np.zeros((3, 2)), np.array([0, 1, 1])) > 0  # nothing to tell
     barely, labels = scores(5000, 2, wrong=0.001, scale=0.001)
-    assert metrics.fit_temperature(barely, labels) == pytest.approx(0.05)
+    assert metrics.fit_temperature(barely, labels, np.inf) == pytest.approx(0.05)
 
 
 def test_confusion_is_scikit_learns():
