@@ -14,6 +14,7 @@ from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
 from polyak.networks import Staged, build
 from polyak.train import make, train
+from polyak.transfer.memory import Memory
 
 NAME = "mobilenetv3_small_050"
 
@@ -153,12 +154,36 @@ def test_few_leaves_the_first_stages_as_they_were(job, tmp_path, weights):
     assert end["evaluation"]["accuracy"]["value"] > 0.8
 
 
-@pytest.mark.parametrize("choices", [{}, {"transfer": "all", "pull": 1.0, "unfreeze": 0.5}])
+TUNED = [{}, {"transfer": "all", "pull": 1.0, "unfreeze": 0.5}, {"augment": "none"}]
+
+
+@pytest.mark.parametrize("choices", TUNED)
 def test_tuning_resumes_to_the_same_bytes(job, tmp_path, choices):
     jobs.run(few(job, **choices, name="whole"))
     jobs.steps(few(job, **choices, name="cut"), 4)
     jobs.run(few(job, **choices, name="cut"), resume=True)
     assert jobs.results(tmp_path / "runs/cut") == jobs.results(tmp_path / "runs/whole")
+
+
+def test_what_sleeps_runs_once_where_nothing_is_random(job, tmp_path, monkeypatch):
+    looked = []
+    called = Memory.__call__
+
+    def look(self, images, indices):
+        looked.append(self.known[indices].mean())
+        return called(self, images, indices)
+
+    monkeypatch.setattr(Memory, "__call__", look)
+    jobs.run(few(job, augment="none", epochs=4, name="once"))
+    assert looked and set(looked) == {1.0}
+    looked.clear()
+    jobs.run(few(job, augment="flip()", epochs=1, name="random"))
+    assert not looked
+    monkeypatch.setattr(Memory, "of", lambda *_: None)
+    jobs.run(few(job, augment="none", epochs=4, name="always"))
+    once, always = (load(tmp_path / "runs" / name, kind="weights") for name in ("once", "always"))
+    for one, other in zip(once.network.parameters(), always.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_an_earlier_run_is_a_source_and_its_head_is_known_by_name(job, tiny_folder, tmp_path):

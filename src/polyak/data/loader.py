@@ -1,5 +1,6 @@
 """Batches as functions: order of (seed, epoch), pixels of (seed, epoch, index)."""
 
+import copy
 import os
 from collections import deque
 from collections.abc import Generator
@@ -93,6 +94,12 @@ class Loader:
     def __len__(self) -> int:
         n = len(self.labels)
         return max(n // self.batch_size, min(n, 1)) if self.shuffle else -(-n // self.batch_size)
+
+    def in_order(self, batch_size: int) -> "Loader":
+        """Give a loader of the same pictures that yields each once, in order, alone."""
+        still = copy.copy(self)
+        still.batch_size, still.shuffle, still.rank, still.world = batch_size, False, 0, 1
+        return still
 
     def order(self, epoch: int, number: int) -> np.ndarray:
         """Positions of this rank's share of a batch: int64, a function of (seed, epoch, number)."""

@@ -106,7 +106,7 @@ def _conduct(
         how = recipe, loader, network, judge, clock, where, world, teacher
         pace = Pace(*state["first_pace"]) if state else first_pace(*how)
         steps = round(1 / pace.rate)
-        learner = job.make_learner(recipe, network, where, world, steps, teacher)
+        learner = job.make_learner(recipe, network, where, world, steps, teacher, loader)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
         if state:
             loop.load_state_dict(state)
@@ -122,7 +122,7 @@ def _conduct(
 
 def note(run: Run | None, record: dict) -> None:
     """Write a record down, and what it says to a person; a step is no news."""
-    if run is not None and record["kind"] != "step":
+    if run is not None and record["kind"] not in ("step", "features"):
         run.record(record)
         for line in words.lines(record):
             run.log(line)

@@ -32,6 +32,7 @@ from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
 from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
+from polyak.transfer.memory import Memory
 from polyak.transfer.tuning import STRATEGIES, Tuning
 
 WHITENED = 5000  # pictures that compact's first layer is computed from
@@ -207,13 +208,19 @@ def make_learner(
     world: World,
     steps: int,
     teacher: Callable[[Tensor], Tensor] | None = None,
+    loader: Loader | None = None,
 ) -> Learner:
-    """Make the learner of a decided recipe that expects to take so many steps."""
+    """Make the learner of a decided recipe that expects to take so many steps.
+
+    What sleeps runs once for each of the loader's pictures, where nothing random changes them.
+    """
     assert isinstance(recipe.learning_rate, float) and recipe.label_smoothing is not None
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
-    tuning = None
+    tuning = memory = None
     if recipe.transfer in STRATEGIES:
         tuning = tune(recipe, network)
+        if loader and sleeps_undisturbed(recipe) and world.size == 1:
+            memory = Memory.of(network, tuning, len(loader.labels), machine.memory() / 4)
         groups = tuning.groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     elif isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
@@ -234,7 +241,19 @@ def make_learner(
         precision=where.precision.name,
         teacher=teacher,
         tuning=tuning,
+        memory=memory,
     )
+
+
+def sleeps_undisturbed(recipe: Recipe) -> bool:
+    """Tell whether a picture is the same input at every step, so that what sleeps can run once.
+
+    >>> from polyak.train import make
+    >>> sleeps_undisturbed(make(augment="none", mix="none", dropout=0.0))
+    True
+    """
+    plain = recipe.augment == "none" and recipe.mix == "none"
+    return plain and (not recipe.dropout or recipe.dropout_where == "head")
 
 
 def tune(recipe: Recipe, network: nn.Module) -> Tuning:

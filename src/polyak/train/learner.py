@@ -13,6 +13,7 @@ from polyak.errors import UsageError
 from polyak.optim.scheduler import check_momentum, cycle_momentum
 from polyak.optim.schedules import momentum_for
 from polyak.train.distributed import World
+from polyak.transfer.memory import Memory
 from polyak.transfer.tuning import Tuning
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -47,6 +48,7 @@ class Learner:
         seed: of what is drawn in the forward pass (dropout) and in mixing.
         teacher: says the targets (N, K) of a batch instead of its labels; None lets them be.
         tuning: what sleeps and what is pulled back, where a trained network is tuned.
+        memory: runs what sleeps once for each picture; None runs it at every step.
         world: this process among all.
         precision: `float32` or `bfloat16`.
     """
@@ -68,6 +70,7 @@ class Learner:
         precision: str,
         teacher: Callable[[Tensor], Tensor] | None = None,
         tuning: Tuning | None = None,
+        memory: Memory | None = None,
     ):
         if optimizer not in OPTIMIZERS:
             raise UsageError("no such optimizer", where=optimizer)
@@ -80,7 +83,7 @@ class Learner:
         if rho_range:
             check_momentum(self.optimizer)
         self.label_smoothing, self.mix = label_smoothing, mix
-        self.teacher, self.tuning = teacher, tuning
+        self.teacher, self.tuning, self.memory = teacher, tuning, memory
         self._parallel = world.wrap(network)
         self._bfloat16 = precision == "bfloat16"
         self._device = next(network.parameters()).device
@@ -121,7 +124,10 @@ class Learner:
         if self.teacher is not None:
             targets, smoothing = self.teacher(images), 0.0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            logits = self._parallel(images)
+            if self.memory is None:
+                logits = self._parallel(images)
+            else:
+                logits = self.memory(images, batch.indices)
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         # processes average their gradients; an uneven slice weighs by its pictures

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import astuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from polyak.train.pace import Clock, Pace
 from polyak.train.run import Run
 from polyak.train.signals import Stop
 
+SMALL = 16  # pictures of a pass without gradients: maps of more do not fit a processor's caches
 PLAN_EVERY = 0.02  # of the budget: how often the clock may bend the pace
 PLAN_SLACK = 0.005  # deviations below this share of the remaining steps are noise
 
@@ -91,6 +93,7 @@ class Loop:
             DivergedError: a loss that is not finite.
             Stopped: a signal came; the state is saved.
         """
+        yield from self._remember()
         yield from self._validate_if_due()  # a checkpoint may lie between a step and its validation
         while not self.over:
             epoch, start = divmod(self.step, len(self.loader))
@@ -105,6 +108,14 @@ class Loop:
                 began = time.monotonic()
         self._note_loss()
         self.save()
+
+    def _remember(self) -> Iterator[dict]:
+        """Let what sleeps look at each picture once, where nothing random will change it."""
+        memory, of = self.learner.memory, len(self.loader.labels)
+        with closing(self.loader.in_order(SMALL).epoch(0)) as pictures:
+            for done in memory.fill(pictures) if memory else ():
+                self.stop.check("the last checkpoint")
+                yield {"kind": "features", "done": done, "of": of}
 
     @property
     def over(self) -> bool:

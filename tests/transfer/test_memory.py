@@ -1,0 +1,84 @@
+"""Frozen stages once: the same logits and gradients, at the cost of what learns."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from polyak.data.loader import Batch
+from polyak.networks import build
+from polyak.transfer import Tuning
+from polyak.transfer.memory import Memory
+
+
+def tuned(name, strategy="few"):
+    torch.manual_seed(0)
+    network = build(name, 3)
+    tuning = Tuning(network, strategy, norms=False)
+    network.train()
+    tuning.rest()
+    return network, tuning
+
+
+def batches(images, size):
+    numbers = np.arange(len(images))
+    for start in range(0, len(images), size):
+        yield Batch(images[start : start + size], torch.zeros(0), numbers[start : start + size])
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet10t", "vit_tiny_patch16_224"])
+def test_what_is_remembered_is_what_would_be_computed(name):
+    network, tuning = tuned(name)
+    network.eval()  # no dropout: two passes shall agree
+    size = 224 if name.startswith("vit") else 64
+    images = torch.randn(6, 3, size, size)
+    memory = Memory.of(network, tuning, 6)
+    assert memory is not None
+    assert list(memory.fill(batches(images, 4))) == [4, 6]
+    chosen = np.array([5, 0, 2, 2])
+    gradients = []
+    for way in (network, lambda pictures: memory(pictures, chosen)):
+        logits = way(images[chosen])
+        network.zero_grad()
+        logits.square().sum().backward()
+        gradients.append([logits, *(p.grad for p in network.parameters() if p.requires_grad)])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_frozen_part_sees_one_picture():
+    network, tuning = tuned("mobilenetv3_small_050")
+    memory = Memory.of(network, tuning, 8)
+    assert memory is not None
+    seen = []
+    network.conv_stem.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    images = torch.randn(8, 3, 64, 64)
+    list(memory.fill(batches(images[:6], 6)))
+    memory(images[:6], np.arange(6))
+    memory(images[:2], np.array([1, 5]))
+    memory(images[4:], np.arange(4, 8))  # two are not known
+    assert seen == [6, 1, 1, 4]
+
+
+def test_too_much_is_not_kept():
+    network, tuning = tuned("mobilenetv3_small_050")
+    memory = Memory.of(network, tuning, 8, limit=1000)
+    assert memory is not None
+    seen = []
+    network.conv_stem.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    images = torch.randn(4, 3, 64, 64)
+    assert list(memory.fill(batches(images, 2))) == []
+    memory(images, np.arange(4))
+    assert seen == [2, 4] and memory.table is None
+
+
+def test_a_way_round_the_frozen_stages_is_found_out(monkeypatch):
+    network, tuning = tuned("mobilenetv3_small_050")
+    plain = type(network).forward
+
+    def past(self, images):
+        return plain(self, images) + images.mean((1, 2, 3))[:, None]
+
+    monkeypatch.setattr(type(network), "forward", past)
+    assert Memory.of(copy.deepcopy(network), tuning, 8) is None
