@@ -2,7 +2,8 @@
 
     python benchmarks/bench_frozen.py DATA --weights mobilenetv2_100.safetensors
 
-DATA has train/ and val/ with a folder a class. The loop is plain PyTorch: torchvision's dataset and
+DATA has train/ and val/ with a folder a class; both are measured on test/ where there is one. The
+loop is plain PyTorch: torchvision's dataset and
 RandomResizedCrop + flip, Adam at 1e-3 on the head, batches of 64, the backbone in evaluation mode
 without gradients. Both are whole processes, one after the other; then polyak once more, its
 features remembered.
@@ -31,7 +32,7 @@ norm = T.Normalize((0.5,) * 3, (0.5,) * 3)
 augment = T.Compose([T.RandomResizedCrop(224), T.RandomHorizontalFlip(), T.ToTensor(), norm])
 centre = T.Compose([T.Resize(256), T.CenterCrop(224), T.ToTensor(), norm])
 train = datasets.ImageFolder(data + "/train", augment)
-held_out = datasets.ImageFolder(data + "/val", centre)
+held_out = datasets.ImageFolder(data + sys.argv[4], centre)
 network = timm.create_model("mobilenetv2_100")
 network.load_state_dict({k: v.float() for k, v in load_file(weights).items()}, strict=False)
 network.reset_classifier(len(train.classes))
@@ -80,7 +81,8 @@ def main():
             end = (Path(folder) / name / "metrics.jsonl").read_text().splitlines()[-1]
             results[name] = {"seconds": seconds, "evaluation": json.loads(end)["evaluation"]}
         if options.epochs:
-            words = [str(options.data), options.weights, str(options.epochs)]
+            part = "/test" if (options.data / "test").is_dir() else "/val"  # as polyak's figures
+            words = [str(options.data), options.weights, str(options.epochs), part]
             seconds, said = timed([sys.executable, "-c", LOOP, *words], environment)
             results["loop"] = {"seconds": seconds, **json.loads(said)}
     text = json.dumps(results, indent=1)
