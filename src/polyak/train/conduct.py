@@ -15,7 +15,7 @@ from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
 from polyak.report import report
-from polyak.train import checkpoint, distil, distributed, job, probing, words
+from polyak.train import checkpoint, distil, distributed, job, loggers, probing, words
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
@@ -43,7 +43,7 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
             if path is not None and runs.finished(path):
                 yield runs.records(path)[-1]
                 return
-            recipe = recipes.make(**runs.config(path)) if path else asked
+            recipe = taken_up(asked, path)
             if recipe.independent:
                 how = recipe, given(asked), path, began, world, stop
                 yield from conduct_members(*how, _conduct, draw)
@@ -64,6 +64,14 @@ def find(asked: Recipe, world: World) -> Path | None:
         then = "polyak train DATA"
         raise UsageError("there is no unfinished run to resume", where=asked.out, then=then)
     return path
+
+
+def taken_up(asked: Recipe, path: Path | None) -> Recipe:
+    """The recipe of a run that is resumed, read along by whom is asked for now; else as asked."""
+    if path is None:
+        return asked
+    recipe = recipes.make(**runs.config(path))
+    return recipe if asked.log == "none" else recipe.model_copy(update={"log": asked.log})
 
 
 def given(asked: Recipe) -> dict:
@@ -112,12 +120,18 @@ def _conduct(
             loop.load_state_dict(state)
         counts = loop.step, round(1 / pace.rate)
         start = opening(recipe, reasons, dataset, where, run, *counts, path, lines)
-        for record in _records(start, loop, recipe, dataset, spec):
-            note(run, record)
-            yield record
+        yield from told(run, recipe, _records(start, loop, recipe, dataset, spec))
     finally:
         if run is not None:
             run.close()
+
+
+def told(run: Run | None, recipe: Recipe, records: Iterator[dict]) -> Iterator[dict]:
+    """Pass records on: read by the logger that was asked for, and written down."""
+    # a process that does not lead has nothing to tell
+    for record in loggers.logged(records, recipe.log if run else "none"):
+        note(run, record)
+        yield record
 
 
 def note(run: Run | None, record: dict) -> None:
@@ -130,7 +144,7 @@ def note(run: Run | None, record: dict) -> None:
 
 def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: Stop) -> tuple:
     """Set the machine up, open the data and decide: (machine, data, parts, recipe, reasons)."""
-    recipe, reasons = (recipes.make(**runs.config(path)), {}) if path else (asked, {})
+    recipe, reasons = taken_up(asked, path), {}
     if world.leads:
         files.check_writable(path or Path(asked.out))
     where = job.set_up(recipe, world, path)
@@ -150,8 +164,8 @@ def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
     try:
         write_down(run, dataset, None)
         start = opening(recipe, reasons, dataset, where, run, 0, 0, path, [])
-        for record in chain([start], work):
-            note(run if record["kind"] in ("start", "end") else None, record)
+        for record in loggers.logged(chain([start], work), recipe.log):
+            note(run if record["kind"] in ("start", "note", "end") else None, record)
             yield record
         draw(run)
     finally:

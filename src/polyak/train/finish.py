@@ -15,7 +15,7 @@ from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 
 # what does not change the model, or tells of its maker's disk
-ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data", "distill"}
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data", "distill", "log"}
 
 
 def finish(

@@ -129,6 +129,9 @@ class Recipe(BaseModel):
     threads: int | None = Field(None, ge=1, description="compute threads; default all cores")
     memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
     save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
+    log: Literal["none", "tensorboard", "wandb"] = Field(
+        "none", description="who reads along; when that fails, training goes on"
+    )
 
     @field_validator("budget")
     @classmethod

@@ -185,8 +185,8 @@ def choices(path: Path) -> dict:
 
 
 def _differences(then: dict, now: dict) -> list[str]:
-    # a different place or pace of saving is no different run
-    names = sorted((set(then) | set(now)) - {"out", "name", "save_every"}) if now else []
+    # a different place, pace of saving or reader is no different run
+    names = sorted((set(then) | set(now)) - {"out", "name", "save_every", "log"}) if now else []
     return [
         f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
     ]

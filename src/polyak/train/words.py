@@ -7,10 +7,13 @@ def lines(record: dict) -> list[str]:
     >>> lines({"kind": "step"})
     []
     """
-    tell = {"start": _start, "validation": _validation, "member": _member, "end": _end}.get(
-        record["kind"]
-    )
+    kinds = {"start": _start, "validation": _validation, "member": _member, "end": _end}
+    tell = (kinds | {"note": _note}).get(record["kind"])
     return tell(record) if tell else []
+
+
+def _note(record: dict) -> list[str]:
+    return [f"note: {record['line']}"]
 
 
 def _start(record: dict) -> list[str]:
