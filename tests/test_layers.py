@@ -23,7 +23,7 @@ ROWS = (
     ("console", "options"),
     ("doctor", "race"),
     ("train",),
-    ("report", "transfer"),
+    ("export", "report", "transfer"),
     ("model",),
     ("inference",),
     ("ensemble",),

@@ -108,7 +108,7 @@ def every_log_probabilities(
     modes = [look.network.training for look in looks]
     for look in looks:
         look.network.eval()
-    for (p, policy), numbers in _passes(looks).items():
+    for (p, policy), numbers in passes(looks).items():
         loader = Loader(readable, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
         said: dict[int, np.ndarray] = {}
         for batch in loader.epoch(0):
@@ -128,13 +128,18 @@ def every_log_probabilities(
     return np.stack([combine(np.stack(views)) for views in rows]), sorted(failed.items())
 
 
-def _passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int]]:
-    """Which networks take which pictures: each way to prepare pictures once."""
-    passes: dict[tuple[Preprocessing, Policy], list[int]] = {}
+def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int]]:
+    """Which networks take which pictures: each way to prepare pictures once.
+
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> list(passes([Look(nn.Flatten(), page), Look(nn.Flatten(), page, "flip")]).values())
+    [[0, 1], [1]]
+    """
+    found: dict[tuple[Preprocessing, Policy], list[int]] = {}
     for number, look in enumerate(looks):
         for policy in policies(look.views, look.preprocessing.fraction):
-            passes.setdefault((look.preprocessing, policy), []).append(number)
-    return passes
+            found.setdefault((look.preprocessing, policy), []).append(number)
+    return found
 
 
 def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:

@@ -7,6 +7,7 @@ VERBS = {
     "evaluate": ("MODEL DATA", "measure a model on pictures with labels"),
     "predict": ("MODEL PATH...", "name the class of pictures"),
     "ensemble": ("RUN...", "join finished runs into one model file"),
+    "export": ("MODEL", "write a model for other programs: ONNX, torch.export, timm"),
     "augment": ("DATA", "show what a policy makes of the pictures"),
     "report": ("RUN...", "draw the page of a run again, or compare several runs"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),

@@ -1,0 +1,149 @@
+"""What leaves polyak must say what polyak says, on 64 pictures, before it gets its name."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from polyak import keys
+from polyak.augment import Policy
+from polyak.data.header import Unreadable
+from polyak.data.images import Files, Images
+from polyak.data.loader import Loader
+from polyak.data.pictures import pictures
+from polyak.errors import DataError, RefusedError
+from polyak.model import Classifier
+
+COUNT = 64  # pictures
+TOLERANCE = 1e-4  # of a probability: rounding, not another model
+CHUNK = 16  # pictures a call, at most: exported files take batches of any length
+PIXELS = 1 << 22  # a call, or one larger picture
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class Agreement(NamedTuple):
+    """How an exported model compares with polyak on the same pictures.
+
+    Attributes:
+        n: pictures.
+        same: of them, how many got the same class.
+        difference: the largest of any two probabilities.
+
+    >>> print(Agreement(64, 64, 2.4e-7))
+    64 pictures: the same class on 64, probabilities differ by at most 2.4e-07
+    """
+
+    n: int
+    same: int
+    difference: float
+
+    def __str__(self):
+        told = f"probabilities differ by at most {self.difference:.1e}"
+        return f"{self.n} pictures: the same class on {self.same}, {told}"
+
+
+def compare(polyak: np.ndarray, other: np.ndarray) -> Agreement:
+    """Compare probabilities (N, K); a class whose probability ties with the best is the best, too.
+
+    >>> compare(np.array([[0.75, 0.25]]), np.array([[0.5, 0.5]]))
+    Agreement(n=1, same=1, difference=0.25)
+    """
+    rows = np.arange(len(polyak))
+    best, theirs = polyak.max(1), polyak[rows, other.argmax(1)]
+    same = int((theirs >= best - TOLERANCE).sum())
+    return Agreement(len(polyak), same, float(np.abs(polyak - other).max()))
+
+
+def require(polyak: np.ndarray, other: np.ndarray, what: str) -> Agreement:
+    """Compare, and refuse what differs by more than rounding.
+
+    Raises:
+        RefusedError: another class, or a probability that differs by more than TOLERANCE.
+    """
+    found = compare(polyak, other)
+    # written so that a number that is none does not pass
+    if not (found.same == found.n and found.difference <= TOLERANCE):
+        raise RefusedError(
+            "the exported model does not say what polyak says",
+            where=what,
+            why=f"{found}, more than {TOLERANCE:g}",
+            kept="nothing was written",
+        )
+    return found
+
+
+def samples(classifier: Classifier, data: str | None = None) -> Images:
+    """Open the pictures to check with: up to 64 of a folder, else made-up ones of four sizes.
+
+    Raises:
+        DataError: none there, or none can be read.
+    """
+    if data is None:
+        return gathered(made_up(classifier.preprocessing.size))
+    files = pictures([data])
+    chosen = keys.permutation("export", 0, 0, len(files))[:COUNT]
+    images = classifier.opened([files[i] for i in sorted(chosen)])
+    failed, readable = dict(images.failed), []
+    for position in images.good.tolist():
+        try:
+            images[position]
+            readable.append(position)
+        except Unreadable as error:
+            failed[position] = error.reason
+    if not readable:
+        position, reason = min(failed.items())
+        raise DataError("no picture can be read", where=str(images.files[position]), why=reason)
+    return images.take(readable)
+
+
+def made_up(size: tuple[int, int]) -> list[np.ndarray]:
+    """Make 64 pictures of blocks and noise, smaller and larger than a network's: uint8 (H, W, 3).
+
+    >>> {picture.shape for picture in made_up((8, 8))} == {(8, 8, 3), (7, 20, 3), (17, 8, 3),
+    ...                                                    (21, 12, 3)}
+    True
+    """
+    h, w = size
+    sizes = (h, w), (h - 1, 5 * w // 2), (2 * h + 1, w), (21 * h // 8, 3 * w // 2)
+    draw, made = np.random.default_rng(0), []
+    for number in range(COUNT):
+        height, width = sizes[number % len(sizes)]
+        blocks = draw.integers(0, 200, (4, 4, 3))
+        rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+        noise = draw.integers(0, 56, (height, width, 3))
+        made.append((blocks[rows][:, columns] + noise).astype(np.uint8))
+    return made
+
+
+def gathered(rows: list[np.ndarray]) -> Images:
+    """Take pictures of different sizes from memory."""
+    sizes = np.array([row.shape[:2] for row in rows], np.int64)
+    starts = np.cumsum([0, *(row.size for row in rows[:-1])])
+    pixels = np.concatenate([row.reshape(-1) for row in rows])
+    return Images(Files(".", ["memory"] * len(rows)), sizes, starts, pixels)
+
+
+def said_of(images: Images, run: Run) -> np.ndarray:
+    """Run a model on uint8 (n, H, W, 3) batches of pictures of one size: (N, K), in their order."""
+    parts: dict[int, np.ndarray] = {}
+    for positions in _alike(images):
+        batch = np.stack([images[i] for i in positions])
+        parts.update(zip(positions, run(batch), strict=True))
+    return np.stack([parts[i] for i in range(len(images))])
+
+
+def said_bare(classifier: Classifier, images: Images, run: Run) -> np.ndarray:
+    """Run a model on prepared float32 (n, 3, h, w) batches of pictures: (N, K), in their order."""
+    page = next(m.preprocessing for m in classifier.members if m.weight > 0)
+    how = {"size": page.size, "mean": page.mean, "std": page.std, "batch_size": CHUNK, "seed": 0}
+    labels, policy = np.zeros(len(images), np.int64), Policy.centre(page.fraction)
+    loader = Loader(images, labels, policy, threads=1, shuffle=False, **how)
+    return np.concatenate([run(np.ascontiguousarray(b.images)) for b in loader.epoch(0)])
+
+
+def _alike(images: Images) -> Iterator[list[int]]:
+    for size in np.unique(images.sizes, axis=0):
+        found = np.flatnonzero((images.sizes == size).all(1)).tolist()
+        step = max(1, min(CHUNK, PIXELS // int(size.prod())))
+        yield from (found[i : i + step] for i in range(0, len(found), step))

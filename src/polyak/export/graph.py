@@ -1,0 +1,111 @@
+"""A classifier as one module: what `Classifier` computes with numpy, for exporters to trace."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polyak.errors import UsageError
+from polyak.export.prepare import Prepare
+from polyak.inference import Look, passes
+from polyak.model import Classifier
+
+
+class Graph(nn.Module):
+    """Compute what a classifier says of pictures, members, views and temperatures included.
+
+    Args:
+        classifier: its networks are shared, not copied.
+        bare: leave preparing out: one view, prepared pictures in, logits out whose softmax is the
+            probabilities.
+
+    Raises:
+        UsageError: bare, and members want pictures of different sizes or colours.
+
+    >>> from polyak.networks.build import build, spec
+    >>> from polyak.networks.preprocessing import Preprocessing
+    >>> how = {"size": (8, 8), "widths": (4, 4)}
+    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(build("compact", 2, **how), spec("compact", 2, **how), "ab", page)
+    >>> Graph(one)(torch.zeros((5, 30, 20, 3), dtype=torch.uint8)).sum(1).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, classifier: Classifier, bare: bool = False):
+        super().__init__()
+        members = [member for member in classifier.members if member.weight > 0]
+        self.networks = nn.ModuleList(member.network.eval() for member in members)
+        self.temperatures = [member.temperature for member in members]
+        self.orders = [member.order(classifier.classes) for member in members]
+        total = sum(classifier.weights)
+        self.shares = [weight / total for weight in classifier.weights]
+        self.temperature, self.mean, self.bare = classifier.temperature, classifier.mean, bare
+        looks = [
+            Look(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
+            for m in members
+        ]
+        prepared = passes(looks)
+        if bare and len(prepared) > 1:
+            raise UsageError(
+                "these members share no input",
+                why="they want pictures of different sizes or colours",
+                then="leave --bare away: the graph then prepares for each of them",
+            )
+        self.takers = list(prepared.values())
+        pages = [] if bare else [Prepare(page, policy) for page, policy in prepared]
+        self.pages = nn.ModuleList(pages)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Say probabilities (N, K) of uint8 (N, H, W, 3); bare: logits of float32 (N, 3, h, w)."""
+        said: list[list[Tensor]] = [[] for _ in self.networks]
+        for number, takers in enumerate(self.takers):
+            inputs = pictures if self.bare else self.pages[number](pictures)
+            for taker in takers:
+                said[taker].append(self.networks[taker](inputs).log_softmax(1))
+        parts = [
+            ordered(tempered(mean(views), temperature), order)
+            for views, temperature, order in zip(said, self.temperatures, self.orders, strict=True)
+        ]
+        logits = mean(parts, self.shares, self.mean) / self.temperature
+        return logits if self.bare else logits.softmax(1)
+
+
+def ordered(rows: Tensor, order: np.ndarray) -> Tensor:
+    """Put columns in an order; those that are in it already stay, so that graphs stay plain.
+
+    >>> ordered(torch.tensor([[1, 2]]), np.array([1, 0]))
+    tensor([[2, 1]])
+    """
+    if (order == np.arange(len(order))).all():
+        return rows
+    return rows.index_select(1, torch.from_numpy(order))
+
+
+def tempered(logs: Tensor, temperature: float) -> Tensor:
+    """Divide log-probabilities by a temperature, normalised again; `ensemble.tempered` for tensors.
+
+    >>> tempered(torch.tensor([[0.8, 0.2]]).log(), 2.0).exp().round(decimals=3)
+    tensor([[0.6670, 0.3330]])
+    """
+    return logs if temperature == 1 else (logs / temperature).log_softmax(1)
+
+
+def mean(
+    logs: list[Tensor], shares: list[float] | None = None, of: str = "probabilities"
+) -> Tensor:
+    """Average log-probabilities (N, K) of members or views; `ensemble.combine` for tensors.
+
+    Args:
+        logs: one (N, K) each.
+        shares: of each, together 1; None counts all alike.
+        of: "probabilities" or "logits".
+
+    >>> mean([torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()]).exp()
+    tensor([[0.7000, 0.3000]])
+    """
+    if len(logs) == 1:
+        return logs[0]
+    weights = torch.tensor(shares or [1 / len(logs)] * len(logs))[:, None, None]
+    stacked = torch.stack(logs)
+    if of == "logits":
+        return (stacked * weights).sum(0).log_softmax(1)
+    return torch.logsumexp(stacked + weights.log(), 0)

@@ -1,0 +1,162 @@
+"""A classifier as a folder for the Hugging Face hub: weights, timm's config, a model card."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from polyak.errors import UsageError
+from polyak.export.card import card
+from polyak.export.check import Agreement, Run, require, said_bare, samples
+from polyak.files import disk_error, sync
+from polyak.metrics import softmax
+from polyak.model import Classifier
+from polyak.model.member import Member
+from polyak.networks.head import head_names
+
+# of timm's page of a network: what does not depend on where its first weights came from
+KEPT = ("fixed_input_size", "interpolation", "pool_size", "first_conv", "classifier")
+
+
+def to_hub(
+    classifier: Classifier,
+    folder: Path | str,
+    *,
+    data: str | None = None,
+    licence: str | None = None,
+) -> Agreement:
+    """Write a folder that timm loads without polyak, checked by loading it so.
+
+    The temperature goes into the last layer, so that the softmax of timm's logits is polyak's
+    probabilities, of one view.
+
+    Args:
+        classifier: one timm network.
+        folder: must not exist; appears whole or not at all.
+        data: a folder of pictures to check with; made-up ones by default.
+        licence: for the card, an identifier of the hub; default what is known of the source.
+
+    Returns:
+        How timm's answers compare with polyak's.
+
+    Raises:
+        UsageError: several members, a network that is not timm's, or the folder exists.
+        RefusedError: timm says something else than polyak.
+        DiskError: the disk refused.
+
+    >>> import tempfile
+    >>> from polyak.networks.build import build, spec
+    >>> from polyak.networks.preprocessing import Preprocessing
+    >>> network, page = build("resnet10t", 2), Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(network, spec("resnet10t", 2), "ab", page)
+    >>> to_hub(one, Path(tempfile.mkdtemp()) / "hub").same
+    64
+    """
+    member, folder = single(classifier), Path(folder)
+    if folder.exists():
+        why, then = "it exists", "choose another --out, or remove it first"
+        raise UsageError("cannot write the folder", where=str(folder), why=why, then=then)
+    whole = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        whole.mkdir()
+        save_file(weights(member, member.temperature * classifier.temperature),
+                  whole / "model.safetensors", {"format": "pt"})  # fmt: skip
+        (whole / "config.json").write_text(json.dumps(config(member), indent=1), encoding="utf-8")
+        (whole / "README.md").write_text(card(classifier, member, licence), encoding="utf-8")
+        found = agreement(classifier, whole, data, str(folder))
+        for file in whole.iterdir():
+            sync(file)
+        whole.rename(folder)
+        sync(folder.parent)
+    except Exception as error:
+        raise disk_error(error, folder) from error
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+    return found
+
+
+def single(classifier: Classifier) -> Member:
+    """Give the only running member, when timm alone can build its network.
+
+    Raises:
+        UsageError: there are several, or timm has no such network.
+    """
+    running = [member for member in classifier.members if member.weight > 0]
+    spec, why = running[0].spec, ""
+    if len(running) > 1:
+        why = f"{len(running)} members are no single network of timm's"
+    elif spec["name"] == "compact":
+        why = "compact is polyak's own network, which timm cannot build"
+    elif spec["options"].get("stages"):
+        why = "a head on several stages is polyak's own, which timm cannot build"
+    if why:
+        raise UsageError("cannot export to a folder for timm", why=why, then="--to onnx")
+    return running[0]
+
+
+def weights(member: Member, temperature: float) -> dict[str, Tensor]:
+    """Copy a network's tensors, its last layers divided by the temperature."""
+    heads = tuple(f"{name}." for name in head_names(member.network))
+    return {
+        name: (value / temperature if name.startswith(heads) else value)
+        .detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in member.network.state_dict().items()
+    }  # fmt: skip
+
+
+def config(member: Member) -> dict[str, Any]:
+    """Describe a network as timm's `config.json`: architecture, classes, preprocessing."""
+    page, network = member.preprocessing, member.network
+    known: Any = getattr(network, "pretrained_cfg", {})
+    kept = {name: known[name] for name in KEPT if known.get(name) is not None}
+    if tuple(known.get("input_size", ())[1:]) != tuple(page.size):
+        kept.pop("pool_size", None)
+    options = {k: v for k, v in member.spec["options"].items() if not k.endswith("drop_rate")}
+    return {
+        "architecture": member.spec["name"].partition(".")[0],
+        "num_classes": len(member.classes),
+        "num_features": getattr(network, "num_features", None),
+        "label_names": list(member.classes),
+        "model_args": options,
+        "pretrained_cfg": kept
+        | {
+            "input_size": [3, *page.size],
+            "interpolation": "bilinear",
+            "crop_pct": page.fraction,
+            "crop_mode": "center",
+            "mean": list(page.mean),
+            "std": list(page.std),
+            "num_classes": len(member.classes),
+        },
+    }
+
+
+def agreement(classifier: Classifier, folder: Path, data: str | None, what: str) -> Agreement:
+    """Compare what timm's own loader makes of a folder with polyak's predictions, one view.
+
+    Raises:
+        RefusedError: they differ by more than rounding.
+    """
+    import timm
+
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images, order = samples(classifier, data), single(classifier).order(classifier.classes)
+    said, _ = classifier.probabilities(images, views="one")
+    logits = said_bare(classifier, images, runner(network))
+    return require(said, softmax(logits)[:, order], what)
+
+
+def runner(network: nn.Module) -> Run:
+    """Run a network on one batch of numbers."""
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(batch)).numpy()
+
+    return run

@@ -1,0 +1,62 @@
+"""One module says what a classifier says, whatever its members are."""
+
+import numpy as np
+import pytest
+import torch
+
+from classifiers import CLASSES, made, mixed, pictures
+from polyak.ensemble import combine
+from polyak.ensemble import tempered as tempered_by_numpy
+from polyak.errors import UsageError
+from polyak.export.check import gathered, said_bare, said_of
+from polyak.export.graph import Graph, mean, tempered
+from polyak.metrics import softmax
+from polyak.model import Classifier
+
+IMAGES = gathered(pictures(20))
+
+
+def runner(graph):
+    return lambda batch: graph(torch.from_numpy(batch)).detach().numpy()
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        made(),
+        made(temperature=2.5, views="flip"),
+        made("resnet10t", 32, fraction=0.875, views="ten"),
+        mixed(),
+        mixed("logits"),
+        Classifier.of([made(classes=CLASSES[::-1]).members[0]], CLASSES),
+    ],
+    ids=["plain", "two views", "ten views", "members", "mean of logits", "other order"],
+)
+def test_a_graph_says_what_the_classifier_says(one):
+    said, _ = one.probabilities(IMAGES)
+    assert said.max(1).std() > 0.01  # answers that differ, or nothing would be shown
+    assert np.abs(said_of(IMAGES, runner(Graph(one))) - said).max() < 1e-5
+
+
+def test_a_bare_graph_gives_logits_of_prepared_pictures():
+    members = [made(seed=s, temperature=0.5 + s).handed()[0] for s in range(3)]
+    one = Classifier.of(members, CLASSES, 1.5, "flip")
+    said, _ = one.probabilities(IMAGES, views="one")
+    logits = said_bare(one, IMAGES, runner(Graph(one, bare=True)))
+    assert np.abs(softmax(logits) - said).max() < 1e-5
+    with pytest.raises(UsageError, match="share no input"):
+        Graph(mixed(), bare=True)
+
+
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
+def test_tensors_are_averaged_as_arrays_are(of):
+    logs = torch.randn(4, 5, 3, dtype=torch.float64).mul(20).log_softmax(2)
+    shares = [0.1, 0.2, 0.3, 0.4]
+    want = combine(logs.numpy(), shares, of)
+    assert np.allclose(mean(list(logs), shares, of), want, atol=1e-6)
+    assert np.allclose(tempered(logs[0], 1.7), tempered_by_numpy(logs[0].numpy(), 1.7))
+
+
+def test_a_class_that_all_rule_out_gets_nothing():
+    logs = torch.tensor([[0.0, -torch.inf]])
+    assert torch.equal(mean([logs, logs]).exp(), torch.tensor([[1.0, 0.0]]))

@@ -1,0 +1,123 @@
+"""An ONNX file says what polyak says, to a runtime that knows nothing of polyak."""
+
+import importlib.util
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from classifiers import CLASSES, made, mixed, pictures
+from polyak import __version__
+from polyak.errors import DataError, RefusedError, UsageError
+from polyak.export import graph, to_onnx
+from polyak.export.check import gathered, said_bare
+from polyak.metrics import softmax
+
+
+def runtime(path):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda batch: session.run(None, {session.get_inputs()[0].name: batch})[0]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [made(temperature=0.6, fraction=0.875), made("mobilenetv2_050", 32, views="flip"), mixed()],
+    ids=["compact", "timm", "ensemble"],
+)
+def test_64_pictures_one_at_a_time(one, tmp_path):
+    """Pictures of five sizes that the export did not check itself with."""
+    found = to_onnx(one, tmp_path / "m.onnx")
+    assert found.n == found.same == 64 and found.difference < 1e-4
+    run, images = runtime(tmp_path / "m.onnx"), pictures(64)
+    said = np.concatenate([run(image[None]) for image in images])
+    want, _ = one.probabilities(gathered(images))
+    assert np.abs(said - want).max() < 1e-4
+    assert (said.argmax(1) == want.argmax(1)).all()
+    assert len(np.unique(want.argmax(1))) > 1  # pictures that are told apart
+
+
+def test_batches_of_any_length(tmp_path):
+    one = made()
+    to_onnx(one, tmp_path / "m.onnx")
+    run, batch = runtime(tmp_path / "m.onnx"), np.stack(pictures(64)[::5])
+    alone = np.concatenate([run(picture[None]) for picture in batch])
+    assert np.allclose(run(batch), alone, atol=1e-6)
+
+
+def test_bare_takes_normalised_pictures(tmp_path):
+    one = made(temperature=1.5, views="flip", fraction=0.8)
+    to_onnx(one, tmp_path / "m.onnx", bare=True)
+    page, image = one.preprocessing, gathered(pictures(64))
+    logits = said_bare(one, image, runtime(tmp_path / "m.onnx"))
+    assert np.abs(softmax(logits) - one.probabilities(image, views="one")[0]).max() < 1e-4
+    (wanted,) = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).get_inputs()
+    assert wanted.type == "tensor(float)" and wanted.shape == ["batch", 3, *page.size]
+
+
+def test_a_file_tells_what_it_is(tmp_path):
+    one = made(views="flip")
+    to_onnx(one, tmp_path / "m.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]  # no weights beside it
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert told["polyak_version"] == __version__
+    assert tuple(json.loads(told["classes"])) == CLASSES
+    assert json.loads(told["views"]) == ["flip"]
+    (page,) = json.loads(told["preprocessing"])
+    assert page == json.loads(json.dumps(one.preprocessing._asdict()))
+    (wanted,), (said,) = model.graph.input, model.graph.output
+    assert (wanted.name, said.name) == ("pictures", "probabilities")
+    assert wanted.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    free = [one.dim_param for one in wanted.type.tensor_type.shape.dim]
+    assert free[:3] == ["batch", "height", "width"]
+
+
+def test_a_graph_that_says_something_else_gets_no_name(tmp_path, monkeypatch):
+    (tmp_path / "m.onnx").write_text("the old one")
+    monkeypatch.setattr(graph, "tempered", lambda logs, temperature: logs)
+    with pytest.raises(RefusedError, match="does not say what polyak says") as refused:
+        to_onnx(mixed(), tmp_path / "m.onnx")
+    assert refused.value.exit_code == 76
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+    assert (tmp_path / "m.onnx").read_text() == "the old one"
+
+
+def test_a_number_that_is_none_gets_no_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "mean", lambda logs, *_: logs[0] * torch.nan)
+    with pytest.raises(RefusedError, match="nan"):
+        to_onnx(made(), tmp_path / "m.onnx")
+
+
+def test_own_pictures_check_it(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, picture in enumerate(pictures(70)):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"no")
+    assert to_onnx(made(), tmp_path / "m.onnx", data=str(folder)).n in (63, 64)
+    for file in folder.glob("[0-9]*"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"broken\.png"):
+        to_onnx(made(), tmp_path / "m.onnx", data=str(folder))
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    with pytest.raises(UsageError, match=r"onnxruntime.*pip install 'polyak\[export\]'"):
+        to_onnx(made(), tmp_path / "m.onnx")
+
+
+def test_more_weights_than_a_file_holds_are_refused(tmp_path, monkeypatch):
+    from polyak.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "LARGEST", 1000)
+    with pytest.raises(UsageError, match=r"2 GiB.*--to torch-export"):
+        to_onnx(made(), tmp_path / "m.onnx")
