@@ -68,7 +68,7 @@ def one_line(text: str) -> str:
 def test_help_names_every_verb_and_needs_nothing(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    verbs = ("train", "evaluate", "predict", "race", "doctor")
+    verbs = ("train", "evaluate", "predict", "export", "race", "doctor")
     assert all(f"polyak {verb}" in text for verb in verbs)
 
 
@@ -77,7 +77,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "race", "doctor"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "export", "race", "doctor"])
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([verb, "--help"])

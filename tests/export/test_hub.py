@@ -65,15 +65,16 @@ def test_the_folder_holds_no_pickle(folder):
     names = sorted(file.name for file in folder.iterdir())
     assert names == ["README.md", "config.json", "model.safetensors"]
     assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1  # all as the umask says
 
 
 def test_the_card_tells_data_metrics_limits_and_licence(folder):
     _, head, text = (folder / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(head)["license"] == "unknown"
     assert yaml.safe_load(head)["library_name"] == "timm"
-    assert "| train | 244 |" in text and "| test | 0 |" in text and "3 files" in text
+    assert "| train | 244 |" in text and "| test |" not in text and "3 files" in text
     assert "| accuracy | 95.40% | 90.90% to 97.80% |" in text
-    assert "153 pictures of `val`, which also chose" in text
+    assert "153 pictures of val, which also chose" in text
     assert "## Limits" in text
     assert "mobilenetv2&#95;100.safetensors" in text and "does not know" in text
     assert "secret" not in text  # a place on its maker's disk is nobody's business

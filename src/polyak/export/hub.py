@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from polyak.errors import UsageError
 from polyak.export.card import card
 from polyak.export.check import Agreement, Run, require, said_bare, samples
-from polyak.files import disk_error, sync
+from polyak.files import disk_error, sync, write_atomic
 from polyak.metrics import softmax
 from polyak.model import Classifier
 from polyak.model.member import Member
@@ -65,13 +65,12 @@ def to_hub(
     whole = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         whole.mkdir()
-        save_file(weights(member, member.temperature * classifier.temperature),
-                  whole / "model.safetensors", {"format": "pt"})  # fmt: skip
-        (whole / "config.json").write_text(json.dumps(config(member), indent=1), encoding="utf-8")
-        (whole / "README.md").write_text(card(classifier, member, licence), encoding="utf-8")
+        tensors = weights(member, member.temperature * classifier.temperature)
+        about = {"format": "pt"}  # what the weights were written by
+        write_atomic(whole / "model.safetensors", lambda file: save_file(tensors, file, about))
+        write_atomic(whole / "config.json", json.dumps(config(member), indent=1))
+        write_atomic(whole / "README.md", card(classifier, member, licence))
         found = agreement(classifier, whole, data, str(folder))
-        for file in whole.iterdir():
-            sync(file)
         whole.rename(folder)
         sync(folder.parent)
     except Exception as error:
