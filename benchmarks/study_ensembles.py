@@ -3,12 +3,16 @@
     python benchmarks/study_ensembles.py FOLDER [--epochs 3] [--seeds 3] [--out FILE]
     python benchmarks/study_ensembles.py FOLDER --train 2000 --epochs 18 --out FILE \\
         --only single snapshots "dropout 0.5" "dropout 0.2"
+    python benchmarks/study_ensembles.py PHOTOGRAPHS --weights FILE --epochs 10 --out FILE \\
+        --only single snapshots "3 x full" distilled
 
 FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained on, 1,500 validate
 (and choose, and calibrate) and 3,000 measure; every figure is of those 3,000. A step costs the same
 in every run (but a distilled one, which asks its teacher too), so equal epochs stand for equal
 minutes. The single run is the first member of the three of full length: the same seed. A run that
-is in FILE already is not made again. With --tables the documentation's table is printed only.
+is in FILE already is not made again. With --weights the last stage of that network is fine-tuned on
+photographs of 128 pixels, not augmented; PHOTOGRAPHS has train, val and test. With --tables the
+documentation's table is printed only.
 """
 
 import argparse
@@ -49,6 +53,11 @@ def prepare(source: Path, folder: Path, trained: int) -> Path:
     return folder
 
 
+COMPACT = {"model": "compact", "widths": WIDTHS}
+HALF = (0.5, 0.5, 0.5)
+FINE = {"transfer": "few", "augment": "none", "size": 128, "mean": HALF, "std": HALF}
+
+
 def recipes(epochs: float, teacher: str) -> dict[str, dict]:
     """Every run under test, by name; the distilled one comes after its teacher."""
     return {
@@ -74,9 +83,8 @@ def measure(data: Path, out: Path, name: str, seed: int, choices: dict) -> dict:
     began = time.monotonic()
     recipe = make(
         **{
-            "data": str(data), "model": "compact", "widths": WIDTHS, "schedule": "cosine",
-            "views": "one", "seed": seed, "threads": 1, "precision": "float32",
-            "save_every": 10**6, "out": str(out), "name": f"{name}, seed {seed}",
+            "data": str(data), "schedule": "cosine", "views": "one", "seed": seed, "threads": 1,
+            "precision": "float32", "save_every": 10**6, "out": str(out), "name": f"{name}, seed {seed}",
         }
         | choices
     )  # fmt: skip
@@ -158,6 +166,7 @@ def main():
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--train", type=int, default=PARTS["train"], help="pictures to train on")
+    parser.add_argument("--weights", help="fine-tune these instead")
     parser.add_argument("--only", nargs="+", help="rows to measure; by default all but 'single'")
     parser.add_argument("--scratch", help="keep runs here, teachers for a later call")
     parser.add_argument("--tables", action="store_true")
@@ -171,7 +180,11 @@ def main():
         return
     with tempfile.TemporaryDirectory() as scratch:
         scratch = given.scratch or scratch
-        data = prepare(given.data, Path(scratch) / f"data-{given.train}", given.train)
+        network = COMPACT
+        if given.weights:
+            data, network = given.data, FINE | {"weights": given.weights}
+        else:
+            data = prepare(given.data, Path(scratch) / f"data-{given.train}", given.train)
         out = Path(scratch) / "runs"
         rest = [name for name in recipes(given.epochs, "") if name != "single"]
         for name in given.only or rest:  # all seeds of one row before the next row
@@ -181,13 +194,13 @@ def main():
                 key = f"{name}, seed {seed}"
                 if key in runs or (name == "distilled" and not Path(teacher).is_dir()):
                     continue
-                runs[key] = measure(data, out, name, seed, choices)
+                runs[key] = measure(data, out, name, seed, network | choices)
                 print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)
                 about = machine.describe() | {"threads": 1}
                 chosen = {
                     "epochs": given.epochs,
-                    "widths": WIDTHS,
-                    "parts": PARTS | {"train": given.train},
+                    **({"weights": Path(given.weights).name, **FINE} if given.weights else COMPACT),
+                    "parts": None if given.weights else PARTS | {"train": given.train},
                 }
                 result = {"machine": about, "choices": chosen, "runs": runs}
                 write_atomic(given.out, json.dumps(result, indent=1) + "\n")

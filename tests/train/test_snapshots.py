@@ -66,8 +66,14 @@ def test_members_of_a_file_are_the_mean(job, tmp_path):
     page = said.preprocessing
     mean, std = (torch.tensor(v)[:, None, None] for v in (page.mean, page.std))
     with torch.no_grad():
-        parts = [m.network((inputs - mean) / std).double().softmax(1) for m in said.members]
-    odds = (sum(parts) / len(parts)).numpy() ** (1 / said.temperature)
+        logits = [m.network((inputs - mean) / std).double() for m in said.members]
+    assert any(m.temperature != 1 for m in said.members)  # each is calibrated before the mean
+    parts = [
+        (own / m.temperature).softmax(1) * m.weight
+        for own, m in zip(logits, said.members, strict=True)
+    ]
+    whole = sum(m.weight for m in said.members)
+    odds = (sum(parts) / whole).numpy() ** (1 / said.temperature)
     want = odds / odds.sum(1, keepdims=True)
     got, _ = said.probabilities(pictures, views="one")
     assert np.allclose(got, want, atol=1e-4)

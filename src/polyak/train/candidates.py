@@ -1,5 +1,6 @@
 """The ways to end a run, and what each says of held-out pictures."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,8 +83,18 @@ class Ballot:
         raise NotImplementedError
 
     def logs(self, states: tuple[str, ...], split: str, views: str) -> np.ndarray:
-        """Log-probabilities (N, K) by the mean of some weights; NaN where a picture failed."""
-        return ensemble.combine(np.stack([self._of(name, split, views) for name in states]))
+        """Log-probabilities (N, K) by the mean of some weights, each as often as it is named; NaN
+        where a picture failed.
+        """
+        counts = Counter(states)
+        if len(counts) == 1:
+            return self._of(states[0], split, views)
+        said = [ensemble.tempered(self._of(n, split, views), self.calm(n)) for n in counts]
+        return ensemble.combine(np.stack(said), list(counts.values()))
+
+    def calm(self, name: str) -> float:
+        """The temperature at which a state takes part in a mean; 1 where it is calibrated."""
+        return 1.0
 
     def _of(self, name: str, split: str, views: str) -> np.ndarray:
         key = name, split, views
@@ -110,11 +121,11 @@ class Ballot:
     def score(self, states: tuple[str, ...]) -> tuple[float, float, int]:
         """Accuracy, minus NLL at its own temperature, minus forward passes."""
         if "val" not in self.parts:
-            return 0.0, 0.0, -len(states)
+            return 0.0, 0.0, -len(set(states))
         logs, labels, _ = self._read(states, "val", "one")
         calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-37))
         accuracy, nll = scores(calm, labels)
-        return accuracy, -nll, -len(states)
+        return accuracy, -nll, -len(set(states))
 
     def _read(self, states, split, views):
         logs = self.logs(states, split, views)
@@ -138,6 +149,10 @@ class Trained(Ballot):
         """Log-probabilities (N, K) by one state; NaN where a picture failed."""
         self.network.load_state_dict(self.states[name])
         return self.judge.say(self.network, split, views)
+
+    def calm(self, name: str) -> float:
+        """The temperature of one state alone."""
+        return self.temperature((name,), "one")
 
     def refreshed(self, state: State) -> State:
         """Estimate the batch-norm statistics of averaged weights."""
@@ -200,18 +215,22 @@ def _snapshots(ballot: Trained, judge: Judge) -> list[tuple[str, float]]:
 
 
 def ensembles(ballot: Ballot, names: list[str], what: str) -> list[Candidate]:
-    """Let all of some weights stand together, and those that validation selects of them."""
+    """Let all of some weights stand together, and those that validation selects, as they count."""
     if len(names) < 2:
         return []
     every = tuple(names)
     found = [Candidate(f"{len(names)} {what}", "members", every, ballot.score(every))]
     if "val" in ballot.parts:
-        logs = np.stack([ballot.logs((name,), "val", "one") for name in names])
+        said = [ensemble.tempered(ballot.logs((n,), "val", "one"), ballot.calm(n)) for n in names]
+        logs = np.stack(said)
         read = ~np.isnan(logs).any(axis=(0, 2))
         chosen = ensemble.greedy(logs[:, read], ballot.parts["val"].dataset.labels[read])
-        some = tuple(names[number] for number in chosen)
-        if 1 < len(some) < len(names):
-            title = f"{len(some)} of {len(names)} {what}"
+        some, count = tuple(names[number] for number in chosen), len(set(chosen))
+        if count > 1 and len(some) != count:
+            title = f"{count} of {len(names)} {what}, weighted"
+            found.append(Candidate(title, "members", some, ballot.score(some)))
+        elif 1 < count < len(names):
+            title = f"{count} of {len(names)} {what}"
             found.append(Candidate(title, "members", some, ballot.score(some)))
     return found
 

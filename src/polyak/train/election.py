@@ -87,7 +87,7 @@ def rows(
                     "chosen": one is best and looks == views,
                     "split": held_out[0],
                     "views": looks,
-                    "passes": len(one.states) * len(policies(looks)),
+                    "passes": len(set(one.states)) * len(policies(looks)),
                     "share": one.share,
                     **metrics.evaluate(*said).as_json(),
                 }

@@ -1,6 +1,7 @@
 """The end of a run: choose on validation, fit the temperature, measure, write the model file."""
 
 import copy
+from collections import Counter
 
 from torch import nn
 
@@ -59,7 +60,10 @@ def write_model(
     ensemble = None
     if joined is not None:
         members = [
-            Member(_with(ballot, name), spec, classes, ballot.judge.page) for name in joined.states
+            Member(
+                _with(ballot, name), spec, classes, ballot.judge.page, ballot.calm(name), float(n)
+            )
+            for name, n in Counter(joined.states).items()
         ]
         temperature = ballot.temperature(joined.states, views)
         ensemble = model.Classifier.of(members, classes, temperature, views, header)

@@ -179,9 +179,9 @@ def save(
 ) -> None:
     """Write all members into one model file; those that were not chosen weigh nothing."""
     names = [name for name in ballot.states if name.startswith("member ")]
-    chosen = best.states if best.kind == "members" else names
+    chosen = best.states if best.kind == "members" else tuple(names)
     members = [
-        replace(ballot.classifiers[name].members[0], weight=float(name in chosen), views=None)
+        replace(ballot.classifiers[name].members[0], weight=float(chosen.count(name)), views=None)
         for name in names
     ]
     classes = ballot.first.classes

@@ -19,6 +19,7 @@ from polyak.train.learner import Learner
 from polyak.train.snapshots import Snapshots
 
 REFRESHED = 4096  # pictures that batch-norm statistics of an average are estimated from
+GLANCE = 4  # in the course of a run, where nothing is kept: one in so many training pictures
 REFRESH_EPOCH = 1 << 40  # an epoch that no run reaches: its order and pixels are drawn for this
 
 
@@ -90,8 +91,10 @@ class Judge:
     def _measure(self, learner: Learner, progress: float) -> tuple[dict, float]:
         found, top, member = [], self.best_score, {}
         snapshot, lowest = self.snapshots.due(progress), np.inf
+        kept = snapshot or self.patience is not None
+        most = REFRESHED if kept else max(256, len(self.loader.labels) // GLANCE)
         for average in (None, *learner.averages):
-            with self.shown(learner, *([average] if average else [])):
+            with self.shown(learner, *([average] if average else []), most=most):
                 accuracy, nll = self.measure(learner.network)
                 found.append((accuracy, nll))
                 if self.patience is not None and accuracy > top:
@@ -138,20 +141,22 @@ class Judge:
         )
         return logs
 
-    def shown(self, learner: Learner, *average: Average) -> AbstractContextManager:
+    def shown(
+        self, learner: Learner, *average: Average, most: int = REFRESHED
+    ) -> AbstractContextManager:
         """Show the raw weights, or those of an average, for a while."""
-        return self._averaged(learner, *average) if average else nullcontext()
+        return self._averaged(learner, *average, most=most) if average else nullcontext()
 
     @contextmanager
-    def _averaged(self, learner: Learner, average: Average) -> Iterator[None]:
+    def _averaged(self, learner: Learner, average: Average, most: int) -> Iterator[None]:
         learner.network.eval()
-        with closing(self.training_pictures()) as pictures:
+        with closing(self.training_pictures(most)) as pictures:
             with average.swapped_in(learner.network, pictures):
                 yield
 
-    def training_pictures(self) -> Generator[Tensor, None, None]:
+    def training_pictures(self, most: int = REFRESHED) -> Generator[Tensor, None, None]:
         """Batches to estimate batch-norm statistics from, always the same ones."""
-        batches = max(1, REFRESHED // self.loader.batch_size)
+        batches = max(1, min(most, REFRESHED) // self.loader.batch_size)
         with closing(self.loader.epoch(REFRESH_EPOCH)) as epoch:
             for batch in islice(epoch, batches):
                 yield batch.images.to(self.where.device)

@@ -80,11 +80,12 @@ def measured(whole: "Classifier", options: Options) -> "Classifier":
         chosen = greedy(logs, labels)
         running = [member for member in whole.members if member.weight > 0]
         for number, member in enumerate(running):
-            running[number] = replace(member, weight=float(number in chosen))
+            running[number] = replace(member, weight=float(chosen.count(number)))
         temperature = fit_temperature(combine(logs[chosen], None, whole.mean), labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
         whole = type(whole).of(running, *parts)
-        print(f"selected   {_figures(whole.together(logs[chosen]), labels)}  (and chosen by these)")
+        said = whole.together(logs[sorted(set(chosen))])
+        print(f"selected   {_figures(said, labels)}  (and chosen by these)")
     print(f"{len(labels)} pictures; accuracy, NLL and calibration error with 95 % intervals")
     return whole
 
