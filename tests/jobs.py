@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polyak.train import train
 
-TIME = ("seconds", "images_per_second", "wait_share", "model", "run")
+TIME = ("seconds", "images_per_second", "wait_share", "spent", "model", "run")
 
 
 def run(recipe, **how) -> dict:

@@ -230,3 +230,25 @@ def test_work_goes_on_while_the_caller_is_busy(ragged):
 def test_the_order_of_seed_0_is_pinned(uniform):
     loader = _loader(uniform, seed=0)
     assert loader.order(0, 0).tolist() == [37, 87, 45, 71, 6, 72, 60, 76]
+
+
+@pytest.mark.parametrize("name", ["ragged", "uniform"])
+def test_each_batch_tells_what_decoding_and_rendering_took(name, request, monkeypatch):
+    data = request.getfixturevalue(name)
+    real = Images._decoded
+
+    def slow(self, position):
+        time.sleep(0.01)
+        return real(self, position)
+
+    list(_loader(data).epoch(0))  # compiles
+    quick = sum(sum(batch.work) for batch in _loader(data).epoch(0))
+    loader = _loader(data, budget=0, threads=3)
+    monkeypatch.setattr(Images, "_decoded", slow)
+    began = time.perf_counter()
+    batches = list(loader.epoch(0))
+    wall = time.perf_counter() - began
+    for batch in batches:
+        assert batch.work[0] > 0.01 * len(batch.indices) > batch.work[1] > 0
+    assert sum(sum(batch.work) for batch in batches) < 3 * wall  # three threads
+    assert quick < 0.01 * len(data)  # from memory nothing is decoded

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import time
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ class Batch:
         images: float32 (N, 3, h, w), channels last in memory, normalised.
         labels: int64 (N,).
         indices: int64 numpy (N,), positions in the loader's labels.
+        work: seconds that the loader's threads spent on it: (decoding, rendering), files read and
+            pictures that lie in memory included in the first.
 
     >>> import torch
     >>> batch = Batch(torch.zeros(2, 3, 8, 8), torch.tensor([1, 0]), np.array([7, 3]))
@@ -38,6 +41,7 @@ class Batch:
     images: "torch.Tensor"
     labels: "torch.Tensor"
     indices: np.ndarray
+    work: tuple[float, float] = (0.0, 0.0)
 
 
 class Loader:
@@ -156,28 +160,37 @@ class Loader:
         return self.policy.plan(self.seed, epoch, indices, sizes, self.size, self.mean, self.std)
 
     def _draw(self, plan, part, indices, out):
-        """Draw a part of a batch; return (row of the batch, reason) of the pictures that failed."""
+        """Draw a part of a batch: ((row, reason) of the failed, seconds decoding, rendering)."""
         plan, indices, out = plan.result()[part], indices[part], out[part]
+        began, decoding, failed = time.perf_counter(), 0.0, []
         if self.images.uniform:
             block, failed = self.images.block(indices)
+            decoding = time.perf_counter() - began
             render_batch(block, plan, out)
-            return [(part.start + row, reason) for row, reason in failed]
-        failed = []
-        for row, position in enumerate(indices):
-            try:
-                render(self.images[position], plan[row], out[row])
-            except Unreadable as error:
-                failed.append((part.start + row, error.reason))
-        return failed
+        else:
+            for row, position in enumerate(indices):
+                opened = time.perf_counter()
+                try:
+                    picture = self.images[position]
+                except Unreadable as error:
+                    failed.append((row, error.reason))
+                    continue
+                finally:
+                    decoding += time.perf_counter() - opened
+                render(picture, plan[row], out[row])
+        rendering = time.perf_counter() - began - decoding
+        return [(part.start + row, reason) for row, reason in failed], decoding, rendering
 
     def _finish(self, indices, out, parts):
         import torch
 
-        failed = [pair for part in parts for pair in part.result()]
-        if failed:
+        done = [part.result() for part in parts]
+        if failed := [pair for some, _, _ in done for pair in some]:
             indices, out = self._leave_out(indices, out, failed)
         images = torch.from_numpy(out).permute(0, 3, 1, 2)
-        return Batch(images, torch.from_numpy(self.labels[indices]), indices)
+        labels = torch.from_numpy(self.labels[indices])
+        work = sum(decode for _, decode, _ in done), sum(render for _, _, render in done)
+        return Batch(images, labels, indices, work)
 
     def _leave_out(self, indices, out, failed):
         for row, reason in failed:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -20,22 +20,37 @@ from polyak.train.signals import Stop
 
 SMALL = 16  # pictures of a pass without gradients: maps of more do not fit a processor's caches
 PLAN_EVERY = 0.02  # of the budget: how often the clock may bend the pace
+KINDS = ("wait", "compute", "decode", "render")  # of work in a step
 PLAN_SLACK = 0.005  # deviations below this share of the remaining steps are noise
 
 
+@dataclass
 class Spent:
-    """Add up where the time of steps went.
+    """Add up where the time of steps went: by the clock of this process, and on loader threads.
+
+    Args:
+        wait: seconds in which the step waited for its batch.
+        compute: seconds of forward, backward and the rule.
+        decode: of all loader threads together, while the step computed or waited.
+        render: the same.
+        images: of all processes.
 
     >>> spent = Spent(); spent.add(wait=0.5, compute=1.5, images=8); spent.rates()
     {'images_per_second': 4.0, 'wait_share': 0.25}
     """
 
-    def __init__(self):
-        self.wait, self.compute, self.images = 0.0, 0.0, 0
+    wait: float = 0.0
+    compute: float = 0.0
+    decode: float = 0.0
+    render: float = 0.0
+    images: int = 0
 
-    def add(self, wait: float, compute: float, images: int) -> None:
-        """Add one step: seconds of waiting and of computing, images of all processes."""
+    def add(
+        self, wait: float, compute: float, images: int, work: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Add one step, and what decoding and rendering its batch took."""
         self.wait, self.compute = self.wait + wait, self.compute + compute
+        self.decode, self.render = self.decode + work[0], self.render + work[1]
         self.images += images
 
     def rates(self) -> dict:
@@ -45,6 +60,14 @@ class Spent:
             "images_per_second": round(self.images / seconds, 1),
             "wait_share": round(self.wait / seconds, 5),
         }
+
+    def seconds(self) -> dict:
+        """Seconds by kind of work.
+
+        >>> Spent(wait=0.5, compute=1.25).seconds()
+        {'wait': 0.5, 'compute': 1.25, 'decode': 0.0, 'render': 0.0}
+        """
+        return {name: round(getattr(self, name), 3) for name in KINDS}
 
 
 class Loop:
@@ -82,7 +105,7 @@ class Loop:
         self.loss_sum, self.loss_count = 0.0, 0
         self.loss = float("nan")  # until a first loss is known
         self.spent = Spent()  # since the last validation
-        self.total = Spent()  # by this process
+        self.total = Spent()  # since the first step
         self._pending: tuple[torch.Tensor, np.ndarray] | None = None
         self._saved = self._planned = time.monotonic()
 
@@ -132,7 +155,7 @@ class Loop:
         self._pending = loss, batch.indices
         self.step += 1
         for spent in (self.spent, self.total):
-            spent.add(waited, time.monotonic() - began, whole)
+            spent.add(waited, time.monotonic() - began, whole, batch.work)
         return {"kind": "step", "step": self.step, "epoch": epoch, "progress": progress,
                 "loss": self.loss}  # fmt: skip
 
@@ -205,8 +228,8 @@ class Loop:
         yield record
 
     def throughput(self) -> dict:
-        """Images a second and share of waiting, over all steps of this process."""
-        return self.total.rates()
+        """Images a second, share of waiting, seconds by kind of work, over all steps."""
+        return self.total.rates() | {"spent": self.total.seconds()}
 
     def save(self) -> None:
         """Write a checkpoint, where this process leads."""
@@ -222,6 +245,7 @@ class Loop:
             "pace": astuple(self.pace),
             "first_pace": astuple(self.first_pace),
             "loss": [self.loss_sum, self.loss_count],
+            "spent": astuple(self.total),
             "learner": self.learner.state_dict(),
             "judge": self.judge.state_dict(),
             "clock": self.clock.state_dict(),
@@ -233,6 +257,7 @@ class Loop:
         self.step = state["step"]
         self.pace = Pace(*state["pace"])
         self.loss_sum, self.loss_count = state["loss"]
+        self.total = Spent(*state["spent"])
         self.learner.load_state_dict(state["learner"])
         self.judge.load_state_dict(state["judge"])
         self.clock.load_state_dict(state["clock"])
