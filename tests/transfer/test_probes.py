@@ -90,3 +90,12 @@ def test_classes_of_one_picture(counts):
     assert found.logits(x).argmax(1).tolist() == labels.tolist()
     assert np.isfinite(found.weight).all() and np.isfinite(found.bias).all()
     assert (found.measured is None) == (max(counts) == 1)
+
+
+def test_features_that_never_change_leave_the_frequencies():
+    labels = np.array([0] * 30 + [1] * 10)
+    for width in (3, 60):  # narrower and wider than there are pictures
+        found = transfer.probe(np.ones((40, width), np.float32), labels, 2)
+        said = np.exp(found.logits(np.ones((1, width), np.float32)))
+        assert (said / said.sum()).ravel() == pytest.approx([0.75, 0.25], abs=0.01)
+        assert found.measured.accuracy.value == 0.75
