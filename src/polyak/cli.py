@@ -21,15 +21,21 @@ DATA is a folder with one folder of pictures a class (or train/ val/ test/ with 
 with the columns path,label[,split], or 'digits'. MODEL is a run directory or a model file.
 
   polyak VERB --help           all options of a verb
+  polyak --completion SHELL    a script for the TAB key of bash, zsh or fish
   polyak --version             the version
 
 First steps:  polyak train digits
               polyak predict runs/digits PICTURE.png"""
 
 
+OWN = ("--help", "--version", "--completion")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks, at a press of the TAB key
+        import_module("polyak.verbs.completion").answer()
     try:
         return _run(arguments)
     except PolyakError as error:
@@ -55,8 +61,10 @@ def _run(arguments: list[str]) -> int:
 
         print(__version__)
         return 0
+    if verb == "--completion":
+        return import_module("polyak.verbs.completion").run(rest)
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, 1)
+        near = difflib.get_close_matches(verb, [*VERBS, *OWN], 1)
         then = f"did you mean polyak {near[0]}?" if near else "polyak --help"
         raise UsageError("no such verb", where=verb, then=then)
     return import_module(f"polyak.verbs.{verb}").run(rest)

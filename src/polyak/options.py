@@ -1,8 +1,12 @@
 """Options of the command line, read from the types that the rest of polyak uses anyway."""
 
+import difflib
+import io
+import re
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from pydantic import BaseModel, Field, create_model
@@ -10,7 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from polyak.errors import UsageError
 from polyak.train import recipe as recipes
 
-USAGE = 64
+MISTAKE = 2  # what tyro leaves with
 TRAIN = """Train a classifier on a folder of pictures, a CSV, or 'digits'.
 
 Examples: polyak train digits
@@ -23,16 +27,65 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
 
 def parse(kind: Any, arguments: list[str], prog: str) -> Any:
-    """Read arguments into a dataclass or pydantic model; print help or what is wrong, and exit.
+    """Read arguments into a dataclass or pydantic model, or print help and leave.
 
     Raises:
-        SystemExit: 0 after help, 64 after a mistake.
+        SystemExit: 0, after help.
+        UsageError: a mistake.
     """
+    said = io.StringIO()
     try:
-        return tyro.cli(kind, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+        with redirect_stderr(said):
+            return tyro.cli(kind, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
-        # tyro leaves with 2 after a mistake; scripts rely on ours
-        raise SystemExit(USAGE if stop.code == 2 else stop.code) from None
+        if stop.code != MISTAKE:
+            raise
+        unknown = _unknown(kind, arguments, prog)
+        raise unknown or UsageError(_line(said.getvalue()), then=f"{prog} --help") from None
+
+
+def taken(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """List what a command takes: name -> (type, whether it stands without its name)."""
+    if issubclass(kind, BaseModel):
+        found = {n: (f.annotation, f.metadata) for n, f in kind.model_fields.items()}
+    else:
+        hints = get_type_hints(kind, include_extras=True)
+        found = {n: (_bare(hint), getattr(hint, "__metadata__", ())) for n, hint in hints.items()}
+    return {name: (hint, tyro.conf.Positional in how) for name, (hint, how) in found.items()}
+
+
+def _unknown(kind: Any, arguments: list[str], prog: str) -> UsageError | None:
+    """Find the first option that does not exist, and the one that it was meant to be."""
+    known = [flag(name) for name, (_, alone) in taken(kind).items() if not alone]
+    for word in arguments:
+        typed = word.partition("=")[0]
+        if typed.startswith("--") and flag(typed[2:]) not in (*known, "--help"):
+            near = difflib.get_close_matches(typed, known, 1)
+            then = f"did you mean {near[0]}?" if near else f"{prog} --help"
+            return UsageError("no such option", where=typed, then=then)
+    return None
+
+
+def flag(name: str) -> str:
+    """Write a choice's name as people type it.
+
+    >>> flag("batch_size")
+    '--batch-size'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def _line(box: str) -> str:
+    r"""Make one line of the box that tyro draws around a mistake: its title and its rules go.
+
+    >>> _line("╭─ Invalid choice ─╮\n│ no 'adm'.        │\n│ ──── │\n│ For full helptext, run")
+    "no 'adm'"
+    """
+    plain = re.sub(r"\x1b\[[\d;]*m|[╭╮╰╯│─]", "", box)
+    _, *rows = [row.strip() for row in plain.splitlines() if row.strip(" -")] or [""]
+    said = " ".join(rows).split("For full helptext")[0]
+    said = re.sub(r"Argument helptext: (\S+ \S+).*", r"Write \1", said)
+    return said.strip(" .")
 
 
 def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
@@ -45,10 +98,10 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
         UsageError: an impossible or unknown choice.
     """
     arguments, dotted = _dotted(arguments)
-    chosen = parse(_training(recipes.make()), arguments, "polyak train")
+    chosen = parse(trainer(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
         base = recipes.make(**recipes.read(chosen.config))
-        chosen = parse(_training(base), arguments, "polyak train")
+        chosen = parse(trainer(base), arguments, "polyak train")
     choices = chosen.model_dump(exclude={"resume", "config"})
     return recipes.make(**choices, **dotted), chosen.resume
 
@@ -69,7 +122,8 @@ def _dotted(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     return rest, dotted
 
 
-def _training(base: recipes.Recipe) -> type[BaseModel]:
+def trainer(base: recipes.Recipe) -> type[BaseModel]:
+    """Make the options of `polyak train`: a recipe's choices, with another one's as defaults."""
     fields: dict[str, Any] = {}
     for name, field in recipes.Recipe.model_fields.items():
         shape = _shape(name, field.annotation, name == "data")
@@ -92,13 +146,27 @@ def _shape(name: str, hint: Any, positional: bool) -> Any:
 
 def _metavar(hint: Any) -> str | None:
     """Name what an option takes, without tyro's {None}|."""
-    if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    if get_origin(hint) in (UnionType,):
-        hint = next(part for part in get_args(hint) if part is not type(None))
+    hint = plain(hint)
     if get_origin(hint) is Literal:
         return "{" + ",".join(get_args(hint)) + "}"
     if get_origin(hint) is tuple:
         each = _metavar(get_args(hint)[0])
         return f"{each} [{each} ...]"
     return {str: "TEXT", Path: "FILE", int: "INT", float: "FLOAT"}.get(hint)
+
+
+def plain(hint: Any) -> Any:
+    """Take a type out of Annotated and of `| None`.
+
+    >>> plain(Annotated[int | None, "pixels"])
+    <class 'int'>
+    """
+    hint = _bare(hint)
+    if get_origin(hint) in (Union, UnionType):
+        parts = [part for part in get_args(hint) if part is not type(None)]
+        hint = _bare(parts[0]) if len(parts) == 1 else hint
+    return hint
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
