@@ -14,6 +14,7 @@ from jobs import results, run, steps, timeless
 from polyak.errors import DataError, RefusedError, Stopped, UsageError
 from polyak.train import checkpoint, train
 from polyak.train import run as runs
+from polyak.train.loop import KINDS
 
 
 def test_the_same_twice(job, tmp_path):
@@ -68,6 +69,16 @@ def test_a_budget_goes_on_with_what_is_left(job, tmp_path):
     end = run(job(**choices), resume=True)
     # the clock went on from what was spent, and did not begin again
     assert end["seconds"] == pytest.approx(spent + time.monotonic() - began, abs=1)
+
+
+def test_where_the_time_went_counts_what_was_before(job, tmp_path):
+    steps(job(save_every=0.0), 11)
+    before = checkpoint.newest(tmp_path / "runs/job/checkpoints")[0]["spent"]
+    end = run(job(), resume=True)
+    assert list(end["spent"]) == list(KINDS)
+    assert all(then > 0 for then in before)
+    for kind, then in zip(KINDS, before, strict=False):
+        assert end["spent"][kind] >= round(then, 3)
 
 
 def test_resume_refuses_other_choices(job):

@@ -47,9 +47,8 @@ class Rotation:
         n, width = centred.shape
         wide = centred.double()
         squares, vectors = torch.linalg.eigh(wide @ wide.T if n < width else wide.T @ wide)
-        squares = squares.clamp(min=1e-30)
+        squares = squares.clamp(min=1e-30)  # of features that never change
         kept = squares > 1e-9 * squares[-1]
-        kept[-1] = True  # of features that never change one direction stays, and says nothing
         squares, vectors = squares[kept], vectors[:, kept]
         directions = wide.T @ (vectors / squares.sqrt()) if n < width else vectors
         return cls(mean, scale, directions.to(features.dtype), (squares / n).to(features.dtype))
