@@ -113,6 +113,29 @@ def disk_error(error: Exception, path: Path) -> Exception:
     )
 
 
+def read_text(path: Path, most: int = 64 << 20) -> str:
+    """Read a text file from outside whole, unless it is larger than anything of its kind.
+
+    Args:
+        path: UTF-8.
+        most: bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger, or not UTF-8.
+
+    >>> read_text(Path(__file__), most=10)
+    Traceback (most recent call last):
+    ...
+    ValueError: files.py is larger than 10 bytes
+    """
+    with path.open("rb") as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"{path.name} is larger than {most:,} bytes")
+    return text.decode()
+
+
 def read_yaml(path: Path) -> dict:
     """Read a YAML page of names and values from outside; nothing in it is executed or unfolded.
 

@@ -1,19 +1,16 @@
 """The page of a run: complete, self-contained, and deaf to what names try to say."""
 
-import csv
 import json
 import re
-from collections import Counter
+import subprocess
 from pathlib import Path
 
-import html5lib
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from browser import needs_browser, opened
-from polyak import cli, metrics
+from polyak import cli
 from polyak.errors import RefusedError, UsageError
 from polyak.report import compare, report
 from polyak.report import page as pages
@@ -21,93 +18,9 @@ from polyak.report.findings import findings
 from polyak.report.gather import gather
 from polyak.report.words import KOREAN, speaker
 from polyak.train import make, train
+from written import INJECTIONS, run_directory, shape
 
 HOME = Path(pages.__file__).parent
-FIGURE = {"value": 0.5, "low": 0.4, "high": 0.6}
-INJECTIONS = [
-    "<script>alert(1)</script>",
-    "</title><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '"><svg onload=alert(1)>',
-    "' onmouseover='alert(1)",
-    '" style="position:fixed"',
-    "<b>bold</b>",
-    "</style><style>*{display:none}</style>",
-    "</pre><h1>x</h1>",
-    "</svg><script>1</script>",
-    "&lt;b&gt;",
-    "<!-- ",
-    "-->",
-    "<![CDATA[<script>1</script>]]>",
-    "{{ 7 * 7 }}",
-    "{% raw %}",
-    "${7*7}",
-    "javascript:alert(1)",
-    "<iframe src=//example.org>",
-    "<a href=javascript:alert(1)>x</a>",
-    "<base href=//example.org>",
-    "<meta http-equiv=refresh content=0>",
-    "<link rel=stylesheet href=//example.org>",
-    "<math><mi>x",
-    "<details open ontoggle=alert(1)>",
-    "<template><script>1</script></template>",
-    "\u202ertl",
-    "line\nbreak",
-    "\x1b[31mred",
-    "$x_1^2$",
-]
-
-
-def run_directory(
-    folder: Path, names: list[str], data: str = "", n: int = 90, path="{}.jpg"
-) -> Path:
-    """Write a run directory by hand: predictions for n pictures of some classes."""
-    folder.mkdir(parents=True)
-    (folder / "predictions").mkdir()
-    k = len(names)
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % k
-    p = metrics.softmax(rng.normal(size=(n, k)) + 2 * np.eye(k)[labels]).astype(np.float32)
-    paths = [path.format(f"{names[label]}/{i}") for i, label in enumerate(labels)]
-    rows = [
-        {"path": a, "label": names[b], "split": "val"} for a, b in zip(paths, labels, strict=True)
-    ]
-    write_csv(folder / "split.csv", rows)
-    write_csv(folder / "predictions/val.csv", rows)
-    write_csv(folder / "quarantine.csv", [{"path": name, "reason": name} for name in names])
-    save_file({"labels": labels, "probabilities": p}, folder / "predictions/val.safetensors")
-    config = {"data": data, "model": "compact", "augment": "light", "size": 8, "seed": 0}
-    (folder / "config.yaml").write_text(json.dumps(config))
-    (folder / "classes.json").write_text(json.dumps(names))
-    (folder / "env.json").write_text(json.dumps({"asked": {"data": names[0], "epochs": 2}}))
-    row = {"name": names[0], "views": "one", "passes": 1, "share": 1.0, "chosen": True}
-    row |= {"accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE}
-    start = {"kind": "start", "found": n, "warnings": [names[-1]]}
-    seen = [
-        {"kind": "validation", "epoch": e, "progress": e / 2, "step": e, "train_loss": 1 / e,
-         "val_loss": 1.5 / e, "val_accuracy": e / 4, "learning_rate": 0.1}
-        for e in (1, 2)
-    ]  # fmt: skip
-    evaluation = {"split": "val", "n": n, "accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE}
-    refused = {"name": names[1], "refused": names[2]}
-    end = {"kind": "end", "temperature": 2.0, "table": [row, refused], "evaluation": evaluation}
-    end |= {"seconds": 9.0, "images_per_second": 20.0, "wait_share": 0.1, "chosen": "average"}
-    lines = [json.dumps(record) for record in (start, *seen, end)]
-    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def write_csv(file: Path, rows: list[dict]) -> None:
-    with file.open("w", newline="") as page:
-        table = csv.DictWriter(page, rows[0])
-        table.writeheader()
-        table.writerows(rows)
-
-
-def shape(file: Path) -> Counter:
-    """Count elements by tag and names of attributes: what a page is made of, whatever it says."""
-    tree = html5lib.parse(file.read_text(encoding="utf-8"), namespaceHTMLElements=False)
-    return Counter((str(e.tag), tuple(sorted(map(str, e.attrib)))) for e in tree.iter())
 
 
 def test_names_make_no_elements(tmp_path):
@@ -139,6 +52,12 @@ def test_the_page_of_a_real_run_tells_its_figures(tiny_folder, tmp_path):
     assert len(pages.snapshots(gather(tmp_path / "run"))) == 2
     assert "polyak train" in text
     assert str(end["images_per_second"]) in text
+    spent = end["spent"]
+    assert 0 < spent["compute"] < end["seconds"]
+    assert min(spent["wait"], spent["decode"]) >= 0  # kept pictures cost nothing
+    assert spent["render"] > 0
+    for kind in ("wait", "compute"):
+        assert f"{spent[kind]:.1f} seconds" in text
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_run(tiny_folder, tmp_path, monkeypatch):
@@ -221,10 +140,27 @@ def test_runs_are_compared(tmp_path):
     assert "&lt;b&gt;" in text
 
 
-def test_a_hundred_classes_stay_under_three_megabytes(tmp_path):
-    names = [f"a class of birds number {i}" for i in range(100)]
-    page = report(run_directory(tmp_path / "run", names, n=5000))
+def test_the_time_adds_up(tmp_path):
+    text = report(run_directory(tmp_path / "run", ["a", "b", "c"])).read_text()
+    shares = [float(share) for share in re.findall(r"<i style=\"width:([\d.]+)%", text)]
+    assert shares == pytest.approx([100 * 1.5 / 9, 100 * 6 / 9, 100 * 1.5 / 9])
+    assert "decoding 4.2 seconds, rendering 3.8 seconds; 20.0 pictures a second" in text
+
+
+@pytest.mark.parametrize("classes", [100, 1000])
+def test_many_classes_stay_under_three_megabytes(tmp_path, classes):
+    names = [f"a class of birds number {i}" for i in range(classes)]
+    page = report(run_directory(tmp_path / "run", names, n=5 * classes))
     assert page.stat().st_size < 3e6
+    text = page.read_text()
+    assert 'class="matrix"' not in text  # nobody reads a million cells: the worst pairs
+    found = findings(gather(tmp_path / "run"))
+    assert found is not None and len(found.pairs) == 20
+    assert text.count(f">{found.pairs[0].truth}<") >= 2
+    recalls = [recall for _, recall, _, _ in pages._classes(found, names)]
+    assert recalls == sorted(recalls) and len(recalls) == classes
+    for name in names:
+        assert f">{name}<" in text
 
 
 @pytest.mark.parametrize(
@@ -267,3 +203,26 @@ def test_the_page_is_quiet_and_fits(tmp_path, width, theme):
         assert (light == "rgb(255, 255, 255)") == (theme == "light")
         assert browser.console() == []
         assert browser.requests() == [page.resolve().as_uri()]
+
+
+@needs_browser
+def test_korean_letters_are_letters(tmp_path):
+    if not subprocess.run(["fc-list", ":lang=ko"], capture_output=True, check=True).stdout:
+        pytest.skip("no font with Korean letters: apt-get install fonts-noto-cjk")
+    page = report(run_directory(tmp_path / "run", ["고양이", "개", "곰"]), "ko")
+    with opened(tmp_path / "profile") as browser:
+        browser.open(page)
+        drawn = browser.run("""
+            const paper = Object.assign(document.createElement("canvas"), {width: 50, height: 50});
+            const pen = paper.getContext("2d", {willReadFrequently: true});
+            return ["h1", "svg text"].map(where => {
+              pen.font = "32px " + getComputedStyle(document.querySelector(where)).fontFamily;
+              return [..."정확도"].map(letter => {
+                pen.clearRect(0, 0, 50, 50);
+                pen.fillText(letter, 5, 40);
+                return pen.getImageData(0, 0, 50, 50).data.join();
+              });
+            });
+        """)
+    for letters in drawn:  # boxes for what no font has would all be alike
+        assert len(set(letters)) == 3

@@ -2,5 +2,6 @@
 
 from polyak.report.compare import compare
 from polyak.report.page import report
+from polyak.report.planned import draw_plan
 
-__all__ = ["compare", "report"]
+__all__ = ["compare", "draw_plan", "report"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from polyak.errors import shown
+
 GREY = "#808080"
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#aa3377")  # Tol's, told apart by everyone
 STYLE: Any = {
@@ -91,6 +93,32 @@ def reliability(before: tuple, after: tuple, words) -> str:
         axes[0].set(xlabel=words("how sure"), ylabel=words("how often right"))
         axes[0].set(xlim=(0, 1.02), ylim=(0, 1.02))
         axes[0].legend(loc="upper left")
+    return drawn[0]
+
+
+def probes(stages: list, curve: list, words) -> str:
+    """Draw what linear classifiers reach: on each stage alone, and with more pictures a class.
+
+    Args:
+        stages: with `stage` and `accuracy`, in their order.
+        curve: points with `each`, `accuracy`, `spread`.
+        words: key -> text.
+    """
+    with chart(9, 2.9, 2) as (axes, drawn):
+        places = range(len(stages))
+        axes[0].plot(places, [one.accuracy for one in stages], marker="o", color=COLOURS[0])
+        names = [shown(one.stage) for one in stages]
+        axes[0].set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
+        axes[0].set(title=words("a linear classifier on each stage"), ylabel=words("accuracy"))
+        each, spread = [one.each for one in curve], [one.spread for one in curve]
+        axes[1].errorbar(
+            each, [one.accuracy for one in curve], yerr=spread, marker="o", color=COLOURS[0],
+            capsize=3,
+        )  # fmt: skip
+        axes[1].set_xscale("log")
+        axes[1].set_xticks(each, [str(n) for n in each])
+        axes[1].minorticks_off()
+        axes[1].set(title=words("with more pictures"), xlabel=words("pictures a class"))
     return drawn[0]
 
 

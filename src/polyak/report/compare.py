@@ -9,7 +9,7 @@ from polyak.errors import UsageError
 from polyak.files import write_atomic
 from polyak.report import charts
 from polyak.report.gather import Facts, gather
-from polyak.report.page import render
+from polyak.report.render import render
 from polyak.report.words import speaker
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from polyak.errors import RefusedError
-from polyak.files import read_yaml
-
-LARGEST = 64 << 20  # bytes of a text file that is read whole
+from polyak.files import read_text, read_yaml
+from polyak.report.planned import Plan, read_plan
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Facts:
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
 
     @property
     def validations(self) -> list[dict]:
@@ -96,22 +96,20 @@ def gather(path: Path) -> Facts:
         why = "no config.yaml in it" if path.is_dir() else "no such directory"
         raise RefusedError("this is no run directory", where=str(path), why=why, then=then)
     try:
-        config, text = read_yaml(path / "config.yaml"), _text(path / "config.yaml")
-        classes = [str(name) for name in json.loads(_text(path / "classes.json"))]
-        environment = json.loads(_text(path / "env.json"))
+        config, text = read_yaml(path / "config.yaml"), read_text(path / "config.yaml")
+        classes = [str(name) for name in json.loads(read_text(path / "classes.json"))]
+        environment = json.loads(read_text(path / "env.json"))
         if not isinstance(environment, dict):
             raise ValueError("env.json is no page of names and values")
-        pictures = _table(path / "split.csv", ("path", "label", "split"))
+        counts, training = _parts(path / "split.csv")
         found = records(path)
         start = next((r for r in found if r["kind"] == "start"), {})
         return Facts(
-            path, config, text, environment, classes, found,
-            Counter((label, split) for _, label, split in pictures),
-            [name for name, _, split in pictures if split == "train"],
+            path, config, text, environment, classes, found, counts, training,
             [(name, why) for name, why in _table(path / "quarantine.csv", ("path", "reason"))],
             [str(line) for line in start.get("warnings", [])],
             {split: said for split in ("val", "test") if (said := _said(path, split, classes))},
-            _plan(path),
+            read_plan(path / "plan.json") if (path / "plan.json").exists() else None,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = str(error).splitlines()[0][:200]
@@ -134,18 +132,28 @@ def records(path: Path) -> list[dict]:
     return found
 
 
-def _text(file: Path) -> str:
-    if file.stat().st_size > LARGEST:
-        raise ValueError(f"{file.name} is larger than {LARGEST >> 20} MiB")
-    return file.read_text(encoding="utf-8")
-
-
-def _table(file: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Read some columns of a CSV, a row at a time: of a million pictures no more is kept."""
     if not file.exists():
-        return []
+        return
     with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-        rows = csv.DictReader(lines)
-        return [tuple(row[name] or "" for name in columns) for row in rows]
+        rows = csv.reader(lines)
+        header = next(rows, [])
+        if missing := [name for name in columns if name not in header]:
+            raise ValueError(f"{file.name} has no column {missing[0]}")
+        where = [header.index(name) for name in columns]
+        last = max(where)
+        yield from (tuple(map(row.__getitem__, where)) for row in rows if len(row) > last)
+
+
+def _parts(file: Path) -> tuple[Counter, list[str]]:
+    """Count pictures by (class, split), and list those to train on."""
+    counts, training = Counter(), []
+    for name, label, split in _table(file, ("path", "label", "split")):
+        counts[label, split] += 1
+        if split == "train":
+            training.append(name)
+    return counts, training
 
 
 def _said(path: Path, split: str, classes: list[str]) -> Said | None:
@@ -165,9 +173,3 @@ def _said(path: Path, split: str, classes: list[str]) -> Said | None:
     if not inside or not np.isfinite(probabilities).all():
         raise ValueError(f"{file.name} holds impossible numbers")
     return Said(paths, labels.astype(np.int64), probabilities)
-
-
-def _plan(path: Path) -> dict:
-    file = path / "plan.json"
-    found = json.loads(_text(file)) if file.exists() else {}
-    return found if isinstance(found, dict) else {}

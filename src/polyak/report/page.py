@@ -1,37 +1,39 @@
 """One self-contained page: what a run was, how good its model is, and where it fails."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from polyak.errors import PolyakError, shown
-from polyak.files import write_atomic
+from polyak.errors import PolyakError
+from polyak.files import read_text, write_atomic
 from polyak.optim.schedules import cycle_ends
-from polyak.report import charts, tiles
+from polyak.report import charts, planned, tiles
 from polyak.report.findings import MATRIX, Findings, Mistake, findings
 from polyak.report.gather import Facts, gather
+from polyak.report.render import render
 from polyak.report.words import speaker
 
 SAMPLES = 8  # training pictures shown as they are and as the network saw them
 LISTED = 200  # files left out that are named on the page
 
 
-def report(run: str | Path, language: str = "en") -> Path:
+def report(run: str | Path, language: str = "en", plan: str | Path | None = None) -> Path:
     """Write `report.html` into a run directory, from what lies there and the pictures it names.
 
     Args:
         run: a run directory, finished or not.
         language: `en` or `ko`, of the fixed texts.
+        plan: a plan.json of `polyak plan` that belongs to this run; it is kept in the directory.
 
     Returns:
         The page: one file that asks nothing of any network.
 
     Raises:
-        RefusedError: this is no run directory, or it is damaged.
+        RefusedError: this is no run directory or no plan, or it is damaged.
         UsageError: no such language.
         DiskError: the page cannot be written.
 
@@ -43,21 +45,13 @@ def report(run: str | Path, language: str = "en") -> Path:
     'report.html'
     """
     facts = gather(Path(run))
+    if plan is not None:
+        facts = replace(facts, plan=planned.read_plan(Path(plan)))
+        write_atomic(facts.path / "plan.json", read_text(Path(plan)))
     text = render("page.html", language, **content(facts, language))
     file = Path(run) / "report.html"
     write_atomic(file, text)
     return file
-
-
-def render(template: str, language: str, **values: Any) -> str:
-    """Fill a template; every value from outside is escaped."""
-    words = speaker(language)
-    pages = Environment(
-        loader=PackageLoader("polyak.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    pages.filters |= {"percent": percent, "shown": shown}
-    return pages.get_template(template).render(t=words, language=language, **values)
 
 
 def content(facts: Facts, language: str) -> dict[str, Any]:
@@ -72,12 +66,11 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "end": end,
         "table": end.get("table", []),
         "probed": [] if end.get("table") else _probed(end),
-        "course": Markup(charts.course(facts.validations, ends, words))
-        if facts.validations
-        else "",
+        "course": _course(facts, ends, words),
         "ends": ends,
         "trust": Markup(charts.reliability(found.before, found.after, words)) if found else "",
         "matrix": _matrix(found, facts.classes) if found else None,
+        "classes": _classes(found, facts.classes) if found else [],
         "surest": _gallery(root, found.surest if found else []),
         "suspects": _gallery(root, found.suspects if found else []),
         "seen": _seen(facts, root),
@@ -85,6 +78,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "quarantine": facts.quarantine[:LISTED],
         "spent": _spent(facts),
         "again": again(facts),
+        **planned.content(facts.plan, language),
     }
 
 
@@ -97,15 +91,6 @@ def snapshots(facts: Facts) -> list[float]:
     epochs = last["epoch"] / max(last["progress"], 1e-9)
     ends = cycle_ends(int(config.get("cycles") or 1), float(config.get("cycle_growth") or 1))
     return [(ramp + (1 - ramp) * end) * epochs for end in ends]
-
-
-def percent(value: float) -> str:
-    """Write a share for people; a share of nothing is a hyphen.
-
-    >>> percent(0.98765), percent(float("nan"))
-    ('98.77 %', '-')
-    """
-    return "-" if value != value else f"{value:.2%}".replace("%", " %")
 
 
 def root_of(data: str) -> Path | None:
@@ -151,6 +136,16 @@ def _matrix(found: Findings, names: list[str]) -> list[tuple] | None:
     ]
 
 
+def _classes(found: Findings, names: list[str]) -> list[tuple]:
+    """List (name, recall, precision, pictures) of each class; of many, the worst recall first."""
+    told = found.classes
+    order = np.arange(len(names))
+    if len(names) > MATRIX:
+        order = np.argsort(told.recall, kind="stable")  # classes without pictures come last
+    columns = (column[order].tolist() for column in (told.recall, told.precision, told.support))
+    return list(zip((names[i] for i in order), *columns, strict=True))
+
+
 def _course(facts: Facts, ends: list[float], words) -> str:
     rows = facts.validations
     return Markup(charts.course(rows, ends, words)) if rows else ""
@@ -191,12 +186,9 @@ def _counts(facts: Facts) -> list[tuple[str, list[int]]]:
 
 
 def _spent(facts: Facts) -> dict[str, float]:
-    """Split the seconds of a run: waiting for data, computing, all the rest."""
-    seconds, pictures = facts.end.get("seconds"), facts.end.get("images_per_second")
-    if not seconds or not pictures or not facts.validations:
+    """Split the seconds of a run: waiting for data, computing, all the rest; and the loader's."""
+    spent, seconds = facts.end.get("spent"), facts.end.get("seconds")
+    if not spent or not seconds:
         return {}
-    steps = facts.validations[-1]["step"]
-    trained = steps * float(facts.config.get("batch_size") or 1) / pictures
-    waited = trained * facts.end.get("wait_share", 0.0)
-    rest = max(0.0, seconds - trained)
-    return {"waiting for data": waited, "training": trained - waited, "all": seconds, "rest": rest}
+    rest = max(0.0, seconds - spent["wait"] - spent["compute"])
+    return {**spent, "rest": rest, "all": spent["wait"] + spent["compute"] + rest}

@@ -19,14 +19,15 @@ KOREAN = {
     "choice": "후보",
     "chosen": "선택",
     "class": "클래스",
-    "classes": "클래스",
-    "runs": "개 실행 비교",
+    "{} classes": "클래스 {}개",
+    "{} pictures": "사진 {}장",
+    "{} pictures a second": "초당 사진 {}장",
+    "{} runs": "실행 {}개 비교",
     "Classes": "클래스별 결과",
     "compared": "비교",
     "Confused": "혼동",
     "Course of the training": "학습 과정",
     "Data": "데이터",
-    "data, compute and the rest": "데이터 대기, 계산, 나머지",
     "epoch": "에폭",
     "file": "파일",
     "finished": "완료",
@@ -64,7 +65,6 @@ KOREAN = {
     "These pictures also chose the weights: expect a little less": (
         "이 사진들은 가중치 선택에도 쓰였으므로 실제로는 조금 낮을 수 있습니다"
     ),
-    "Time": "시간",
     "train": "학습",
     "training": "학습",
     "truth": "정답",
@@ -76,15 +76,38 @@ KOREAN = {
     "How far its probabilities can be trusted": "확률을 얼마나 믿을 수 있나",
     "and more": "이 밖에 더",
     "temperature": "온도",
-    "images a second": "초당 사진 수",
     "machine": "기계",
     "versions": "버전",
     "a row for each true class, a column for each prediction": "행은 정답, 열은 예측",
-    "Chosen: the lowest negative log-likelihood on validation, of those within one standard error "
-    "of the highest accuracy there.": (
-        "검증 사진에서 정확도가 최고와 표준 오차 하나 안에 드는 것 가운데 "
-        "음의 로그 가능도가 가장 낮은 것을 골랐습니다."
+    "Chosen on validation: the least negative log-likelihood of those within one standard error of "
+    "the highest accuracy.": (
+        "검증 사진으로 골랐습니다. 정확도가 최고값의 표준오차 하나 안에 드는 것 가운데 음의 로그 "
+        "가능도가 가장 낮은 것입니다."
     ),
+    "Where the time went": "시간을 쓴 곳",
+    "waiting for data": "데이터 대기",
+    "computing": "계산",
+    "opening, validating, choosing": "열기, 검증, 선택",
+    "Meanwhile, on the loader's threads": "그동안 로더 스레드에서",
+    "decoding": "디코딩",
+    "rendering": "증강과 변환",
+    "the worst recall first": "재현율이 낮은 클래스부터",
+    "the other classes": "나머지 클래스",
+    "Transfer learning: where this data lies": "전이 학습: 이 데이터의 자리",
+    "similar to the source": "원본 데이터와 비슷함",
+    "different from the source": "원본 데이터와 다름",
+    "little data": "적은 데이터",
+    "much data": "많은 데이터",
+    "a linear classifier on top": "맨 위에 선형 분류기",
+    "a linear classifier on all stages": "모든 단계에 선형 분류기",
+    "fine-tune the last stage": "마지막 단계 미세 조정",
+    "fine-tune the later half": "뒤쪽 절반 미세 조정",
+    "a linear classifier on each stage": "단계별 선형 분류기",
+    "with more pictures": "사진이 늘어날 때",
+    "pictures a class": "클래스당 사진 수",
+    "strategy": "전략",
+    "plan": "계획",
+    "Next": "다음",
     "nothing was held out: how good this model is, nobody knows": (
         "따로 남겨 둔 사진이 없어 이 모델이 얼마나 좋은지 알 수 없습니다"
     ),

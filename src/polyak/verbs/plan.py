@@ -51,7 +51,7 @@ class Options:
     threads: Number = None
     """compute threads; default all cores"""
     out: Text = None
-    """file for the plan; default plan.json here"""
+    """file for the plan; default plan.json here, its page plan.html beside it"""
 
 
 def run(arguments: list[str]) -> int:
@@ -60,7 +60,9 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak plan")
     from rich.console import Console
 
+    from polyak.errors import shown
     from polyak.files import write_atomic
+    from polyak.report import draw_plan
     from polyak.train import recipe as recipes
     from polyak.train.plan import plan
 
@@ -69,7 +71,7 @@ def run(arguments: list[str]) -> int:
     page = Console()
     records = told(plan(recipes.make(**chosen), began), page)
     write_atomic(file, json.dumps(records, indent=1))
-    page.print(f"written: {file}", markup=False, highlight=False, soft_wrap=True)
+    print(f"page: {shown(draw_plan(file))}\nfigures: {shown(file)}")
     return 0
 
 
