@@ -5,12 +5,14 @@ from pathlib import Path
 CARDS = Path(__file__).parent.parent / "docs/methods"
 
 
-def insert(page, name, table):
-    """Put a table into a page, between <!-- name: begin --> and <!-- name: end -->.
+def insert(card, name, table):
+    """Put a table into a card, between <!-- name: begin --> and <!-- name: end -->."""
+    page = CARDS / f"{card}.md"
+    page.write_text(filled(page.read_text(), name, table))
 
-    page: a card of docs/methods by name, or a file.
-    """
-    page = page if isinstance(page, Path) else CARDS / f"{page}.md"
+
+def filled(text, name, table):
+    """Give a page with a table between its two comments."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = page.read_text().split(begin)
-    page.write_text(f"{before}{begin}\n{table.strip()}\n{end}{rest.split(end)[1]}")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{table.strip()}\n{end}{rest.split(end)[1]}"

@@ -1,13 +1,10 @@
-"""Write benchmarks/README.md, and the table of peers in the README, from results/*.json: nothing
-there is typed by hand.
+"""Write benchmarks/README.md from results/*.json: nothing in that page is typed by hand.
 
 python benchmarks/table.py
 """
 
 import json
 from pathlib import Path
-
-import card
 
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
@@ -18,7 +15,6 @@ shared: trust ratios before absolute numbers. `make bench` runs every `bench_*.p
 train networks for hours and write their tables into `docs/methods`.
 """
 SHARE = "share_of_triad"
-FASTER = "polyak_is_faster_by"
 
 
 def brief(number):
@@ -95,43 +91,12 @@ def section(file):
     return f"## {file.stem}\n\n{command}. {where}; {versions}\n\n{body}\n"
 
 
-def peers(results):
-    """The README's table: what, against whom, how many times as fast."""
-    lines = []
-    for weights, name in (("vit_small", "ViT-S"), ("resnet50", "ResNet-50")):
-        for rule in ("momentum", "adam", "rmsprop"):
-            found = results["optim"]["plain"][weights][rule]
-            rival = "fused" if found["reference"] == "fused=True" else "fastest (there is no fused)"
-            ratio = spread(found["speed_against_reference"])
-            lines += [[f"{rule} step, {name}", f"torch.optim, {rival}", ratio, "optim"]]
-        found = results["optim"]["everything"][weights]["speed_against_best"]
-        what = f"clip + adam + decay + average, {name}"
-        lines += [[what, "torch's fastest combination", spread(found), "optim"]]
-    for what, name in (
-        ("whole list", "JPEG to the lecture's whole list, 224 pixels"),
-        ("crop and flip", "JPEG to crop and flip, 224 pixels"),
-        ("32 pixels, from memory", "the list on 32-pixel pictures"),
-    ):
-        for rival, found in results["augment"][what].items():
-            if rival not in ("polyak", "torchvision (no lens)") and FASTER in found:
-                lines += [[name, rival, spread(found[FASTER]), "augment"]]
-    for what, found in results["loader"].items():
-        if isinstance(found, dict) and "files_to_best_peer" in found:
-            rival = "the better of torchvision and timm"
-            ratio = f"{found['files_to_best_peer']} from files, {found['kept_to_best_peer']} kept"
-            lines += [[f"loading {what}", rival, ratio, "loader"]]
-    head = ["what", "beside", "polyak is so many times as fast", "`benchmarks/bench_*.py`"]
-    return grid(head, lines)
-
-
 def main():
     studies = {file.stem.removeprefix("study_") for file in HERE.glob("study_*.py")}
     files = sorted((HERE / "results").glob("*.json"))
     files = [file for file in files if file.stem.split("_")[0] not in studies]
     page = "\n".join([HEAD, *(section(file) for file in files)])
     (HERE / "README.md").write_text(page)
-    results = {file.stem: json.loads(file.read_text()) for file in files}
-    card.insert(HERE.parent / "README.md", "peers", peers(results))
 
 
 if __name__ == "__main__":
