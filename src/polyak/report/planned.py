@@ -107,7 +107,7 @@ def draw_plan(file: str | Path, language: str = "en") -> Path:
     ...
     polyak.errors.RefusedError: this is no plan: nowhere.json: No such file or directory
     """
-    plan, page = read_plan(Path(file)), Path(file).with_suffix(".html")
+    plan, page = read_plan(Path(file)), Path(f"{str(file).removesuffix('.json')}.html")
     write_atomic(page, render("plan.html", language, **content(plan, language)))
     return page
 
