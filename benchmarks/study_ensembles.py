@@ -84,7 +84,8 @@ def measure(data: Path, out: Path, name: str, seed: int, choices: dict) -> dict:
     recipe = make(
         **{
             "data": str(data), "schedule": "cosine", "views": "one", "seed": seed, "threads": 1,
-            "precision": "float32", "save_every": 10**6, "out": str(out), "name": f"{name}, seed {seed}",
+            "precision": "float32", "save_every": 10**6, "out": str(out),
+            "name": f"{name}, seed {seed}",
         }
         | choices
     )  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import argcomplete
 import tyro
 from argcomplete.completers import FilesCompleter
+from argcomplete.shell_integration import shellcode
 from pydantic import BaseModel
 
 from polyak.options import flag, parse, plain, taken
@@ -42,7 +43,7 @@ class Options:
 def run(arguments: list[str]) -> int:
     """Print the script."""
     options = parse(Options, arguments, "polyak --completion")
-    print(argcomplete.shellcode(["polyak"], shell=options.shell))
+    print(shellcode(["polyak"], shell=options.shell))
     return 0
 
 

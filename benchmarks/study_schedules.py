@@ -1,9 +1,9 @@
 """What each schedule of the rate does to test accuracy in a short run, one peak rate for all.
 
-    OMP_NUM_THREADS=1 nice python benchmarks/bench_schedules.py [--out FILE] [--table]
+    OMP_NUM_THREADS=1 nice python benchmarks/study_schedules.py [--out FILE] [--table]
 
 CIFAR-10, 5,000 pictures to train on and 5,000 to test, four epochs, light augmentation; network and
-threads as in bench_policies.py. Raw weights and the average are of the same run. Each finished run
+threads as in study_policies.py. Raw weights and the average are of the same run. Each finished run
 is written down at once, and one that is there already is not repeated. --table only writes the
 table into docs/methods/schedules.md.
 """
@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_policies import NETWORK, SEEDS, table
 from card import insert
+from study_policies import NETWORK, SEEDS, table
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results/schedules.json"
