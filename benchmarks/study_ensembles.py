@@ -63,6 +63,7 @@ def recipes(epochs: float, teacher: str) -> dict[str, dict]:
     return {
         "single": {"epochs": epochs},
         "snapshots": {"schedule": "sgdr", "cycles": 5, "ensemble": "snapshots", "epochs": epochs},
+        "3 cycles": {"schedule": "sgdr", "cycles": 3, "ensemble": "snapshots", "epochs": epochs},
         "shrinking cycles": {
             "schedule": "sgdr",
             "cycles": 5,
@@ -121,12 +122,12 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
         if at["3 x a third"]:
             add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
-        for name in ("snapshots", "shrinking cycles"):
-            for candidate in (
-                "weights", "average", "best snapshot", "uniform soup", "greedy soup", "5 snapshots",
-                *(f"{m} of 5 snapshots" for m in (2, 3, 4)),
-            ):  # fmt: skip
-                add(f"{name}, {candidate}", at[name]["table"] if at[name] else [], candidate)
+        for name in ("snapshots", "3 cycles", "shrinking cycles"):
+            for row in at[name]["table"] if at[name] else []:
+                # how many validation selects differs from seed to seed
+                selected = " of " in row["name"]
+                title = "selected snapshots, weighted" if selected else row["name"]
+                add(f"{name}, {title}", [row], row["name"])
         for name in ("distilled", "dropout 0.2", "dropout 0.5"):
             if at[name]:
                 add(f"{name}, last weights", at[name]["table"], "weights")

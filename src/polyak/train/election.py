@@ -33,13 +33,10 @@ def elect(
     standing = [one for one in found if not one.refused]
     best = choose(found, ballot.validated)
     temperature = ballot.temperature(best.states, views)
-    measured, confused = None, []
+    judged = {"evaluation": None, "confused": []}
     for split in [split for split in ("val", "test") if split in ballot.parts]:
         said = ballot.measured(best.states, split, views, temperature)
-        write_predictions(run, ballot.parts[split].dataset, split, *said)
-        measured = {"split": split, **metrics.evaluate(*said[:2]).as_json()}
-        matrix = metrics.confusion_matrix(said[0].argmax(1), said[1], len(data.classes))
-        confused = [list(pair) for pair in metrics.most_confused(matrix, data.classes)]
+        judged = judge(run, ballot.parts[split].dataset, split, *said)
     return best, {
         "chosen": best.name,
         "rule": RULE,
@@ -47,8 +44,7 @@ def elect(
             one.name: {"accuracy": one.score[0], "nll": -one.score[1]} for one in standing
         },
         "table": rows(ballot, found, best, views, every),
-        "evaluation": measured,
-        "confused": confused,
+        **judged,
         "temperature": temperature,
         "left_out": len(data.quarantine),
         "model": str(run.model),
@@ -93,6 +89,23 @@ def rows(
                 }
             )
     return table
+
+
+def judge(
+    run: Run,
+    part: Dataset,
+    split: str,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    read: np.ndarray,
+) -> dict:
+    """Write what the model says of a split; measure it and what it confuses most."""
+    write_predictions(run, part, split, probabilities, labels, read)
+    matrix = metrics.confusion_matrix(probabilities.argmax(1), labels, len(part.classes))
+    return {
+        "evaluation": {"split": split, **metrics.evaluate(probabilities, labels).as_json()},
+        "confused": [list(pair) for pair in metrics.most_confused(matrix, part.classes)],
+    }
 
 
 def write_predictions(

@@ -157,19 +157,16 @@ def records(
         )
         failed += missing
     temperature = metrics.fit_temperature(*judged["val"][:2]) if "val" in judged else 1.0
-    measured, confused = None, []
+    measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
-        probabilities = metrics.softmax(logs, temperature)
-        election.write_predictions(run, parts[split].dataset, split, probabilities, labels, read)
-        measured = {"split": split, **metrics.evaluate(probabilities, labels).as_json()}
-        matrix = metrics.confusion_matrix(probabilities.argmax(1), labels, len(dataset.classes))
-        confused = [list(pair) for pair in metrics.most_confused(matrix, dataset.classes)]
+        answers = metrics.softmax(logs, temperature), labels, read
+        measured = election.judge(run, parts[split].dataset, split, *answers)
     dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
     if failed:
         dataset.write_quarantine(run.path / "quarantine.csv")
     network, spec = classified(backbone, known, recipe.transfer)
     facts = finish.provenance(recipe, dataset, {"steps": 0}) | {
-        "evaluation": measured,
+        "evaluation": measured["evaluation"],
         "probe": told(found),
     }
     classifier = model.Classifier(
@@ -180,8 +177,7 @@ def records(
         "kind": "end",
         "chosen": recipe.transfer,
         "candidates": {name: told(one) for name, one in known.probes.items()},
-        "evaluation": measured,
-        "confused": confused,
+        **measured,
         "temperature": temperature,
         "left_out": len(dataset.quarantine),
         "model": str(run.model),
