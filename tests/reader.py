@@ -73,7 +73,7 @@ def settle(folder: Path) -> None:
             shutil.copy("joined.safetensors", f"runs/{name}/model.safetensors")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # longer, and other tests would find the small digits
 def shelf(tmp_path_factory):
     """The reader's folder as it was before anything of the documentation ran."""
     import sklearn.datasets

@@ -5,6 +5,7 @@ What takes too long is read by the command line all the same, and ONLY_READ says
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ ONLY_READ = {  # how a command begins, or what is in it: why it does not run her
     "polyak plan": "five minutes unless told otherwise; tests/train/test_plan.py runs it for less",
     "--steps 300": "13,500 steps; tests/race/test_contest.py runs fewer",
     "torchrun": "starts processes; tests/train/test_distributed.py does",
+    "--to hf": "timm has no twin of the reader's small network; tests/export/test_hub.py runs it",
+    "pip ": "installs; CI installs what it names",
     "make ": "installs, trains and tests, this test included; CI runs it",
     "scripts/": "installs; CI runs it",
     ".venv/bin/": "the tools of a checkout; CI runs them",
@@ -115,6 +118,10 @@ def test_a_command_that_takes_too_long_is_read(command, desk):  # noqa: F811
     name, *arguments = words(command)
     if name == "make":
         assert f"\n{arguments[0]}:" in (HOUSE / "Makefile").read_text()
+    elif name == "pip":
+        extras = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+        [extra] = re.findall(r"polyak\[(\w+)\]", command)
+        assert extra in extras["optional-dependencies"]
     elif "/" in name:
         paths = [HOUSE / word for word in (name, *arguments) if "/" in word and ".venv" not in word]
         assert all(path.exists() for path in paths)
