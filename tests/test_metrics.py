@@ -207,6 +207,14 @@ def test_temperature_undoes_a_scale():
     assert tripled == pytest.approx(3 * fitted, rel=1e-4)
 
 
+def test_smoothed_labels_and_no_mistake():
+    # a network trained with 20 % smoothing says 0.82 where it is always right
+    logits, labels = np.tile([np.log(0.82 * 9 / 0.18), *[0.0] * 9], (143, 1)), np.zeros(143, int)
+    found = metrics.fit_temperature(logits, labels)
+    assert 0.3 < found < 0.6
+    assert -np.log(metrics.softmax(logits, found)[:, 0]).mean() < 0.03  # 0.2 as it was
+
+
 def test_one_mistake_in_a_hundred_is_not_bet_on():
     logits, labels = np.tile([6.0, 0.0, 0.0], (143, 1)), np.zeros(143, int)
     labels[0] = 1
@@ -221,7 +229,7 @@ def test_one_mistake_in_a_hundred_is_not_bet_on():
 
 def test_temperature_keeps_its_bounds_and_its_head():
     logits, labels = scores(200, 4, wrong=0.0)
-    assert metrics.fit_temperature(logits, labels) == 1.0  # no mistake to learn from
+    assert metrics.fit_temperature(logits, labels, np.inf) == 1.0  # no mistake to learn from
     assert metrics.fit_temperature(-logits, labels, np.inf) == pytest.approx(
         20
     )  # worse than chance

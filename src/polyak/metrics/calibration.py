@@ -74,15 +74,15 @@ def fit_temperature(logits, labels, spread: float = 0.5) -> float:
     """Find the temperature, 0.05 to 20, that minimises the NLL of softmax(logits / temperature).
 
     The slope's root is found by Newton steps kept inside a bracket, so the result does not depend
-    on a start or a seed. Where every picture is right no finite temperature is best (surer is
-    always better): the answer is 1, nothing learnt. Where nearly all are right the few mistakes
-    would be bet on their absence elsewhere; a normal prior on the logarithm keeps that modest.
+    on a start or a seed. Where all pictures are right, or nearly all, surer would be better without
+    end, a bet that others hold no mistakes either; a normal prior on the logarithm keeps it modest.
 
     Args:
         logits: float (N, K), of pictures that were not trained on.
         labels: int (N,).
         spread: of the prior, the standard deviation of log(temperature) around 0, worth one
-            observation however many pictures there are; infinite: the data alone decide.
+            observation however many pictures there are; infinite: the data alone decide, and where
+            no finite temperature is best (no mistake among them) the answer is 1.
 
     Raises:
         ValueError: shapes disagree, no pictures, labels outside 0..K-1, logits that are not finite.
@@ -97,7 +97,7 @@ def fit_temperature(logits, labels, spread: float = 0.5) -> float:
     """
     logits, labels = checked(logits, labels)
     prior = 1 / (spread**2 * len(labels))
-    if (logits.argmax(axis=1) == labels).all():
+    if spread == np.inf and (logits.argmax(axis=1) == labels).all():
         return 1.0
     low, high, sharpness = 1 / 20, 1 / 0.05, 1.0
     for _ in range(60):
