@@ -3,10 +3,9 @@
     python benchmarks/bench_frozen.py DATA --weights mobilenetv2_100.safetensors
 
 DATA has train/ and val/ with a folder a class; both are measured on test/ where there is one. The
-loop is plain PyTorch: torchvision's dataset and
-RandomResizedCrop + flip, Adam at 1e-3 on the head, batches of 64, the backbone in evaluation mode
-without gradients. Both are whole processes, one after the other; then polyak once more, its
-features remembered.
+loop is plain PyTorch: torchvision's dataset and RandomResizedCrop + flip, Adam at 1e-3 on the head,
+batches of 64, the backbone in evaluation mode without gradients. All are whole processes, one after
+the other: polyak, polyak once more with its features remembered, the loop.
 """
 
 import argparse

@@ -7,9 +7,10 @@ import torch
 from classifiers import CLASSES, made, mixed, pictures
 from polyak.ensemble import combine
 from polyak.ensemble import tempered as tempered_by_numpy
+from polyak.ensemble.tensors import mean, tempered
 from polyak.errors import UsageError
 from polyak.export.check import gathered, said_bare, said_of
-from polyak.export.graph import Graph, mean, tempered
+from polyak.export.graph import Graph
 from polyak.metrics import softmax
 from polyak.model import Classifier
 

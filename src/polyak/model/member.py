@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from polyak.ensemble.tensors import mean, tempered
 from polyak.errors import UsageError, shown
 from polyak.networks.preprocessing import Preprocessing
 
@@ -65,7 +66,6 @@ class Mixture(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logarithm of the mean probability, (N, K), which serves as logits."""
-        parts = zip(self.networks, self.temperatures, self.shares, strict=True)
-        mean = sum((net(images) / t).softmax(1) * share for net, t, share in parts)
-        assert isinstance(mean, Tensor)
-        return mean.clamp(min=1e-38).log()
+        pairs = zip(self.networks, self.temperatures, strict=True)
+        said = [tempered(network(images).log_softmax(1), t) for network, t in pairs]
+        return mean(said, self.shares)

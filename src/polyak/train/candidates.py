@@ -89,8 +89,13 @@ class Ballot:
         counts = Counter(states)
         if len(counts) == 1:
             return self._of(states[0], split, views)
-        said = [ensemble.tempered(self._of(n, split, views), self.calm(n)) for n in counts]
-        return ensemble.combine(np.stack(said), list(counts.values()))
+        return ensemble.combine(self.each(list(counts), split, views), list(counts.values()))
+
+    def each(self, names: list[str], split: str, views: str) -> np.ndarray:
+        """Log-probabilities (M, N, K) of some weights, each as it takes part in a mean."""
+        return np.stack(
+            [ensemble.tempered(self._of(name, split, views), self.calm(name)) for name in names]
+        )
 
     def calm(self, name: str) -> float:
         """The temperature at which a state takes part in a mean; 1 where it is calibrated."""
@@ -144,6 +149,7 @@ class Trained(Ballot):
     def __init__(self, learner: Learner, judge: Judge):
         super().__init__(judge.data)
         self.network, self.judge = learner.network, judge
+        self._calm: dict[str, float] = {}
 
     def say(self, name: str, split: str, views: str) -> np.ndarray:
         """Log-probabilities (N, K) by one state; NaN where a picture failed."""
@@ -151,8 +157,10 @@ class Trained(Ballot):
         return self.judge.say(self.network, split, views)
 
     def calm(self, name: str) -> float:
-        """The temperature of one state alone."""
-        return self.temperature((name,), "one")
+        """The temperature of one state alone, fitted once."""
+        if name not in self._calm:
+            self._calm[name] = self.temperature((name,), "one")
+        return self._calm[name]
 
     def refreshed(self, state: State) -> State:
         """Estimate the batch-norm statistics of averaged weights."""
@@ -221,16 +229,13 @@ def ensembles(ballot: Ballot, names: list[str], what: str) -> list[Candidate]:
     every = tuple(names)
     found = [Candidate(f"{len(names)} {what}", "members", every, ballot.score(every))]
     if "val" in ballot.parts:
-        said = [ensemble.tempered(ballot.logs((n,), "val", "one"), ballot.calm(n)) for n in names]
-        logs = np.stack(said)
+        logs = ballot.each(names, "val", "one")
         read = ~np.isnan(logs).any(axis=(0, 2))
         chosen = ensemble.greedy(logs[:, read], ballot.parts["val"].dataset.labels[read])
         some, count = tuple(names[number] for number in chosen), len(set(chosen))
-        if count > 1 and len(some) != count:
-            title = f"{count} of {len(names)} {what}, weighted"
-            found.append(Candidate(title, "members", some, ballot.score(some)))
-        elif 1 < count < len(names):
-            title = f"{count} of {len(names)} {what}"
+        weighted = len(some) > count
+        if count > 1 and (weighted or count < len(names)):
+            title = f"{count} of {len(names)} {what}{', weighted' * weighted}"
             found.append(Candidate(title, "members", some, ballot.score(some)))
     return found
 

@@ -36,7 +36,7 @@ def elect(
     judged = {"evaluation": None, "confused": []}
     for split in [split for split in ("val", "test") if split in ballot.parts]:
         said = ballot.measured(best.states, split, views, temperature)
-        judged = judge(run, ballot.parts[split].dataset, split, *said)
+        judged = judge(run, ballot.parts[split].dataset, split, said)
     return best, {
         "chosen": best.name,
         "rule": RULE,
@@ -91,16 +91,12 @@ def rows(
     return table
 
 
-def judge(
-    run: Run,
-    part: Dataset,
-    split: str,
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    read: np.ndarray,
-) -> dict:
-    """Write what the model says of a split; measure it and what it confuses most."""
-    write_predictions(run, part, split, probabilities, labels, read)
+def judge(run: Run, part: Dataset, split: str, said: tuple) -> dict:
+    """Write what the model says of a split, (probabilities, labels, positions read); measure it and
+    what it confuses most.
+    """
+    write_predictions(run, part, split, *said)
+    probabilities, labels, _ = said
     matrix = metrics.confusion_matrix(probabilities.argmax(1), labels, len(part.classes))
     return {
         "evaluation": {"split": split, **metrics.evaluate(probabilities, labels).as_json()},

@@ -168,9 +168,8 @@ class Judge:
         shown = rows if self.snapshots.ends else 1  # rows that are measured with views too
         looks = held_out * (rows + shown * self.views) + (rows - 1) * REFRESHED
         intervals = 1e-4 * held_out * (rows + shown)
-        return (
-            self.picture_seconds * looks + intervals + 3.0
-        )  # the last: the model file and the page
+        file_and_page = 3.0
+        return self.picture_seconds * looks + intervals + file_and_page
 
     def state_dict(self) -> dict:
         """Everything that the rest of the run depends on."""

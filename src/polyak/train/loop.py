@@ -135,9 +135,12 @@ class Loop:
     def _remember(self) -> Iterator[dict]:
         """Let what sleeps look at each picture once, where nothing random will change it."""
         memory, of = self.learner.memory, len(self.loader.labels)
+        if memory is None:
+            return
+        kept = "the last checkpoint" if self._saved_before() else "nothing was begun"
         with closing(self.loader.in_order(SMALL).epoch(0)) as pictures:
-            for done in memory.fill(pictures) if memory else ():
-                self.stop.check("the last checkpoint")
+            for done in memory.fill(pictures):
+                self.stop.check(kept)
                 yield {"kind": "features", "done": done, "of": of}
 
     @property

@@ -160,7 +160,7 @@ def records(
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
-        measured = election.judge(run, parts[split].dataset, split, *answers)
+        measured = election.judge(run, parts[split].dataset, split, answers)
     dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
     if failed:
         dataset.write_quarantine(run.path / "quarantine.csv")
