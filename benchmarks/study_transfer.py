@@ -4,21 +4,23 @@
         --out benchmarks/results/transfer.json
 
 DATA holds hymenoptera, clothing10, magnetic_tile6, eurosat10 as folders with train/ and val/ or
-test/. Results are written after every case: an interrupted run goes on where it was. `--page`
-writes the table into docs/methods/transfer.md.
+test/. Results are written after every step of a case: an interrupted run goes on where it was;
+`--steps plan` plans only. `--page` writes the table into docs/methods/transfer.md.
 """
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from polyak import keys, machine
 from polyak.data import find
-from polyak.errors import PolyakError
 from polyak.train import make, train
 from polyak.train.plan import plan
 
@@ -45,44 +47,79 @@ def subset(source: Path, each: int, seed: int, most: int, folder: Path) -> Path:
     return folder / source.name
 
 
-def case(file: Path, options, folder: Path) -> dict:
-    """Plan, then run every strategy in full."""
-    shared = {
+def shared(file: Path, options, folder: Path) -> dict:
+    """Choices that planning and training have in common."""
+    return {
         "data": str(file), "weights": str(options.weights), "mean": HALF, "std": HALF,
         "size": options.size, "out": str(folder), "val": 0.2, "seed": options.seed, "views": "one",
+        "threads": options.threads,
     }  # fmt: skip
-    *_, planned = plan(make(**shared, budget=options.budget), time.monotonic())
-    found = {"chosen": planned["chosen"], "lecture": planned["lecture"], "strategies": {}}
+
+
+def in_full(file: Path, options, folder: Path) -> dict:
+    """Run every strategy as `polyak train` does when nothing else is asked for."""
+    found = {}
     for name in STRATEGIES:
-        epochs = {} if name in ("linear", "stages") else {"epochs": options.epochs}
         began = time.monotonic()
-        *_, end = train(make(**shared, transfer=name, **epochs))
+        *_, end = train(make(**shared(file, options, folder), transfer=name))
         said = end["evaluation"]
-        found["strategies"][name] = {
+        found[name] = {
             "accuracy": said["accuracy"], "nll": said["nll"]["value"], "n": said["n"],
             "seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
-    reached = {name: one["accuracy"]["value"] for name, one in found["strategies"].items()}
-    found["best"] = max(reached, key=lambda name: reached[name])
-    found["regret"] = round(max(reached.values()) - reached[found["chosen"]], 4)
     return found
 
 
-def table(results: dict) -> str:
-    """Lay the cases out: a row each, accuracies in percent, the chosen one in bold."""
-    lines = [
-        "| data | a class | seed | " + " | ".join(STRATEGIES) + " | lecture | regret, points |"
+def planned(file: Path, options, folder: Path) -> dict:
+    """Plan, and keep what was chosen and from which figures."""
+    recipe = make(**shared(file, options, folder), budget=options.budget)
+    *_, end = plan(recipe, time.monotonic())
+    return {name: end[name] for name in ("chosen", "lecture", "why", "rows")}
+
+
+def cases(options, results: dict) -> Iterator[tuple[str, str]]:
+    """Fill what is missing in the results; yield (case, what was done)."""
+    work = {"strategies": in_full, "plan": planned}
+    for each, seed, name in product(options.each, range(options.seeds), options.sets):
+        options.seed = seed
+        case = results["cases"].setdefault(f"{name}/{each}/{seed}", {})
+        for step in (step for step in options.steps if step not in case):
+            with tempfile.TemporaryDirectory() as folder:
+                file = subset(options.data / name, each, seed, options.most, Path(folder))
+                case[step] = work[step](file, options, Path(folder) / "runs")
+            yield f"{name}/{each}/{seed}", step
+
+
+def reached(case: dict, name: str) -> float:
+    """Test accuracy of a strategy, percent."""
+    return 100 * case["strategies"][name]["accuracy"]["value"]
+
+
+def row(words: list[str], found: list[dict]) -> str:
+    """Lay out means over some cases; bold: what was chosen in the most of them."""
+    chosen = [case["plan"]["chosen"] for case in found]
+    means = {name: statistics.mean(reached(case, name) for case in found) for name in STRATEGIES}
+    cells = [
+        f"**{means[name]:.1f}**" if name == max(chosen, key=chosen.count) else f"{means[name]:.1f}"
+        for name in STRATEGIES
     ]
-    lines.append("|---" * (len(STRATEGIES) + 5) + "|")
-    for name, one in results["cases"].items():
-        if "refused" in one:
-            continue
-        cells = []
-        for strategy in STRATEGIES:
-            text = f"{100 * one['strategies'][strategy]['accuracy']['value']:.1f}"
-            cells.append(f"**{text}**" if strategy == one["chosen"] else text)
-        words = [*name.split("/"), *cells, one["lecture"], f"{100 * one['regret']:.1f}"]
-        lines.append("| " + " | ".join(words) + " |")
+    lecture = [case["plan"]["lecture"] for case in found]
+    for picks in (chosen, lecture):
+        got = statistics.mean(reached(*pair) for pair in zip(found, picks, strict=True))
+        cells.append(", ".join(picks) + f": {max(means.values()) - got:.1f}")
+    return "| " + " | ".join([*words, *cells]) + " |"
+
+
+def table(results: dict) -> str:
+    """Lay the cases out, a row a set and number of pictures: means over seeds."""
+    heads = ["data", "a class", "seeds", *STRATEGIES, "planner: regret", "lecture's cell: regret"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for name, case in results["cases"].items():
+        if "plan" in case and "strategies" in case:
+            groups.setdefault(tuple(name.split("/")[:2]), []).append(case)
+    for (name, each), found in sorted(groups.items(), key=lambda one: (one[0][0], int(one[0][1]))):
+        lines.append(row([name, each, str(len(found))], found))
     return "\n".join(lines)
 
 
@@ -102,34 +139,21 @@ def main():
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--sets", nargs="+", default=SETS)
     options.add_argument("--size", type=int, default=224)
-    options.add_argument("--epochs", type=float, default=8)
     options.add_argument("--budget", default="60s")
     options.add_argument("--most", type=int, default=400)
+    options.add_argument("--threads", type=int)
+    options.add_argument("--steps", nargs="+", default=["strategies", "plan"])
     options.add_argument("--out", type=Path)
     options.add_argument("--page", type=Path)
     options = options.parse_args()
     results = {"machine": machine.describe(), "cases": {}}
     if options.out and options.out.exists():
         results = json.loads(options.out.read_text())
-    results["settings"] = {
-        name: getattr(options, name) for name in ("size", "epochs", "budget", "most")
-    }
-    for each in options.each if options.weights else ():
-        for seed in range(options.seeds):
-            for name in options.sets:
-                key = f"{name}/{each}/{seed}"
-                if key in results["cases"]:
-                    continue
-                options.seed = seed
-                with tempfile.TemporaryDirectory() as folder:
-                    file = subset(options.data / name, each, seed, options.most, Path(folder))
-                    try:
-                        results["cases"][key] = case(file, options, Path(folder) / "runs")
-                    except PolyakError as error:
-                        results["cases"][key] = {"refused": str(error)}
-                print(key, json.dumps(results["cases"][key])[:300], flush=True)
-                if options.out:
-                    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    results["settings"] = {name: getattr(options, name) for name in ("size", "budget", "most")}
+    for name, step in cases(options, results) if options.weights else ():
+        print(name, step, json.dumps(results["cases"][name][step])[:300], flush=True)
+        if options.out:
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
     if options.page:
         page(results, options.page)
 

@@ -27,14 +27,26 @@ def test_the_solution_is_scikit_learns(n, width, l2):
     ones, strength = torch.ones(1, n).double(), torch.tensor([l2]).double()
     weight, bias = transfer.solve(
         turned(rows), torch.from_numpy(labels), ones, strength, turned.spread, 3,
-        tolerance=LAST / 100, steps=5000,
+        tolerance=LAST / 1000, steps=5000,
     )  # fmt: skip
     weight, bias = turned.folded(weight[0], bias[0])
     wide = x.astype(float)
-    standard = (wide - wide.mean(0)) / wide.std(0)
+    standard = (wide - wide.mean(0)) / turned.scale.numpy()
     peer = LogisticRegression(C=1 / (n * l2), tol=1e-10, max_iter=100_000).fit(standard, labels)
     ours = torch.softmax(rows @ weight.T + bias, 1).numpy()
     np.testing.assert_allclose(ours, peer.predict_proba(standard), atol=2e-5)
+
+
+def test_a_few_pictures_do_not_settle_how_much_a_feature_varies():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(2000, 50)).astype(np.float32)
+    x[:, 25:] *= 10  # another stage
+    few = transfer.Rotation.of(torch.from_numpy(x[:4]), (25, 25)).scale.numpy()
+    many = transfer.Rotation.of(torch.from_numpy(x), (25, 25)).scale.numpy()
+    apart = np.abs(np.log(few / x.std(0)))
+    alone = np.abs(np.log(x[:4].std(0) / x.std(0)))
+    assert apart.max() < 0.6 < alone.max()
+    np.testing.assert_allclose(many, x.std(0), rtol=2e-3)
 
 
 def test_problems_solved_together_are_those_solved_alone():

@@ -15,7 +15,7 @@ from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
 from polyak.transfer.tuning import FEW_PICTURES
 
-# peak rates to start from, for batches of 128 and a network from scratch; fine-tuning takes a fifth
+# peak rates to start from, for batches of 128 and a network from scratch
 RATES = {
     "sgd": 0.1,
     "momentum": 0.05,
@@ -27,7 +27,8 @@ RATES = {
     "nadam": 1e-3,
     "lion": 1e-4,
 }
-FINE_TUNING = 1 / 5
+FINE_TUNING = 1 / 5  # of them
+ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"}  # step as long for any gradient
 RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
 CYCLIC = ("sgdr", "cyclic")
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
@@ -102,10 +103,18 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
     if recipe.model == "compact" and optimizer in compact.RATE_PER_PICTURE:
         rate = compact.RATE_PER_PICTURE[optimizer] * batch
         return float(f"{rate:.3g}"), "proven with compact, by batch size"
-    factor = 1.0 if recipe.weights is None else FINE_TUNING
-    rate = RATES[optimizer] * factor * min(1.0, batch / 128)
-    kind = "scratch" if recipe.weights is None else "fine-tuning"
-    return float(f"{rate:.2g}"), f"start for {optimizer}, {kind}"
+    if recipe.weights is None:
+        return float(f"{RATES[optimizer] * min(1.0, batch / 128):.2g}"), _start(
+            optimizer, "scratch"
+        )
+    share = FINE_TUNING * min(1.0, batch / 128)
+    if optimizer in ADAPTIVE:  # noise in such steps falls with the root of the batch (Malladi 2022)
+        share = 0.5 * min(1.0, batch / 64) ** 0.5
+    return float(f"{RATES[optimizer] * share:.2g}"), _start(optimizer, "fine-tuning")
+
+
+def _start(optimizer: str, kind: str) -> str:
+    return f"start for {optimizer}, {kind}"
 
 
 def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:

@@ -120,9 +120,11 @@ def learn(
     probes = {}
     for strategy in strategies:
         backbone.stop.check("nothing was begun")
-        columns = features.of(stages_of(strategy, features))
+        names = stages_of(strategy, features)
+        columns = features.of(names)
         columns = columns[read] if failed else columns
-        probes[strategy] = transfer.probe(columns, labels, classes, seed=seed)
+        widths = [features.widths[name] for name in names]
+        probes[strategy] = transfer.probe(columns, labels, classes, seed=seed, widths=widths)
         yield {"kind": "probe", "strategy": strategy}
     return Known(part, features, probes, failed)
 
@@ -156,7 +158,7 @@ def records(
             backbone, parts[split], found, recipe.transfer, views
         )
         failed += missing
-    temperature = metrics.fit_temperature(*judged["val"][:2]) if "val" in judged else 1.0
+    temperature = _temperature(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
@@ -198,6 +200,15 @@ def said(backbone, part, found, strategy, views):
     logs = combine(np.stack([_log_softmax(row[read]) for row in rows]))
     failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
     return (logs, part.dataset.labels[read], read), failed
+
+
+def _temperature(found: transfer.Probe, labels: np.ndarray, val: tuple | None) -> float:
+    """Calibrate on all pictures that were judged unseen: in cross-validation, and held out."""
+    seen = ~np.isnan(found.logs).any(1)
+    logs, labels = found.logs[seen], labels[seen]
+    if val is not None:
+        logs, labels = np.concatenate([logs, val[0]]), np.concatenate([labels, val[1]])
+    return metrics.fit_temperature(logs, labels) if len(labels) else 1.0
 
 
 def told(found: transfer.Probe) -> dict:

@@ -7,17 +7,23 @@ directions of X's singular vectors: there its inverse is the start of L-BFGS, an
 always goes down, so no line search is needed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-MEMORY = 5  # pairs of steps and changes of gradient that L-BFGS remembers
+MEMORY = 10  # pairs of steps and changes of gradient that L-BFGS remembers
+TYPICAL = 5  # pictures' worth of belief that a feature varies as much as its neighbours do
 
 
 @dataclass(frozen=True)
 class Rotation:
     """Standardise features and turn them to their singular vectors: exact, and never wider than n.
+
+    A few pictures hardly tell how much a feature varies. One that they happen to agree in would be
+    blown up, and the next picture judged by it alone; so each variance is drawn to its stage's
+    mean by as much as TYPICAL pictures would say.
 
     Args:
         mean: (D,).
@@ -36,15 +42,19 @@ class Rotation:
     spread: Tensor
 
     @classmethod
-    def of(cls, features: Tensor) -> "Rotation":
-        """Measure features (n, D)."""
+    def of(cls, features: Tensor, widths: Sequence[int] = ()) -> "Rotation":
+        """Measure features (n, D); `widths` are the stages' numbers of columns, else all is one."""
         mean = features.mean(0)
         centred = features - mean
-        scale = centred.square().mean(0).sqrt()
-        # a feature that never changes says nothing
-        scale = torch.where(scale > 1e-6 * (1 + mean.abs()), scale, torch.ones_like(scale))
-        centred = centred / scale
         n, width = centred.shape
+        variance = centred.square().mean(0)
+        # a feature that never changes says nothing, of its neighbours either
+        alive = variance.sqrt() > 1e-6 * (1 + mean.abs())
+        parts = list(widths) or width
+        for own, live in zip(variance.split(parts), alive.split(parts), strict=True):
+            own.lerp_(own[live].mean(), TYPICAL / (n + TYPICAL))
+        scale = torch.where(alive, variance.sqrt(), torch.ones_like(variance))
+        centred = centred / scale
         wide = centred.double()
         squares, vectors = torch.linalg.eigh(wide @ wide.T if n < width else wide.T @ wide)
         squares = squares.clamp(min=1e-30)  # of features that never change

@@ -4,6 +4,7 @@ The strength of L2 is chosen by cross-validation, which also gives the figures: 
 judged by a classifier that did not see it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from polyak.transfer.logistic import Rotation, solve
 STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -9, -1))  # 10 to 1e-4, halves of decades
 FOLDS, FEWER_FOLDS, MANY = 5, 3, 1000  # from so many pictures on three folds are enough
 WORSE = 1.02  # a weaker strength whose NLL is so much above the best ends the search
-FIRST, LAST = 1e-3, 1e-6  # tolerances: of the search, of the solution that is kept
+FIRST, LAST = 1e-3, 1e-5  # tolerances: of the search, of the solution that is kept
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,14 @@ class Probe:
         return features @ self.weight.T + self.bias
 
 
-def probe(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0) -> Probe:
+def probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    seed: int = 0,
+    widths: Sequence[int] = (),
+) -> Probe:
     """Fit multinomial logistic regression, its L2 strength by cross-validation.
 
     Args:
@@ -53,6 +61,7 @@ def probe(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int =
         labels: int64 (n,).
         classes: K.
         seed: of the folds.
+        widths: columns of each stage, where the features are of several.
 
     Source: the lecture's table, "linear classifier on top"; Bishop 2006, section 4.3.4.
 
@@ -63,15 +72,15 @@ def probe(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int =
     """
     rows = torch.from_numpy(np.ascontiguousarray(features, np.float32))
     known = torch.from_numpy(np.asarray(labels, np.int64))
-    rotation = Rotation.of(rows)
+    rotation = Rotation.of(rows, widths)
     x = rotation(rows)
     part = folds(labels, seed, FOLDS if len(x) < MANY else FEWER_FOLDS)
-    l2, logs = _validated(x, known, part, rotation.spread, classes)
+    l2, logs, near = _validated(x, known, part, rotation.spread, classes)
     held_out = part >= 0
     measured = None
     if held_out.any():
         measured = metrics.evaluate(np.exp(logs[held_out]), np.asarray(labels)[held_out])
-    weight, bias = _solution(x, known, l2, rotation.spread, classes)
+    weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
     return Probe(weight.numpy(), bias.numpy(), l2, measured, logs)
 
@@ -94,14 +103,18 @@ def folds(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
     return part
 
 
-def _validated(x, labels, part, spread, classes) -> tuple[float, np.ndarray]:
-    """Choose the strength of least held-out NLL; give it and the held-out log-probabilities."""
+def _validated(x, labels, part, spread, classes):
+    """Choose the strength of least held-out NLL.
+
+    Returns:
+        (strength, held-out log-probabilities, the folds' mean solution or None).
+    """
     best, chosen, logs = np.inf, 0.1, np.full((len(x), classes), np.nan, np.float32)
     used = np.unique(part[part >= 0])
     if len(used) < 2:
-        return chosen, logs
+        return chosen, logs, None
     held = torch.from_numpy(part[None] == used[:, None])  # (folds, n): all folds are solved at once
-    judged, solution = np.flatnonzero(part >= 0), None
+    judged, solution, near = np.flatnonzero(part >= 0), None, None
     for strength in STRENGTHS:  # each starts from the stronger one before
         l2 = torch.full((len(used),), strength)
         how = {"tolerance": FIRST, "start": solution}
@@ -112,15 +125,17 @@ def _validated(x, labels, part, spread, classes) -> tuple[float, np.ndarray]:
         nll = -out[judged, labels.numpy()[judged]].mean()
         if nll < best:
             best, chosen, logs = nll, strength, out
+            near = tuple(one.mean(0, keepdim=True) for one in solution)
         if nll > WORSE * best:
             break
-    return chosen, logs
+    return chosen, logs, near
 
 
-def _solution(x, labels, l2, spread, classes):
-    """Solve one strength on all pictures, in double precision."""
+def _solution(x, labels, l2, spread, classes, near):
+    """Solve one strength on all pictures, in double precision, from what the folds found."""
     masks, strengths = torch.ones(1, len(x)).double(), torch.tensor([l2]).double()
     weight, bias = solve(
-        x.double(), labels, masks, strengths, spread.double(), classes, tolerance=LAST
-    )
+        x.double(), labels, masks, strengths, spread.double(), classes, tolerance=LAST,
+        start=near and tuple(one.double() for one in near),
+    )  # fmt: skip
     return weight[0].float(), bias[0].float()
