@@ -27,7 +27,6 @@ RATES = {
     "nadam": 1e-3,
     "lion": 1e-4,
 }
-FINE_TUNING = 1 / 5  # of them
 ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"}  # step as long for any gradient
 RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
 CYCLIC = ("sgdr", "cyclic")
@@ -111,10 +110,6 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
     if optimizer in ADAPTIVE:  # noise in such steps falls with the root of the batch (Malladi 2022)
         share = 0.5 * min(1.0, batch / 64) ** 0.5
     return float(f"{RATES[optimizer] * share:.2g}"), _start(optimizer, "fine-tuning")
-
-
-def _start(optimizer: str, kind: str) -> str:
-    return f"start for {optimizer}, {kind}"
 
 
 def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
