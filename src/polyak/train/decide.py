@@ -103,13 +103,12 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
         rate = compact.RATE_PER_PICTURE[optimizer] * batch
         return float(f"{rate:.3g}"), "proven with compact, by batch size"
     if recipe.weights is None:
-        return float(f"{RATES[optimizer] * min(1.0, batch / 128):.2g}"), _start(
-            optimizer, "scratch"
-        )
-    share = FINE_TUNING * min(1.0, batch / 128)
-    if optimizer in ADAPTIVE:  # noise in such steps falls with the root of the batch (Malladi 2022)
-        share = 0.5 * min(1.0, batch / 64) ** 0.5
-    return float(f"{RATES[optimizer] * share:.2g}"), _start(optimizer, "fine-tuning")
+        kind, share = "scratch", min(1.0, batch / 128)
+    elif optimizer in ADAPTIVE:  # noise of such steps falls with the batch's root (Malladi 2022)
+        kind, share = "fine-tuning", 0.5 * min(1.0, batch / 64) ** 0.5
+    else:
+        kind, share = "fine-tuning", 0.2 * min(1.0, batch / 128)
+    return float(f"{RATES[optimizer] * share:.2g}"), f"start for {optimizer}, {kind}"
 
 
 def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
