@@ -49,6 +49,10 @@ class Data:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def take(self, positions: np.ndarray) -> "Data":
+        """Keep some pictures, in their order."""
+        return Data(self.dataset.take(positions), self.images.take(positions))
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -93,11 +97,9 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
         raise DataError("no picture of a class can be read", where=dataset.classes[number])
     dataset = split(dataset, recipe.val, recipe.seed)
-    parts = {}
-    for name in ("train", "val", "test"):
-        positions = np.flatnonzero(dataset.splits == name)
-        if len(positions):
-            parts[name] = Data(dataset.take(positions), images.take(positions))
+    whole = Data(dataset, images)
+    by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}
+    parts = {name: whole.take(positions) for name, positions in by_split.items() if len(positions)}
     if "train" not in parts:
         raise DataError("there is no picture to train on", where=recipe.data)
     return dataset, parts
@@ -281,7 +283,7 @@ def decoded(
         images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
         failed += [(part.dataset.paths[position], why) for position, why in images.failed]
-        kept[name] = Data(part.dataset.take(images.good), images.take(images.good))
+        kept[name] = Data(part.dataset, images).take(images.good)
     return replace(dataset, quarantine=[*dataset.quarantine, *failed]), kept
 
 

@@ -1,27 +1,25 @@
 """The plan of a transfer: probes, then short measured trials of fine-tuning, then a choice."""
 
-import copy
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from torch import nn
 
-from polyak import metrics
 from polyak.errors import UsageError
-from polyak.inference import log_probabilities
 from polyak.networks import HEAD
-from polyak.networks.preprocessing import Preprocessing
 from polyak.train import job, probing
 from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
-from polyak.transfer import planner, probe
+from polyak.train.trial import Arm, Split
+from polyak.transfer import folds, planner, probe
 from polyak.transfer.planner import Row
+from polyak.transfer.probes import fold_count
 from polyak.transfer.tuning import STRATEGIES
 
 
@@ -46,6 +44,7 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         where = job.set_up(recipe, World())
         dataset, parts = job.open_data(recipe, where, World())
         recipe, _ = decide(recipe, dataset)
+        dataset, parts = job.decoded(dataset, parts, recipe, where, World())  # for trials
         network, spec, page = job.make_network(recipe, parts["train"], where)
         backbone = probing.Backbone(network, spec, page, where, stop)
         labels = parts["train"].dataset.labels
@@ -53,20 +52,21 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         yield {"kind": "counts", "classes": dict(zip(dataset.classes, counts, strict=True))}
         known = yield from probing.learn(backbone, parts["train"], probing.LINEAR, recipe.seed)
         place = yield from _place(known, recipe.seed)
-        rows = yield from _probed(backbone, parts, known, began)
-        left = budget - (time.monotonic() - began)
-        arms: dict[str, _Arm] = {}
-        if left > 0 and "val" in parts:
-            tuned, _ = probing.classified(backbone, known, "linear")
-            _, parts = job.decoded(dataset, parts, recipe, where, World())
+        rows, labels = yield from _probed(backbone, parts, known, began)
+        arms: dict[str, Arm] = {}
+        if rows and time.monotonic() - began < budget:
+            splits = _splits(backbone, parts, known, recipe.seed)
 
             def trial(name: str, seconds: float) -> Row:
                 if name not in arms:
                     one = recipe.model_copy(update={"transfer": name, "average": (0.0,)})
-                    arms[name] = _Arm(one, copy.deepcopy(tuned), parts, page, where, stop)
+                    arms[name] = Arm(one, splits, labels, page, where, stop)
                 return arms[name].go(seconds)
 
-            for row in planner.halving(STRATEGIES, left, trial):
+            def worth(row: Row) -> float:
+                return planner.gain(row, rows["linear"])
+
+            for row in planner.halving(STRATEGIES, began + budget, trial, worth):
                 rows[row.strategy] = row
                 yield {"kind": "row", **row.as_json()}
         yield _plan(asked, recipe, parts, rows, place, arms)
@@ -95,65 +95,50 @@ def _place(known: probing.Known, seed: int):
 
 
 def _probed(backbone, parts, known, began):
-    """Measure both probes on the held-out pictures that trials are measured on."""
+    """Measure both probes on every picture that a trial may be judged by.
+
+    Returns:
+        (rows by strategy, labels of those pictures): first the held-out ones, then the training
+        pictures, each judged by a classifier of cross-validation that did not see it.
+    """
     rows: dict[str, Row] = {}
+    labels = known.train.dataset.labels
+    if "val" in parts:
+        labels = np.concatenate([parts["val"].dataset.labels, labels])
     for name in probing.LINEAR:
+        logs, found = [known.probes[name].logs], known.probes[name]
         if "val" in parts:
-            (logs, labels, _), _ = yield from probing.said(
-                backbone, parts["val"], known.probes[name], name, "one"
-            )
-            measured = metrics.evaluate(np.exp(logs), labels)
-        else:
-            measured = known.probes[name].measured
-        if measured is not None:
-            seconds = round(time.monotonic() - began, 2)
-            rows[name] = Row(name, measured.accuracy, measured.nll, seconds, measured.n)
+            held_out = np.full((len(parts["val"]), len(found.bias)), np.nan, np.float32)
+            answers, _ = yield from probing.said(backbone, parts["val"], found, name, "one")
+            held_out[answers[2]] = answers[0]
+            logs = [held_out, *logs]
+        if not np.isnan(logs := np.concatenate(logs)).all():
+            rows[name] = Row.of(name, logs, labels, time.monotonic() - began)
             yield {"kind": "row", **rows[name].as_json()}
-    return rows
+    return rows, labels
 
 
-@dataclass
-class _Arm:
-    """A fine-tuning in trial; each turn is a short run that goes on from the last."""
+def _splits(backbone, parts, known, seed) -> list[Split]:
+    """Hold out the validation part, then one fold of the training pictures after the other."""
+    train, classes = known.train, len(known.train.dataset.classes)
+    held_out = parts.get("val", ())
+    features = known.features.of([HEAD])
+    features = features[~np.isnan(features[:, 0])]
 
-    recipe: Recipe
-    network: nn.Module
-    parts: dict[str, job.Data]
-    page: Preprocessing
-    where: job.Machine
-    stop: Stop
-    seconds: float = 0.0
-    step_seconds: float = 0.0
-    epochs: int = 0
+    def start(learnt: np.ndarray | None = None) -> nn.Module:
+        knowing = known
+        if learnt is not None:
+            fitted = probe(features[learnt], train.dataset.labels[learnt], classes, seed=seed)
+            knowing = replace(known, probes={"linear": fitted})
+        return probing.classified(backbone, knowing, "linear")[0]
 
-    def go(self, seconds: float) -> Row:
-        """Train for so many seconds and measure on validation."""
-        began, world = time.monotonic(), World()
-        loader = job.make_loader(self.recipe, self.parts["train"], self.page, self.where, world)
-        learner = job.make_learner(self.recipe, self.network, self.where, world, 1000)
-        data, size = self.parts["val"], loader.batch_size
-        step, spent, most = 0, 0.0, seconds
-        while spent < most:
-            with closing(loader.epoch(self.epochs)) as epoch:
-                for batch in epoch:
-                    self.stop.check("nothing was begun")
-                    progress = min(1.0, spent / most)
-                    learner.step(batch, step, progress, len(batch.indices))
-                    step, spent = step + 1, time.monotonic() - began
-                    # what the measurement will take: a third of a step for as many pictures
-                    most = seconds - spent / step * (1 + len(data) / size / 3)
-                    if spent >= most:
-                        break
-            self.epochs += 1
-        self.step_seconds = spent / step
-        logs, _ = log_probabilities(
-            self.network, data.images, self.page, device=self.where.device, batch_size=16,
-            threads=self.where.threads.loader,
-        )  # fmt: skip
-        self.seconds += time.monotonic() - began
-        measured = metrics.evaluate(np.exp(logs), data.dataset.labels)
-        name = self.recipe.transfer
-        return Row(name, measured.accuracy, measured.nll, round(self.seconds, 2), measured.n)
+    found = [Split(train, held_out, np.arange(len(held_out)), start)] if held_out else []
+    fold = folds(train.dataset.labels, seed, fold_count(len(train)))
+    for number in np.unique(fold[fold >= 0]):
+        learnt, judges = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        places, begin = len(held_out) + judges, partial(start, learnt)
+        found.append(Split(train.take(learnt), train.take(judges), places, begin))
+    return found
 
 
 def _plan(asked, recipe, parts, rows, place, arms) -> dict:
@@ -170,7 +155,7 @@ def _plan(asked, recipe, parts, rows, place, arms) -> dict:
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < planner.THIN:
             notes.append(
-                f"evidence is thin: {row.n} held-out pictures; the accuracy of every row is known "
+                f"evidence is thin: {row.n} pictures judge; the accuracy of every row is known "
                 f"to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
             )
     if not arms:

@@ -113,7 +113,7 @@ def learn(
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
     read = np.setdiff1d(np.arange(len(train)), [position for position, _ in features.failed])
-    part = job.Data(train.dataset.take(read), train.images.take(read)) if failed else train
+    part = train.take(read) if failed else train
     labels, classes = part.dataset.labels, len(part.dataset.classes)
     for number in np.setdiff1d(np.arange(classes), labels):
         raise DataError("no picture of a class can be read", where=part.dataset.classes[number])

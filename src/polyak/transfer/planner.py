@@ -3,6 +3,7 @@
 Nothing here trains: it judges probes, spreads a budget over trials, and chooses from a table.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,10 @@ from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe
 
 MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
-THIN = 100  # held-out pictures; fewer cannot tell strategies apart
+THIN = 100  # judging pictures; fewer cannot tell strategies apart
+SPREAD = 0.05  # how far strategies' accuracies are apart, before anything is measured
+HUNCH = 0.02  # how much better the lecture's cell is believed to be, before anything is measured
+NEAR = 0.005  # accuracy that a cheaper strategy may cost
 DRAWS = 3  # of a curve's subsets
 CELLS = {
     ("little", "similar"): "linear",
@@ -52,25 +56,40 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What a strategy reached, and what it took.
+    """What a strategy reached on pictures that it had not seen, and what it took.
 
     Args:
         strategy: its name.
-        accuracy: with its interval.
-        nll: with its interval, nats.
+        right: float (n,), 1 where it was right, 0 where wrong, NaN where it was not asked; the
+            same pictures in the same order for all strategies.
+        accuracy: of those asked, with its interval.
+        nll: the same, nats.
         seconds: of training.
-        n: held-out pictures.
 
-    >>> one = metrics.wilson(90, 100)
-    >>> Row("linear", one, metrics.Estimate(0.3, 0.2, 0.4), 1.5, 100).as_json()["seconds"]
-    1.5
+    >>> logs = np.log([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]])
+    >>> row = Row.of("linear", logs, np.array([0, 0, 1]), 1.5)
+    >>> row.n, row.accuracy.value, row.as_json()["seconds"]
+    (2, 0.5, 1.5)
     """
 
     strategy: str
+    right: np.ndarray
     accuracy: metrics.Estimate
     nll: metrics.Estimate
     seconds: float
-    n: int
+
+    @classmethod
+    def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
+        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked."""
+        asked = ~np.isnan(logs).any(1)
+        right = np.where(asked, logs.argmax(1) == labels, np.nan)
+        found = metrics.evaluate(np.exp(logs[asked]), labels[asked])
+        return cls(strategy, right, found.accuracy, found.nll, round(seconds, 2))
+
+    @property
+    def n(self) -> int:
+        """How many pictures judge it."""
+        return int((~np.isnan(self.right)).sum())
 
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers."""
@@ -155,60 +174,96 @@ def curve(
 
 
 def halving(
-    arms: Sequence[str], seconds: float, trial: Callable[[str, float], Row]
+    arms: Sequence[str],
+    until: float,
+    trial: Callable[[str, float], Row],
+    worth: Callable[[Row], float],
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Row]:
-    """Spread a budget over trials: all get a turn, the better half a longer one, and so on.
+    """Spread what is left of a budget over trials: all get a turn, the better half a longer one.
 
     Args:
         arms: names of the strategies.
-        seconds: for all trials together.
+        until: when all trials must be over, by `now`.
         trial: goes on with a strategy for some seconds and measures it.
+        worth: of a row; the better ones get another turn.
+        now: the clock, seconds.
 
     Source: Karnin, Koren, Somekh, "Almost optimal exploration in multi-armed bandits", 2013.
 
-    >>> def row(arm, given):
-    ...     return Row(arm, metrics.wilson(len(arm), 9), metrics.wilson(1, 9), given, 9)
-    >>> [(one.strategy, one.seconds) for one in halving(["a", "bb", "ccc"], 60, row)]
-    [('a', 10.0), ('bb', 10.0), ('ccc', 10.0), ('ccc', 15.0), ('bb', 15.0)]
+    >>> clock, worth = iter([0, 10, 20, 30, 45]), {"a": 1, "bb": 2, "ccc": 3}.get
+    >>> list(halving(["a", "bb", "ccc"], 60, lambda *turn: turn[0], worth, lambda: next(clock)))
+    ['a', 'bb', 'ccc', 'ccc', 'bb']
     """
-    rounds = max(1, int(np.ceil(np.log2(max(2, len(arms))))))
     left = list(arms)
-    for _ in range(rounds):
-        rows = []
-        for arm in left:
-            rows.append(trial(arm, seconds / rounds / len(left)))
-            yield rows[-1]
-        rows.sort(key=lambda row: (-row.accuracy.value, row.nll.value))
-        left = [row.strategy for row in rows[: -(-len(rows) // 2)]]
+    rounds = max(1, int(np.ceil(np.log2(max(2, len(arms))))))
+    for later in reversed(range(rounds)):
+        rows = {}
+        for turn, arm in enumerate(left):
+            turns = len(left) - turn + later * len(left)  # a round is as long as any other
+            rows[arm] = trial(arm, (until - now()) / turns)
+            yield rows[arm]
+        left.sort(key=lambda arm: -worth(rows[arm]))
+        left = left[: -(-len(left) // 2)]
+
+
+def gain(row: Row, base: Row, hunch: float = 0.0) -> float:
+    """Say how many more pictures a strategy gets right than another, as a share, and with doubt.
+
+    Both are asked of the same pictures, so what is hard for both does not blur their difference.
+    A few pictures prove little: what they say is drawn to what was believed before.
+
+    Args:
+        row: of the one strategy.
+        base: of the other.
+        hunch: what was believed before, give or take SPREAD.
+
+    Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
+
+    >>> base = Row.of("linear", np.log([[0.9, 0.1]] * 400), np.arange(400) % 2, 1.0)
+    >>> row = Row.of("few", np.log([[0.9, 0.1]] * 400), np.arange(400) % 4 % 3 % 2, 1.0)
+    >>> round(gain(row, base), 3), round(gain(base, base), 3)
+    (0.21, 0.0)
+    """
+    apart = row.right - base.right
+    apart = apart[~np.isnan(apart)]
+    if row is base or not len(apart):
+        return hunch * (row is not base)
+    doubt = (apart.var() + 1 / len(apart)) / len(apart)  # equal answers to few prove little too
+    belief = SPREAD**2 / (SPREAD**2 + doubt)
+    return float(belief * apart.mean() + (1 - belief) * hunch)
 
 
 def choose(rows: Sequence[Row], advised: str = "") -> tuple[Row, str]:
-    """Take the cheapest strategy that the best one does not beat by more than chance.
+    """Take the cheapest strategy that is expected to lose less than half a point to the best.
 
-    Where fewer than THIN pictures judge, chance allows nearly everything: the lecture's cell, which
-    all training pictures speak for, then decides among what it allows.
+    What is expected comes from the pictures that judged, and from the lecture where they are few.
 
     Args:
-        rows: each strategy's last measurement, on the same held-out pictures.
+        rows: each strategy's last measurement; the first is what others are compared with.
         advised: the lecture's strategy for such data.
 
     Returns:
         (the chosen one, why).
 
-    >>> rows = [Row(name, metrics.wilson(right, 1000), metrics.wilson(1, 9), 1.0, 1000)
-    ...         for name, right in (("linear", 900), ("few", 905), ("many", 960))]
+    >>> def row(name, right):
+    ...     said = np.where(np.arange(1000) < right, 0.9, 0.1)
+    ...     return Row.of(name, np.log([said, 1 - said]).T, np.zeros(1000, int), 1.0)
+    >>> rows = [row("linear", 900), row("few", 903), row("many", 960)]
     >>> choose(rows)[0].strategy, choose(rows[:2])[0].strategy
     ('many', 'linear')
     """
-    best = max(rows, key=lambda row: (row.accuracy.value, -row.nll.value))
-    share, n = best.accuracy.value, best.n
-    slack = (max(share * (1 - share), 1 / n) / n) ** 0.5
-    good = [row for row in rows if row.accuracy.value >= share - slack]
-    for row in good if n < THIN else ():
-        if row.strategy == advised:
-            return row, f"the lecture's cell; {n} held-out pictures cannot tell it from the best"
+    base = rows[0]
+    hunches = {row.strategy: HUNCH * (row.strategy == advised) for row in rows}
+    expected = {
+        row.strategy: gain(row, base, hunches[row.strategy] - hunches[base.strategy])
+        for row in rows
+    }
+    best = max(rows, key=lambda row: expected[row.strategy])
+    good = [row for row in rows if expected[row.strategy] > expected[best.strategy] - NEAR]
     chosen = min(good, key=lambda row: CHEAPEST_FIRST.index(row.strategy))
     if chosen is best:
-        return chosen, "the best measured"
-    why = f"the cheapest within one standard error ({slack:.1%}) of the best, {best.strategy}"
-    return chosen, why
+        over = expected[best.strategy]
+        than = f", {100 * over:+.1f} points to {base.strategy}" if best is not base else ""
+        return chosen, f"expected to get the most right{than}"
+    return chosen, f"the cheapest that is expected to lose less than {NEAR:.1%} to {best.strategy}"

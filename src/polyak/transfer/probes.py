@@ -74,7 +74,7 @@ def probe(
     known = torch.from_numpy(np.asarray(labels, np.int64))
     rotation = Rotation.of(rows, widths)
     x = rotation(rows)
-    part = folds(labels, seed, FOLDS if len(x) < MANY else FEWER_FOLDS)
+    part = folds(labels, seed, fold_count(len(x)))
     l2, logs, near = _validated(x, known, part, rotation.spread, classes)
     held_out = part >= 0
     measured = None
@@ -83,6 +83,15 @@ def probe(
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
     return Probe(weight.numpy(), bias.numpy(), l2, measured, logs)
+
+
+def fold_count(pictures: int) -> int:
+    """Say into how many folds so many pictures are dealt.
+
+    >>> fold_count(100), fold_count(10_000)
+    (5, 3)
+    """
+    return FOLDS if pictures < MANY else FEWER_FOLDS
 
 
 def folds(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
