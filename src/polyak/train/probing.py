@@ -20,6 +20,7 @@ from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.transfer import cache
+from polyak.transfer.known import known_probe
 
 LINEAR = ("linear", "stages")  # strategies that leave the backbone as it is
 ONE = "the view that the features are of"
@@ -124,7 +125,8 @@ def learn(
         columns = features.of(names)
         columns = columns[read] if failed else columns
         widths = [features.widths[name] for name in names]
-        probes[strategy] = transfer.probe(columns, labels, classes, seed=seed, widths=widths)
+        how = {"seed": seed, "widths": widths, "folder": cache.home()}
+        probes[strategy] = known_probe(columns, labels, classes, **how)
         yield {"kind": "probe", "strategy": strategy}
     return Known(part, features, probes, failed)
 

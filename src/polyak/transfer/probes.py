@@ -76,13 +76,19 @@ def probe(
     x = rotation(rows)
     part = folds(labels, seed, fold_count(len(x)))
     l2, logs, near = _validated(x, known, part, rotation.spread, classes)
-    held_out = part >= 0
-    measured = None
-    if held_out.any():
-        measured = metrics.evaluate(np.exp(logs[held_out]), np.asarray(labels)[held_out])
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
-    return Probe(weight.numpy(), bias.numpy(), l2, measured, logs)
+    return Probe(weight.numpy(), bias.numpy(), l2, measured(logs, labels), logs)
+
+
+def measured(logs: np.ndarray, labels: np.ndarray) -> metrics.Evaluation | None:
+    """Measure log-probabilities (n, K) where there are any; rows of NaN were not held out.
+
+    >>> measured(np.log([[0.9, 0.1], [np.nan, np.nan]]), np.array([0, 1])).n
+    1
+    """
+    seen = ~np.isnan(logs).any(1)
+    return metrics.evaluate(np.exp(logs[seen]), np.asarray(labels)[seen]) if seen.any() else None
 
 
 def fold_count(pictures: int) -> int:
