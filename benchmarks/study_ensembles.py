@@ -11,7 +11,7 @@ FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained o
 in every run (but a distilled one, which asks its teacher too), so equal epochs stand for equal
 minutes. The single run is the first member of the three of full length: the same seed. A run that
 is in FILE already is not made again. With --weights the last stage of that network is fine-tuned on
-photographs of 128 pixels, not augmented; PHOTOGRAPHS has train, val and test. With --tables the
+photographs of 96 pixels, not augmented; PHOTOGRAPHS has train, val and test. With --tables the
 documentation's table is printed only.
 """
 
@@ -55,7 +55,7 @@ def prepare(source: Path, folder: Path, trained: int) -> Path:
 
 COMPACT = {"model": "compact", "widths": WIDTHS}
 HALF = (0.5, 0.5, 0.5)
-FINE = {"transfer": "few", "augment": "none", "size": 128, "mean": HALF, "std": HALF}
+FINE = {"transfer": "few", "augment": "none", "size": 96, "mean": HALF, "std": HALF}
 
 
 def recipes(epochs: float, teacher: str) -> dict[str, dict]:
@@ -114,9 +114,10 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
             add("single run, last weights", at["single"]["table"], "weights")
             add("single run, average", at["single"]["table"], "average")
         if at["3 x full"]:
-            single = at["3 x full"]["members"][0]
-            add("single run, last weights", single, "weights")
-            add("single run, average", single, "average")
+            if not at["single"]:
+                single = at["3 x full"]["members"][0]
+                add("single run, last weights", single, "weights")
+                add("single run, average", single, "average")
             for candidate in ("uniform soup", "greedy soup"):
                 add(f"3 x full, {candidate}", at["3 x full"]["table"], candidate)
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")

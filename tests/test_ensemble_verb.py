@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 
 from polyak.cli import main
 from polyak.data.images import Images
-from polyak.errors import RefusedError
+from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier, join, load, save
+from polyak.model.soups import Pot
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
+from polyak.train import make, train
 
 CLASSES = ("a", "b", "c")
 
@@ -207,3 +209,54 @@ def test_a_file_claims_the_least_format_that_reads_it(two, tmp_path):
     assert formatted(tmp_path / "s.st") == 2 and load(tmp_path / "s.st").temperature == 1.5
     with pytest.raises(RefusedError, match="no weights"):
         load(tmp_path / "s.st", kind="average")
+
+
+@pytest.fixture
+def trained(tmp_path_factory):
+    """Two short runs that go on from one run, that run, and one from other weights, by name."""
+    folder = tmp_path_factory.mktemp("soups")
+    how = {"data": "digits", "widths": (8, 16), "out": str(folder), "views": "one", "threads": 1}
+    *_, end = train(make(**how, epochs=3, name="first"))
+    near = {"weights": end["model"], "transfer": "all", "epochs": 1}
+    runs = {"a": near | {"seed": 1}, "b": near | {"seed": 2}, "far": {"epochs": 3, "member": 1}}
+    for name, more in runs.items():
+        list(train(make(**how, **more, name=name)))
+    return {name: str(folder / name) for name in ("first", *runs)}
+
+
+def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
+    out, names = tmp_path / "soup.st", [trained["a"], trained["b"]]
+    assert main(["ensemble", *names, "--soup", "uniform", "--data", "digits", "--split", "test",
+                 "--out", str(out)]) == 0  # fmt: skip
+    said, cooked = capsys.readouterr().out, load(out)
+    assert "one forward pass" in said and "members 1, 2" in said
+    assert len(cooked.members) == 1
+    parts = [load(name).network.state_dict() for name in names]
+    for key, value in cooked.network.state_dict().items():
+        if value.is_floating_point() and "running" not in key:
+            mean = (parts[0][key].double() + parts[1][key].double()) / 2
+            torch.testing.assert_close(value.double(), mean, rtol=0, atol=1e-6)
+    found = cooked.evaluate("digits", "test")
+    assert found.accuracy.value > min(load(n).evaluate("digits", "test").accuracy.value
+                                      for n in names) - 0.02  # fmt: skip
+
+
+def test_what_lies_in_another_basin_makes_no_soup(trained, tmp_path, capsys):
+    a, far = trained["first"], trained["far"]
+    out = tmp_path / "soup.st"
+    how = ["--data", "digits", "--split", "test", "--out", str(out)]
+    assert main(["ensemble", a, far, "--soup", "uniform", *how]) == 76
+    assert "not in one basin" in capsys.readouterr().err and not out.exists()
+    assert main(["ensemble", a, far, "--soup", "greedy", *how]) == 0  # keeps the better one
+    assert "ingredients: members" in capsys.readouterr().out
+
+
+def test_a_soup_wants_pictures_and_one_kind(two, trained, capsys, tmp_path):
+    _, _, files = two
+    out = str(tmp_path / "x.st")
+    assert main(["ensemble", *files, "--soup", "uniform", "--out", out]) == 64
+    assert "add --data" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="another spec"):
+        Pot(
+            join([load(trained["a"]), classifier("resnet10t", 32, tuple("0123456789"))]), None, None
+        )

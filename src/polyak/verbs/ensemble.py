@@ -32,6 +32,8 @@ class Options:
     """part of the data; default test where it exists, else all"""
     fit: bool = False
     """select members and fit the temperature of the whole on the data; keep others to judge by"""
+    soup: Literal["uniform", "greedy"] | None = None
+    """one network of the members' mean weights: of all, or best first while the data gets better"""
     mean: Literal["probabilities", "logits"] = "probabilities"
     """of what"""
     device: str = "cpu"
@@ -46,6 +48,9 @@ def run(arguments: list[str]) -> int:
         raise UsageError("name the runs to join and the file to write", then=then)
     if options.fit and options.data is None:
         raise UsageError("--fit needs pictures that no member was trained on", then="add --data")
+    if options.soup and (options.data is None or options.fit):
+        why = "its choices and its temperature are of the data"
+        raise UsageError("--soup needs pictures", why=why, then="add --data, leave --fit away")
     from polyak.model import join, load, save
 
     whole = join([load(name, device=options.device) for name in options.models])
@@ -53,10 +58,15 @@ def run(arguments: list[str]) -> int:
     header = {"members": [shown(name) for name in options.models]}
     if options.data is not None:
         whole = measured(whole, options)
+    if options.soup:
+        whole = souped(whole, options)
     whole.header = header
-    save(options.out, {}, whole, "members")
+    weights = {"soup": whole.network.state_dict()} if options.soup else {}
+    save(options.out, weights, whole, "soup" if options.soup else "members")
     count = len(whole.weights)
-    print(f"{count} members, {count} forward passes a picture: {shown(options.out)}")
+    members = f"{count} members" if count > 1 else "one network"
+    passes = f"{count} forward passes" if count > 1 else "one forward pass"
+    print(f"{members}, {passes} a picture: {shown(options.out)}")
     print(f"next: polyak predict {shown(options.out)} PICTURES")
     return 0
 
@@ -88,6 +98,25 @@ def measured(whole: "Classifier", options: Options) -> "Classifier":
         print(f"selected   {_figures(said, labels)}  (and chosen by these)")
     print(f"{len(labels)} pictures; accuracy, NLL and calibration error with 95 % intervals")
     return whole
+
+
+def souped(whole: "Classifier", options: Options) -> "Classifier":
+    """Mix the members' weights to one network, and print how good it is."""
+    from polyak.data.scan import scan
+    from polyak.data.sources import find
+    from polyak.model import labelled
+    from polyak.model.soups import Pot
+
+    judges = labelled(str(options.data), options.split, whole.classes)
+    everything = scan(find(str(options.data)), classes=whole.classes)
+    training = everything.part("train") if (everything.splits == "train").any() else judges
+    pot = Pot(whole, training, judges, options.device)
+    one, chosen = pot.cook(greedily=options.soup == "greedy")
+    said, failed = one.probabilities(one.opened(judges), device=options.device)
+    read = [i for i in range(len(judges)) if i not in dict(failed)]
+    print(f"soup       {_figures(said[read], judges.labels[read])}  (and calibrated on these)")
+    print(f"ingredients: members {', '.join(str(number + 1) for number in sorted(chosen))}")
+    return one
 
 
 def _figures(probabilities: "np.ndarray", labels: "np.ndarray") -> str:
