@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import jobs
-from polyak import load, transfer
+from polyak import load, metrics, transfer
 from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
 from polyak.networks import Staged, build
-from polyak.train import make, train
+from polyak.train import make, probing, train
+from polyak.transfer import Probe
 from polyak.transfer.memory import Memory
 
 NAME = "mobilenetv3_small_050"
@@ -58,6 +59,18 @@ def test_the_model_file_predicts_what_the_probe_says(job, tmp_path, strategy):
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert failed == [] and end["evaluation"]["accuracy"]["value"] > 0.8
     assert end["chosen"] == strategy
+
+
+def test_two_held_out_pictures_do_not_calibrate_alone():
+    sure = np.log(np.array([[0.9, 0.1]] * 200, np.float32))  # and right nine times of ten
+    labels = np.array([0] * 180 + [1] * 20)
+    found = Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, sure)
+    wrong = sure[:2], np.array([1, 1])
+    assert metrics.fit_temperature(*wrong) > 1.5
+    assert probing.calibrated(found, labels, wrong) == pytest.approx(1, abs=0.1)
+    assert probing.calibrated(found, labels, None) == pytest.approx(1, abs=0.01)
+    found.logs[:] = np.nan  # no class had two pictures
+    assert probing.calibrated(found, labels, None) == 1
 
 
 def test_predictions_of_the_run_are_the_model_files(job, tmp_path):

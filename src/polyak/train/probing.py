@@ -160,7 +160,7 @@ def records(
             backbone, parts[split], found, recipe.transfer, views
         )
         failed += missing
-    temperature = _temperature(found, known.train.dataset.labels, judged.get("val"))
+    temperature = calibrated(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
@@ -204,8 +204,15 @@ def said(backbone, part, found, strategy, views):
     return (logs, part.dataset.labels[read], read), failed
 
 
-def _temperature(found: transfer.Probe, labels: np.ndarray, val: tuple | None) -> float:
-    """Calibrate on all pictures that were judged unseen: in cross-validation, and held out."""
+def calibrated(found: transfer.Probe, labels: np.ndarray, val: tuple | None) -> float:
+    """Fit a temperature on all pictures that were judged unseen: held out ones, and those of
+    cross-validation, without which ten pictures of a small set would calibrate alone.
+
+    >>> logs = np.log([[0.9, 0.1]] * 4)  # 90 % sure, right three times of four
+    >>> found = transfer.Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, logs)
+    >>> round(calibrated(found, np.array([0, 0, 0, 1]), None), 4)
+    1.217
+    """
     seen = ~np.isnan(found.logs).any(1)
     logs, labels = found.logs[seen], labels[seen]
     if val is not None:
