@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from polyak import cli
+from polyak import cli, load
 from polyak.errors import UsageError
 from polyak.networks import build
 from polyak.options import training
-from polyak.train import make
+from polyak.train import make, train
 from polyak.train.plan import plan
 
 
@@ -47,3 +47,21 @@ def test_a_plan_measures_and_its_command_is_one(tiny_folder, weights, tmp_path, 
 def test_without_weights_there_is_nothing_to_plan(tiny_folder):
     with pytest.raises(UsageError, match="weights"):
         list(plan(make(data=str(tiny_folder)), time.monotonic()))
+
+
+def test_a_budget_without_a_strategy_is_planned_and_spent(tiny_folder, weights, tmp_path):
+    how = {"data": str(tiny_folder), "weights": weights, "size": 32, "val": 0.25, "threads": 1}
+    recipe = make(**how, budget="20s", out=str(tmp_path / "runs"), name="job")
+    began = time.monotonic()
+    records = list(train(recipe))
+    assert time.monotonic() - began < 60
+    start = next(record for record in records if record["kind"] == "start")
+    chosen, why = start["decided"]["transfer"]
+    found = json.loads((tmp_path / "runs/job/plan.json").read_text())
+    assert chosen == found["chosen"] and why == f"planned: {found['why']}"
+    assert {row["strategy"] for row in found["rows"]} >= {"linear", "stages", "few"}
+    assert len(found["stages"]) > 2 and found["cell"]["strategy"] == found["lecture"]
+    page = (tmp_path / "runs/job/report.html").read_text()
+    assert "different from" in page  # the lecture's table stands on the run's page
+    assert records[-1]["kind"] == "end" and load(tmp_path / "runs/job").classes
+    assert list(train(recipe, resume=True))[-1]["kind"] == "end"

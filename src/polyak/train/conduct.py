@@ -15,7 +15,17 @@ from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
 from polyak.report import report
-from polyak.train import checkpoint, distil, distributed, job, loggers, probing, words
+from polyak.train import (
+    checkpoint,
+    distil,
+    distributed,
+    environment,
+    job,
+    loggers,
+    pick,
+    probing,
+    words,
+)
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.decide import decide
@@ -83,14 +93,16 @@ def _conduct(
     asked: Recipe, path: Path | None, began: float, world: World, stop: Stop
 ) -> Iterator[dict]:
     where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
+    tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
     if recipe.transfer != "none":
         backbone = Backbone(network, spec, page, where, stop)
-        recipe, known = yield from probing.begin(recipe, reasons, parts["train"], backbone)
+        how = asked, recipe, reasons, (dataset, parts), backbone, began, world
+        recipe, known, tried, (dataset, parts) = yield from pick.begin(*how)
         if recipe.transfer in probing.LINEAR:
-            facts = job.environment(dataset, where, world, given(asked))
+            facts = environment.describe(dataset, where, world, given(asked))
             if world.leads:
-                run = Run(path) if path else create(recipe, reasons, dataset, facts)
+                run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
                 work = probing.records(recipe, dataset, parts, backbone, known, run, began)
                 yield from _probed(recipe, reasons, dataset, where, run, path, work)
             return
@@ -102,10 +114,10 @@ def _conduct(
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
-    facts = job.environment(dataset, where, world, given(asked), distil.mark(recipe.distill))
+    facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
     run = None
     if world.leads:
-        run = Run(path) if path else create(recipe, reasons, dataset, facts)
+        run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
         write_down(run, dataset, sweep)
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
@@ -154,8 +166,8 @@ def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: 
         recipe, reasons = decide(recipe, dataset)
         recipe = fitted(recipe, reasons, parts["train"], where, world, began)
     else:
-        job.check_unchanged(path, dataset)
-        distil.check_unchanged(recipe.distill, job.environment_of(path).get("teacher", ""), path)
+        environment.check_unchanged(path, dataset)
+        distil.check_unchanged(recipe.distill, environment.of(path).get("teacher", ""), path)
     return where, dataset, parts, recipe, reasons
 
 
@@ -205,16 +217,18 @@ def _records(
         draw(loop.run)  # from what the run directory now says
 
 
-def create(recipe: Recipe, reasons: dict, dataset: Dataset, environment: str) -> Run:
+def create(
+    recipe: Recipe, reasons: dict, dataset: Dataset, facts: str, tried: dict[str, str]
+) -> Run:
     """Create the run directory with all that is known before training."""
     classes = json.dumps(list(dataset.classes), indent=1)
     first = {
         "config.yaml": recipes.write(recipe, reasons),
-        "env.json": environment,
+        "env.json": facts,
         "classes.json": classes,
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),
     }
-    return runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
+    return runs.create(recipe.out, recipe.name, Path(recipe.data).stem, first | tried)
 
 
 def write_down(run: Run, dataset: Dataset, sweep: Range | None) -> None:

@@ -1,6 +1,5 @@
 """From a recipe to all that training needs, the same on every process and on every resume."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,15 +20,16 @@ from polyak.data.loader import Loader
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.data.split import split
-from polyak.errors import DataError, RefusedError
+from polyak.errors import DataError
 from polyak.networks.build import build, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights, metadata_of
 from polyak.regularize import add_dropout
-from polyak.train import source
+from polyak.train import environment, source
 from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
+from polyak.train.environment import Machine
 from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
 from polyak.transfer.memory import Memory
@@ -54,15 +54,6 @@ class Data:
         return Data(self.dataset.take(positions), self.images.take(positions))
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Say where and how the network computes."""
-
-    device: str
-    precision: formats.Precision
-    threads: machine.Threads
-
-
 def set_up(recipe: Recipe, world: World, path: Path | None = None) -> Machine:
     """Choose device, precision and threads, and set torch up for them.
 
@@ -74,7 +65,7 @@ def set_up(recipe: Recipe, world: World, path: Path | None = None) -> Machine:
     total = recipe.threads or max(1, machine.cores() // world.local_size)
     threads = machine.threads(total, device)
     if path is not None:
-        before = environment_of(path)
+        before = environment.of(path)
         threads, wanted = machine.Threads(**before["threads"]), before["precision"]["name"]
     machine.prepare(threads.compute, device)
     return Machine(device, formats.precision(wanted, device), threads)
@@ -280,6 +271,9 @@ def decoded(
     """
     failed, free, kept = [], room(recipe, world), {}
     for name, part in parts.items():
+        if part.images.kept == len(part):  # decoded before
+            kept[name] = part
+            continue
         images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
         failed += [(part.dataset.paths[position], why) for position, why in images.failed]
@@ -301,49 +295,3 @@ def schedule(recipe: Recipe) -> Callable[[float], float]:
     if recipe.schedule == "cyclic":
         chosen = partial(chosen, cycles=recipe.cycles)
     return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen
-
-
-def environment(data: Dataset, where: Machine, world: World, asked: dict, teacher: str = "") -> str:
-    """Describe machine, software, data and the user's own words, for env.json."""
-    facts = {
-        "asked": asked,
-        "data": data.fingerprint(),
-        "machine": machine.describe(),
-        "device": where.device,
-        "precision": where.precision._asdict(),
-        "threads": where.threads._asdict(),
-        "processes": world.size,
-        "teacher": teacher,
-    }
-    return json.dumps(facts, indent=1)
-
-
-def environment_of(path: Path) -> dict:
-    """Read env.json of a run.
-
-    Raises:
-        RefusedError: it does not say what the run began with.
-    """
-    file = path / "env.json"
-    try:
-        facts = json.loads(file.read_text())
-        machine.Threads(**facts["threads"])
-        return facts | {"precision": dict(facts["precision"]), "data": str(facts["data"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError("cannot continue", where=str(file), why="damaged") from error
-
-
-def check_unchanged(path: Path, data: Dataset) -> None:
-    """Refuse to go on with other data than a run began with.
-
-    Raises:
-        DataError: the data has changed.
-        RefusedError: the run directory does not say what it began with.
-    """
-    if environment_of(path)["data"] != data.fingerprint():
-        raise DataError(
-            "the data has changed since this run began",
-            where=str(data.root),
-            kept=str(path),
-            then="bring the files back, or start a new run without --resume",
-        )

@@ -2,8 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -38,7 +38,7 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
     """
     if recipe.weights is None:
         raise UsageError("there is nothing to plan", then="name weights with --weights")
-    budget = recipe.budget_seconds or 300.0
+    until = began + (recipe.budget_seconds or 300.0)
     asked, recipe = recipe, recipe.model_copy(update={"transfer": "auto", "budget": None})
     with Stop() as stop:
         where = job.set_up(recipe, World())
@@ -47,29 +47,57 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         dataset, parts = job.decoded(dataset, parts, recipe, where, World())  # for trials
         network, spec, page = job.make_network(recipe, parts["train"], where)
         backbone = probing.Backbone(network, spec, page, where, stop)
-        labels = parts["train"].dataset.labels
-        counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
-        yield {"kind": "counts", "classes": dict(zip(dataset.classes, counts, strict=True))}
-        known = yield from probing.learn(backbone, parts["train"], probing.LINEAR, recipe.seed)
-        place = yield from _place(known, recipe.seed)
-        rows, labels = yield from _probed(backbone, parts, known, began)
-        arms: dict[str, Arm] = {}
-        if rows and time.monotonic() - began < budget:
-            splits = _splits(backbone, parts, known, recipe.seed)
+        _, found = yield from measure(recipe, parts, backbone, began, until)
+        yield conclusion(asked, recipe, parts, found)
 
-            def trial(name: str, seconds: float) -> Row:
-                if name not in arms:
-                    one = recipe.model_copy(update={"transfer": name, "average": (0.0,)})
-                    arms[name] = Arm(one, splits, labels, page, where, stop)
-                return arms[name].go(seconds)
 
-            def worth(row: Row) -> float:
-                return planner.gain(row, rows["linear"])
+@dataclass(frozen=True)
+class Found:
+    """What was measured: a row a strategy, the place in the lecture's table, the trials' arms."""
 
-            for row in planner.halving(STRATEGIES, began + budget, trial, worth):
-                rows[row.strategy] = row
-                yield {"kind": "row", **row.as_json()}
-        yield _plan(asked, recipe, parts, rows, place, arms)
+    rows: dict[str, Row]
+    place: planner.Cell
+    arms: dict[str, Arm]
+
+
+def measure(
+    recipe: Recipe,
+    parts: dict[str, job.Data],
+    backbone: probing.Backbone,
+    began: float,
+    until: float,
+) -> Generator[dict, None, tuple[probing.Known, Found]]:
+    """Probe every stage, then try fine-tuning until some time of `time.monotonic()`.
+
+    Args:
+        recipe: as decided; its `epochs` are those of a whole run.
+        parts: decoded.
+        backbone: with its starting weights.
+        began: when the command began.
+        until: when the trials end.
+    """
+    dataset, arms = parts["train"].dataset, {}
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    yield {"kind": "counts", "classes": dict(zip(dataset.classes, counts, strict=True))}
+    known = yield from probing.learn(backbone, parts["train"], probing.LINEAR, recipe.seed)
+    place = yield from _place(known, recipe.seed)
+    rows, labels = yield from _probed(backbone, parts, known, began)
+    if rows and time.monotonic() < until:
+        splits = _splits(backbone, parts, known, recipe.seed)
+
+        def trial(name: str, seconds: float) -> Row:
+            if name not in arms:
+                one = recipe.model_copy(update={"transfer": name, "average": (0.0,)})
+                arms[name] = Arm(one, splits, labels, backbone.page, backbone.where, backbone.stop)
+            return arms[name].go(seconds)
+
+        def worth(row: Row) -> float:
+            return planner.gain(row, rows["linear"])
+
+        for row in planner.halving(STRATEGIES, until, trial, worth):
+            rows[row.strategy] = row
+            yield {"kind": "row", **row.as_json()}
+    return known, Found(rows, place, arms)
 
 
 def _place(known: probing.Known, seed: int):
@@ -141,9 +169,16 @@ def _splits(backbone, parts, known, seed) -> list[Split]:
     return found
 
 
-def _plan(asked, recipe, parts, rows, place, arms) -> dict:
-    """Choose, and say what it will take and how sure that is."""
-    notes = []
+def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found: Found) -> dict:
+    """Choose, and say what it will take and how sure that is: a record of kind "plan".
+
+    Args:
+        asked: the user's own choices.
+        recipe: the same, decided.
+        parts: of the data.
+        found: by `measure`.
+    """
+    rows, place, arms, notes = found.rows, found.place, found.arms, []
     if not rows:
         chosen, why, accuracy = (
             place.strategy,
@@ -170,6 +205,29 @@ def _plan(asked, recipe, parts, rows, place, arms) -> dict:
         "lecture": place.strategy, "notes": notes, "rows": [row.as_json() for row in rows.values()],
         "command": command(asked, chosen),
     }  # fmt: skip
+
+
+def note(page: dict, record: dict) -> None:
+    """Add a record to what plan.json holds.
+
+    >>> page = {}
+    >>> note(page, {"kind": "curve", "points": [1]}), page
+    (None, {'curve': [1]})
+    """
+    facts = {name: value for name, value in record.items() if name != "kind"}
+    kind = record["kind"]
+    if kind == "counts":
+        page["counts"] = facts["classes"]
+    elif kind == "curve":
+        page["curve"] = facts["points"]
+    elif kind == "cell":
+        page["cell"] = facts
+    elif kind == "row":
+        page.setdefault("trials", []).append(facts)
+    elif kind == "probe" and "stage" in facts:
+        page.setdefault("stages", []).append(facts)
+    elif kind == "plan":
+        page |= facts
 
 
 def command(recipe: Recipe, chosen: str) -> str:

@@ -8,12 +8,37 @@ def lines(record: dict) -> list[str]:
     []
     """
     kinds = {"start": _start, "validation": _validation, "member": _member, "end": _end}
-    tell = (kinds | {"note": _note}).get(record["kind"])
+    kinds |= {"note": _note, "counts": _counts, "probe": _probe, "curve": _curve, "cell": _cell}
+    tell = (kinds | {"row": _row}).get(record["kind"])
     return tell(record) if tell else []
 
 
 def _note(record: dict) -> list[str]:
     return [f"note: {record['line']}"]
+
+
+def _counts(record: dict) -> list[str]:
+    counted = ", ".join(f"{name} {n}" for name, n in record["classes"].items())
+    return [f"pictures to train on: {counted}"]
+
+
+def _probe(record: dict) -> list[str]:
+    line = "stage {stage}: cross-validated accuracy {accuracy:.2%}, NLL {nll:.3f}"
+    return [line.format(**record)] if "stage" in record else []
+
+
+def _curve(record: dict) -> list[str]:
+    line = "{each} pictures a class: {accuracy:.2%}, spread {spread:.2%}"
+    return [line.format(**point) for point in record["points"]]
+
+
+def _cell(record: dict) -> list[str]:
+    return [f"here: {record['why']}"]
+
+
+def _row(record: dict) -> list[str]:
+    value, n = record["accuracy"]["value"], record["n"]
+    return [f"tried {record['strategy']}: {value:.2%} of {n} after {record['seconds']:.0f} s"]
 
 
 def _start(record: dict) -> list[str]:

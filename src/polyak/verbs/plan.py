@@ -78,36 +78,19 @@ def run(arguments: list[str]) -> int:
 def told(records: Iterable[dict], page: "Console") -> dict:
     """Print records as they come; gather what plan.json holds."""
     from polyak.console import say
+    from polyak.train.plan import note
+    from polyak.train.words import lines
 
     kept: dict = {"stages": [], "curve": [], "cell": None, "trials": []}
     for record in records:
-        kind = record["kind"]
-        facts = {name: value for name, value in record.items() if name != "kind"}
-        if kind == "counts":
-            kept["counts"] = facts["classes"]
-            counted = ", ".join(f"{name} {n}" for name, n in facts["classes"].items())
-            say(f"pictures to train on: {counted}", page)
-        elif kind == "probe" and "stage" in facts:
-            kept["stages"].append(facts)
-            line = "stage {stage}: cross-validated accuracy {accuracy:.2%}, NLL {nll:.3f}"
-            say(line.format(**facts), page)
-        elif kind == "curve":
-            kept["curve"] = facts["points"]
-            for point in facts["points"]:
-                line = "{each} pictures a class: {accuracy:.2%}, spread {spread:.2%}"
-                say(line.format(**point), page)
-        elif kind == "cell":
-            kept["cell"] = facts
-            page.print(_lecture(facts))
-            say(f"here: {facts['why']}", page)
-        elif kind == "row":
-            kept["trials"].append(facts)
-            value = facts["accuracy"]["value"]
-            say(f"tried {facts['strategy']}: {value:.2%} after {facts['seconds']:.0f} s", page)
-        elif kind == "plan":
-            kept |= facts
-            page.print(_measured(facts))
-            _conclude(facts, page)
+        note(kept, record)
+        if record["kind"] == "cell":
+            page.print(_lecture(record))
+        if record["kind"] == "plan":
+            page.print(_measured(record))
+            _conclude(record, page)
+        for line in lines(record):
+            say(line, page)
     return kept
 
 
