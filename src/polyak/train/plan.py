@@ -92,7 +92,7 @@ def measure(
             return arms[name].go(seconds)
 
         def worth(row: Row) -> float:
-            return planner.gain(row, rows["linear"])
+            return planner.gain(row, planner.better_probe(rows.values()))
 
         for row in planner.halving(STRATEGIES, until, trial, worth):
             rows[row.strategy] = row
@@ -186,7 +186,7 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
             None,
         )
     else:
-        row, why = planner.choose(list(rows.values()), place.strategy)
+        row, why = planner.choose(list(rows.values()))
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < planner.THIN:
             notes.append(

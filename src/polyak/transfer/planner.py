@@ -4,7 +4,7 @@ Nothing here trains: it judges probes, spreads a budget over trials, and chooses
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from polyak.transfer.probes import Probe
 MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
 THIN = 100  # judging pictures; fewer cannot tell strategies apart
 SPREAD = 0.05  # how far strategies' accuracies are apart, before anything is measured
-HUNCH = 0.02  # how much better the lecture's cell is believed to be, before anything is measured
+PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
 NEAR = 0.005  # accuracy that a cheaper strategy may cost
 DRAWS = 3  # of a curve's subsets
 CELLS = {
@@ -207,41 +207,52 @@ def halving(
         left = left[: -(-len(left) // 2)]
 
 
-def gain(row: Row, base: Row, hunch: float = 0.0) -> float:
+def gain(row: Row, base: Row) -> float:
     """Say how many more pictures a strategy gets right than another, as a share, and with doubt.
 
     Both are asked of the same pictures, so what is hard for both does not blur their difference.
-    A few pictures prove little: what they say is drawn to what was believed before.
+    A few pictures prove little: what they say is drawn to no difference at all.
 
     Args:
         row: of the one strategy.
         base: of the other.
-        hunch: what was believed before, give or take SPREAD.
 
     Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
 
     >>> base = Row.of("linear", np.log([[0.9, 0.1]] * 400), np.arange(400) % 2, 1.0)
     >>> row = Row.of("few", np.log([[0.9, 0.1]] * 400), np.arange(400) % 4 % 3 % 2, 1.0)
-    >>> round(gain(row, base), 3), round(gain(base, base), 3)
+    >>> round(gain(row, base), 3), gain(base, base)
     (0.21, 0.0)
     """
     apart = row.right - base.right
     apart = apart[~np.isnan(apart)]
-    if row is base or not len(apart):
-        return hunch * (row is not base)
+    if not len(apart):
+        return 0.0
     doubt = (apart.var() + 1 / len(apart)) / len(apart)  # equal answers to few prove little too
-    belief = SPREAD**2 / (SPREAD**2 + doubt)
-    return float(belief * apart.mean() + (1 - belief) * hunch)
+    return float(apart.mean() * SPREAD**2 / (SPREAD**2 + doubt))
 
 
-def choose(rows: Sequence[Row], advised: str = "") -> tuple[Row, str]:
-    """Take the cheapest strategy that is expected to lose less than half a point to the best.
+def better_probe(rows: Iterable[Row]) -> Row:
+    """Give the probe of least NLL: a finer measure than accuracy, and of every training picture.
 
-    What is expected comes from the pictures that judged, and from the lecture where they are few.
+    Raises:
+        ValueError: no probe was measured.
+
+    >>> rows = [Row.of(name, np.log([[p, 1 - p]]), np.zeros(1, int), 1.0)
+    ...         for name, p in (("linear", 0.6), ("stages", 0.7), ("few", 0.9))]
+    >>> better_probe(rows).strategy
+    'stages'
+    """
+    return min((row for row in rows if row.strategy in PROBES), key=lambda row: row.nll.value)
+
+
+def choose(rows: Sequence[Row]) -> tuple[Row, str]:
+    """Take the better probe, or the cheapest fine-tuning that is expected to be clearly better.
+
+    Of strategies that are expected to be within half a point of the best, the cheapest.
 
     Args:
-        rows: each strategy's last measurement; the first is what others are compared with.
-        advised: the lecture's strategy for such data.
+        rows: each strategy's last measurement.
 
     Returns:
         (the chosen one, why).
@@ -253,17 +264,16 @@ def choose(rows: Sequence[Row], advised: str = "") -> tuple[Row, str]:
     >>> choose(rows)[0].strategy, choose(rows[:2])[0].strategy
     ('many', 'linear')
     """
-    base = rows[0]
-    hunches = {row.strategy: HUNCH * (row.strategy == advised) for row in rows}
-    expected = {
-        row.strategy: gain(row, base, hunches[row.strategy] - hunches[base.strategy])
-        for row in rows
-    }
-    best = max(rows, key=lambda row: expected[row.strategy])
-    good = [row for row in rows if expected[row.strategy] > expected[best.strategy] - NEAR]
+    base = better_probe(rows)
+    tuned = [row for row in rows if row.strategy not in PROBES]
+    expected = {row.strategy: gain(row, base) for row in (base, *tuned)}
+    best = max((base, *tuned), key=lambda row: expected[row.strategy])
+    over = expected[best.strategy]
+    good = [row for row in (base, *tuned) if expected[row.strategy] > over - NEAR]
     chosen = min(good, key=lambda row: CHEAPEST_FIRST.index(row.strategy))
-    if chosen is best:
-        over = expected[best.strategy]
-        than = f", {100 * over:+.1f} points to {base.strategy}" if best is not base else ""
-        return chosen, f"expected to get the most right{than}"
-    return chosen, f"the cheapest that is expected to lose less than {NEAR:.1%} to {best.strategy}"
+    if chosen is base:
+        if not tuned:
+            return chosen, "the probe of least NLL"
+        return chosen, f"the probe of least NLL; no fine-tuning is expected to gain {NEAR:.1%}"
+    why = f"expected to get {100 * expected[chosen.strategy]:.1f} points more right than"
+    return chosen, f"{why} {base.strategy}"
