@@ -205,7 +205,8 @@ def main():
                     **({"weights": Path(given.weights).name, **FINE} if given.weights else COMPACT),
                     "parts": None if given.weights else PARTS | {"train": given.train},
                 }
-                result = {"machine": about, "choices": chosen, "runs": runs}
+                result = {"machine": about, "choices": chosen, "summary": {}, "runs": runs}
+                result["summary"] = summary(runs, given.seeds)
                 write_atomic(given.out, json.dumps(result, indent=1) + "\n")
     print(tables(runs, given.seeds))
 
