@@ -71,6 +71,14 @@ def recipes(epochs: float, teacher: str) -> dict[str, dict]:
             "ensemble": "snapshots",
             "epochs": epochs,
         },
+        "low restarts": {
+            "schedule": "sgdr",
+            "cycles": 3,
+            "cycle_growth": 0.5,
+            "cycle_peak": 0.2,
+            "ensemble": "snapshots",
+            "epochs": epochs,
+        },
         "3 x full": {"ensemble": "independent:3", "epochs": epochs},
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
         "distilled": {"distill": teacher, "epochs": epochs},
@@ -123,7 +131,7 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
         if at["3 x a third"]:
             add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
-        for name in ("snapshots", "3 cycles", "shrinking cycles"):
+        for name in ("snapshots", "3 cycles", "shrinking cycles", "low restarts"):
             for row in at[name]["table"] if at[name] else []:
                 # how many validation selects differs from seed to seed
                 selected = " of " in row["name"]

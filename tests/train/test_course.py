@@ -126,6 +126,12 @@ def test_cycles_grow(job):
     assert rises == [9, 29]  # of 70 steps: cycles of 10, 20 and 40
 
 
+def test_restarts_may_be_lower(job):
+    factor = schedule(job(schedule="sgdr", cycles=3, cycle_peak=0.2, warm_up=0))
+    assert [factor(k / 3) for k in range(3)] == pytest.approx([1, 0.2, 0.04])
+    assert factor(1.0) == 0
+
+
 def test_momentum_cycles_against_the_rate(job, tmp_path, monkeypatch):
     seen = []
     step = learner.Learner.step

@@ -60,22 +60,31 @@ def cosine(progress: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def sgdr(progress: float, cycles: int = 4, multiply: float = 1.0, floor: float = 0.0) -> float:
+def sgdr(
+    progress: float,
+    cycles: int = 4,
+    multiply: float = 1.0,
+    floor: float = 0.0,
+    restart: float = 1.0,
+) -> float:
     """Restart the cosine at the base rate, each cycle `multiply` times as long (slide; Loshchilov &
-    Hutter 2016).
+    Hutter 2016), or at `restart` times the peak of the cycle before.
 
+    A restart below 1 leaves what was learnt standing (Garipov et al. 2018 explore at such rates).
     A snapshot at the end of every cycle is a member of an ensemble (Huang et al. 2017); see
     `cycle_ends`.
 
     >>> [round(sgdr(progress, cycles=2), 6) for progress in (0.0, 0.25, 0.5, 1.0)]
     [1.0, 0.5, 1.0, 0.0]
+    >>> [round(sgdr(progress, cycles=2, restart=0.2), 6) for progress in (0.0, 0.5, 0.75)]
+    [1.0, 0.2, 0.1]
     """
     start = 0.0
-    for end in cycle_ends(cycles, multiply):
+    for cycle, end in enumerate(cycle_ends(cycles, multiply)):
         if progress < end:
-            return cosine((progress - start) / (end - start), floor)
+            return restart**cycle * cosine((progress - start) / (end - start), floor)
         start = end
-    return floor
+    return restart ** (cycles - 1) * floor
 
 
 def cycle_ends(cycles: int = 4, multiply: float = 1.0) -> list[float]:

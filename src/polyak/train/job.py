@@ -291,7 +291,8 @@ def schedule(recipe: Recipe) -> Callable[[float], float]:
     """
     chosen = getattr(optim.schedules, recipe.schedule)
     if recipe.schedule == "sgdr":
-        chosen = partial(chosen, cycles=recipe.cycles, multiply=recipe.cycle_growth)
+        how = {"multiply": recipe.cycle_growth, "restart": recipe.cycle_peak}
+        chosen = partial(chosen, cycles=recipe.cycles, **how)
     if recipe.schedule == "cyclic":
         chosen = partial(chosen, cycles=recipe.cycles)
     return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen

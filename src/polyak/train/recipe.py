@@ -77,6 +77,9 @@ class Recipe(BaseModel):
     schedule: Schedule = Field("auto", description="course of the learning rate")
     cycles: int | None = Field(None, ge=1, description="of sgdr and cyclic; default 5")
     cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
+    cycle_peak: float = Field(
+        1.0, gt=0, le=1, description="peak of each sgdr cycle to the one before"
+    )
     warm_up: float | None = Field(
         None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
     )
