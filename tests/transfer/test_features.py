@@ -14,7 +14,7 @@ from polyak.data.loader import Loader
 from polyak.errors import DataError, DiskError
 from polyak.networks import Compact, tapped
 from polyak.networks.preprocessing import Preprocessing
-from polyak.transfer import View, cache, extract
+from polyak.transfer import View, cache, extract, extraction
 
 PAGE = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
 DIGESTS = np.arange(80, dtype=np.uint64).reshape(40, 2)
@@ -108,16 +108,53 @@ def test_a_damaged_table_is_made_again(network, images, tmp_path, damage):
     assert extract(network, images, PAGE, DIGESTS, folder=tmp_path).cached
 
 
-def test_a_stop_leaves_nothing_half_done(network, images, tmp_path):
-    class Enough(Exception):
-        pass
+class Enough(Exception):
+    pass
 
-    def stop():
-        raise Enough
 
+def stopped(after):
+    """A check that has had enough after so many calls."""
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) > after:
+            raise Enough
+
+    return check
+
+
+def test_a_stop_before_anything_is_done_leaves_nothing(network, images, tmp_path):
     with pytest.raises(Enough):
-        extract(network, images, PAGE, DIGESTS, folder=tmp_path, check=stop)
+        extract(network, images, PAGE, DIGESTS, folder=tmp_path, check=stopped(0))
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("view", [View(), View("light", seed=3, epoch=1)])
+@pytest.mark.parametrize("harm", ["none", "half", "facts"])
+def test_after_a_stop_the_rest_is_done_and_all_is_the_same(
+    network, images, tmp_path, monkeypatch, view, harm
+):
+    monkeypatch.setattr("polyak.transfer.features.AHEAD", 0)  # each batch is waited for
+    whole = extract(network, images, PAGE, DIGESTS, view=view).table
+    how = {"view": view, "folder": tmp_path}
+    with pytest.raises(Enough):
+        extract(network, images, PAGE, DIGESTS, **how, check=stopped(2))
+    (half,) = tmp_path.glob(".half-*")
+    if harm == "half":
+        table = half / "table.npy"
+        table.write_bytes(table.read_bytes()[:-4] + b"spam")
+    if harm == "facts":
+        (half / "facts.json").write_text("{")
+    work = extraction(network, images, PAGE, DIGESTS, **how)
+    done = [next(work)]
+    with pytest.raises(StopIteration) as end:
+        while True:
+            done.append(next(work))
+    assert done == ([40] if harm == "none" else [16, 32, 40])
+    np.testing.assert_array_equal(end.value.value.table, whole)
+    assert not list(tmp_path.glob(".half-*"))
+    assert extract(network, images, PAGE, DIGESTS, **how).cached
 
 
 def test_two_threads_share_one_pass(network, images, tmp_path):

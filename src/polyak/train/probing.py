@@ -51,7 +51,7 @@ class Backbone:
         work = transfer.extraction(
             self.network, part.images, self.page, part.dataset.digests, view=view,
             threads=self.where.threads.loader, folder=cache.home(),
-            check=lambda: self.stop.check("nothing was begun"),
+            check=lambda: self.stop.check("the features so far"),
         )  # fmt: skip
         while True:
             try:

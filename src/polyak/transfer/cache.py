@@ -25,10 +25,11 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 @dataclass
 class New:
-    """A table in the making: fill `table`, set `failed`."""
+    """A table in the making: fill `table`, set `failed`; `done` batches were filled before."""
 
     table: np.ndarray
     failed: list[tuple[int, str]] = field(default_factory=list)
+    done: int = 0
 
 
 def home() -> Path:
@@ -97,28 +98,25 @@ def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
 def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
     """Make a table on disk that other processes see when it is whole, or never.
 
+    Where the work is stopped, what is `done` is set aside, and the next to make it goes on there.
+
     Raises:
         DiskError: too large, or the disk refused.
     """
-    size = shape[0] * shape[1] * 4
-    _check_room(folder, size)
+    _check_room(folder, shape[0] * shape[1] * 4)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+    half = folder / f".half-{name}"
     try:
-        with (part / "table.npy").open("wb") as file:
-            np.lib.format.write_array_header_2_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-            )
-            # reserved now: a mapped page that finds no room later would kill the process
-            os.posix_fallocate(file.fileno(), file.tell(), size)
-        table = np.lib.format.open_memmap(part / "table.npy", "r+")
-        new = New(table)
-        new.table[:] = np.nan
-        yield new
-        table.flush()
-        facts = {"digest": _digest(new.table), "failed": new.failed}
-        (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        for file in (part / "table.npy", part / "facts.json", part):
-            sync(file)
+        new = _taken_up(half, part, shape) or _fresh(part, shape)
+        try:
+            yield new
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if new.done:
+                    _seal(part, new)
+                    part.rename(half)
+            raise
+        _seal(part, new)
         with contextlib.suppress(OSError):  # another process was first, with the same numbers
             part.rename(folder / name)
             sync(folder)
@@ -128,11 +126,48 @@ def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _fresh(part: Path, shape: tuple[int, int]) -> New:
+    with (part / "table.npy").open("wb") as file:
+        np.lib.format.write_array_header_2_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+        )
+        # reserved now: a mapped page that finds no room later would kill the process
+        os.posix_fallocate(file.fileno(), file.tell(), shape[0] * shape[1] * 4)
+    new = New(np.lib.format.open_memmap(part / "table.npy", "r+"))
+    new.table[:] = np.nan
+    return new
+
+
+def _taken_up(half: Path, part: Path, shape: tuple[int, int]) -> New | None:
+    """Go on with what a stopped process set aside, if it is what that process left."""
+    found = read(half.parent, half.name, shape)
+    if found is None:
+        return None
+    done = json.loads((half / "facts.json").read_text(encoding="utf-8")).get("done")
+    part.rmdir()
+    half.rename(part)
+    table = np.lib.format.open_memmap(part / "table.npy", "r+")
+    return New(table, found[1], done if isinstance(done, int) else 0)
+
+
+def _seal(part: Path, new: New) -> None:
+    """Write down what the table is, so that damage is noticed."""
+    if isinstance(new.table, np.memmap):
+        new.table.flush()
+    facts = {"digest": _digest(new.table), "failed": new.failed, "done": new.done}
+    (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    for file in (part / "table.npy", part / "facts.json", part):
+        sync(file)
+
+
 def _check_room(folder: Path, size: int) -> None:
     """Forget what was not used for longest, so that the new table fits."""
     found = [path for path in folder.iterdir() if path.is_dir()]
     for path in found:
-        if path.name.startswith(".part-") and time.time() - path.stat().st_mtime > STALE:
+        if (
+            path.name.startswith((".part-", ".half-"))
+            and time.time() - path.stat().st_mtime > STALE
+        ):
             shutil.rmtree(path, ignore_errors=True)
     whole = sorted((p for p in found if p.name[0] != "."), key=lambda p: p.stat().st_mtime)
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in whole}

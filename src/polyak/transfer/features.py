@@ -143,15 +143,16 @@ def extraction(
     shape = len(images), sum(widths.values())
     work = _Work(network, images, page, view, tuple(widths), threads, check)
     if folder is None:
-        table = np.full(shape, np.nan, np.float32)
-        return Features(table, widths, (yield from work.fill(table)))
+        new = cache.New(np.full(shape, np.nan, np.float32))
+        yield from work.fill(new)
+        return Features(new.table, widths, new.failed)
     name = _name(network, page, digests, view, widths)
     with cache.owned(folder, name, check):
         found = cache.read(folder, name, shape)
         if found is not None:
             return Features(found[0], widths, found[1], cached=True)
         with cache.making(folder, name, shape) as new:
-            new.failed = yield from work.fill(new.table)
+            yield from work.fill(new)
         return Features(new.table, widths, new.failed)
 
 
@@ -165,14 +166,15 @@ class _Work:
     threads: int
     check: Callable[[], object]
 
-    def fill(self, table: np.ndarray) -> Generator[int, None, list[tuple[int, str]]]:
-        """Write the rows of all readable pictures; return (position, reason) of the others."""
+    def fill(self, new: cache.New) -> Generator[int, None, None]:
+        """Write the rows of all readable pictures, and name the others; done batches stay."""
         device = next(self.network.parameters()).device
         # neighbours are often broken together; mixed, hardly a batch is lost whole
         order = keys.permutation("features", 0, 0, len(self.images))
         loader = self._loader(order, BATCH if device.type == "cpu" else GPU_BATCH)
-        done = 0
-        with closing(loader.epoch(self.view.epoch)) as epoch, _crew(self, device) as forward:
+        done, before = min(len(order), new.done * loader.batch_size), dict(new.failed)
+        epoch = loader.epoch(self.view.epoch, new.done)
+        with closing(epoch), _crew(self, device) as forward:
             waiting = deque()
             for batch in chain(epoch, (None,)):
                 self.check()
@@ -181,10 +183,11 @@ class _Work:
                     waiting.append((order[batch.indices], forward(batch.images.clone())))
                 while waiting and (batch is None or waiting[0][1].done() or len(waiting) > AHEAD):
                     rows, part = waiting.popleft()
-                    table[rows] = part.result()
+                    new.table[rows] = part.result()
+                    found = {int(order[position]): reason for position, reason in loader.failed}
+                    new.failed, new.done = sorted((before | found).items()), new.done + 1
                     done += len(rows)
                     yield done
-        return sorted((int(order[position]), reason) for position, reason in loader.failed)
 
     def _loader(self, order: np.ndarray, batch_size: int) -> Loader:
         p, nothing = self.page, np.zeros(len(order), np.int64)
