@@ -73,13 +73,16 @@ class Arm:
             left = seconds - (time.monotonic() - began)
             if self.logs is not None and (left <= 0 or (self.done and left < self.longest)):
                 break
-            self._run(self.splits[self.done], left)
+            if not self._run(self.splits[self.done], left):
+                break
         self.seconds += time.monotonic() - began
         assert self.logs is not None
         return Row.of(self.recipe.transfer, self.logs, self.labels, self.seconds)
 
-    def _run(self, split: Split, seconds: float) -> None:
-        """Train on one split until the run is whole or the time is up, and ask its judges."""
+    def _run(self, split: Split, seconds: float) -> bool:
+        """Train on one split until the run is whole or the time is up, and ask its judges; tell
+        whether it is whole.
+        """
         began = time.monotonic()
         if self.network is None:
             self.network, self.epoch = copy.deepcopy(split.network()), 0
@@ -94,6 +97,7 @@ class Arm:
         if whole:
             self.network, self.done = None, self.done + 1
             self.longest = max(self.longest, time.monotonic() - began)
+        return whole
 
     def _train(self, network: nn.Module, split: Split, seconds: float) -> bool:
         """Take steps, the rate falling to where time or the run ends; tell whether it is whole."""

@@ -1,0 +1,96 @@
+"""Trials: whole runs on several splits where there is time, judged by pictures they did not see."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from polyak.networks import Compact
+from polyak.train import job as jobs
+from polyak.train.decide import decide
+from polyak.train.distributed import World
+from polyak.train.signals import Stop
+from polyak.train.trial import Arm, Split
+
+
+class Clerk:
+    """Stands for a learner: writes down what it is given, and takes its time."""
+
+    def __init__(self, network, log, clock, pause):
+        self.network, self.log, self.clock, self.pause = network, log, clock, pause
+
+    def step(self, batch, step, progress, whole):
+        self.clock[0] += self.pause
+        self.log.append((id(self.network), step, progress, batch.images.shape[0]))
+
+
+@pytest.fixture
+def arm(job, monkeypatch):
+    """An arm of three splits (of 12, 30 and 30 judges), and what its learners were given."""
+    recipe = job(epochs=4)
+    where = jobs.set_up(recipe, World())
+    dataset, parts = jobs.open_data(recipe, where, World())
+    recipe, _ = decide(recipe, dataset)
+    _, _, page = jobs.make_network(recipe, parts["train"], where)
+    train, log, clock = parts["train"], [], [0.0]
+    monkeypatch.setattr("polyak.train.trial.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    held = [np.arange(0, 12), np.arange(12, 42), np.arange(42, 72)]
+    splits = [
+        Split(train.take(np.setdiff1d(np.arange(72), judges)), train.take(judges), judges,
+              lambda: Compact(4, (16, 16), (4, 4)))
+        for judges in held
+    ]  # fmt: skip
+
+    def make(pause):
+        monkeypatch.setattr(
+            jobs, "make_learner", lambda recipe, network, *_: Clerk(network, log, clock, pause)
+        )
+        return Arm(recipe, splits, train.dataset.labels, page, where, Stop()), log
+
+    return make
+
+
+def test_with_time_every_split_has_a_whole_run(arm):
+    one, log = arm(0.0)
+    row = one.go(60)
+    assert one.done == 3 and row.n == 72
+    runs = list(dict.fromkeys(network for network, *_ in log))
+    assert len(runs) == 3  # each begins anew
+    for run in runs:
+        steps = [(step, progress) for network, step, progress, _ in log if network == run]
+        assert [step for step, _ in steps] == list(range(len(steps)))
+        assert steps[0][1] < 0.1 and steps[-1][1] > 0.8
+    assert len(log) == 4 * (3 + 2 + 2)  # epochs of 60 and of 42 pictures, 16 a step
+    again = one.go(60)
+    assert again.n == 72 and len(log) == 28  # nothing is left to do
+
+
+def test_without_time_the_first_run_is_short_and_goes_on(arm):
+    one, log = arm(0.05)
+    row = one.go(0.2)
+    assert row.n == 12 and one.done == 0 and len(log) == 3
+    assert log[-1][2] > 0.5  # the rate has fallen when it is judged
+    before = len(log)
+    one.go(0.2)
+    assert log[before][0] == log[0][0] and one.epoch >= 2
+
+
+def test_half_a_run_on_another_split_is_not_begun(arm):
+    one, log = arm(0.02)
+    assert one.go(0.6).n == 42  # runs of 0.24 and 0.16 s
+    assert one.go(0.12).n == 42 and len(log) == 20
+
+
+def test_judges_are_never_learnt_from(arm):
+    one, _ = arm(0.0)
+    for split in one.splits:
+        seen = {str(path) for path in split.train.dataset.paths}
+        assert not seen & {str(path) for path in split.judge.dataset.paths}
+        assert (one.labels[split.places] == split.judge.dataset.labels).all()
+
+
+def test_a_stop_is_heard(arm):
+    one, _ = arm(0.0)
+    one.stop.signal = 2
+    with pytest.raises(BaseException, match="stopped"):
+        one.go(5)
