@@ -96,23 +96,26 @@ def reached(case: dict, name: str) -> float:
 
 
 def row(words: list[str], found: list[dict]) -> str:
-    """Lay out means over some cases; bold: what was chosen in the most of them."""
-    chosen = [case["plan"]["chosen"] for case in found]
+    """Lay out means over some cases, and what following the planner or the lecture would lose."""
     means = {name: statistics.mean(reached(case, name) for case in found) for name in STRATEGIES}
-    cells = [
-        f"**{means[name]:.1f}**" if name == max(chosen, key=chosen.count) else f"{means[name]:.1f}"
-        for name in STRATEGIES
-    ]
-    lecture = [case["plan"]["lecture"] for case in found]
-    for picks in (chosen, lecture):
+    cells = [f"{mean:.1f}" for mean in means.values()]
+    for who in ("chosen", "lecture"):
+        picks = [case["plan"][who] for case in found]
         got = statistics.mean(reached(*pair) for pair in zip(found, picks, strict=True))
-        cells.append(", ".join(picks) + f": {max(means.values()) - got:.1f}")
+        cells.append(f"{max(means.values()) - got:.1f} ({', '.join(picks)})")
     return "| " + " | ".join([*words, *cells]) + " |"
 
 
 def table(results: dict) -> str:
     """Lay the cases out, a row a set and number of pictures: means over seeds."""
-    heads = ["data", "a class", "seeds", *STRATEGIES, "planner: regret", "lecture's cell: regret"]
+    heads = [
+        "data",
+        "a class",
+        "seeds",
+        *STRATEGIES,
+        "planner loses (chose)",
+        "lecture's cell loses",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     groups: dict[tuple[str, str], list[dict]] = {}
     for name, case in results["cases"].items():
