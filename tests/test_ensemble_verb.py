@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from polyak.cli import main
 from polyak.data.images import Images
+from polyak.ensemble import soup
 from polyak.errors import RefusedError, UsageError
-from polyak.model import Classifier, join, load, save
+from polyak.model import Classifier, join, labelled, load, save
 from polyak.model.soups import Pot
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
@@ -218,7 +219,11 @@ def trained(tmp_path_factory):
     how = {"data": "digits", "widths": (8, 16), "out": str(folder), "views": "one", "threads": 1}
     *_, end = train(make(**how, epochs=3, name="first"))
     near = {"weights": end["model"], "transfer": "all", "epochs": 1}
-    runs = {"a": near | {"seed": 1}, "b": near | {"seed": 2}, "far": {"epochs": 3, "member": 1}}
+    few = near | {"transfer": "few"}
+    runs = {
+        "a": near | {"seed": 1}, "b": near | {"seed": 2}, "far": {"epochs": 3, "member": 1},
+        "c": few | {"seed": 1}, "d": few | {"seed": 2},
+    }  # fmt: skip
     for name, more in runs.items():
         list(train(make(**how, **more, name=name)))
     return {name: str(folder / name) for name in ("first", *runs)}
@@ -239,6 +244,19 @@ def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
     found = cooked.evaluate("digits", "test")
     assert found.accuracy.value > min(load(n).evaluate("digits", "test").accuracy.value
                                       for n in names) - 0.02  # fmt: skip
+
+
+def test_statistics_that_members_did_not_learn_stay_in_their_soup(trained):
+    whole = join([load(trained["c"]), load(trained["d"])])
+    training, judges = (labelled("digits", split, whole.classes) for split in ("train", "test"))
+    pot = Pot(whole, training, judges)
+    pot.taste(soup(pot.states))
+    (one, other), mixed = pot.states, pot.network.state_dict()
+    means = [name for name in mixed if name.endswith("running_mean")]
+    shared = [name for name in means if torch.equal(one[name], other[name])]
+    assert shared and set(shared) != set(means)  # of the frozen stages, and of those that learnt
+    assert all(torch.equal(mixed[name], one[name]) for name in shared)
+    assert not any(torch.equal(mixed[name], one[name]) for name in set(means) - set(shared))
 
 
 def test_what_lies_in_another_basin_makes_no_soup(trained, tmp_path, capsys):

@@ -16,7 +16,7 @@ from polyak.ensemble import basin, greedy_soup, soup
 from polyak.errors import RefusedError, UsageError
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
-from polyak.optim import refresh_batch_norm
+from polyak.optim import keep_shared, refresh_batch_norm
 
 BATCH, MOST = 64, 4096  # pictures that batch-norm statistics are estimated from
 
@@ -44,6 +44,7 @@ class Pot:
         self.whole, self.training, self.judges, self.device = whole, training, judges, device
         self.network = copy.deepcopy(first.network)
         self.states = [member.network.state_dict() for member in whole.members]
+        keep_shared(self.network, self.states)
 
     def taste(self, state: dict[str, Tensor], refresh: bool = True) -> float:
         """Give a state's NLL on the judges, at its own temperature."""

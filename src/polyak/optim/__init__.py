@@ -12,7 +12,7 @@ from polyak.optim import rules, schedules
 
 if TYPE_CHECKING:
     from polyak.optim.average import Average
-    from polyak.optim.batch_norm import refresh_batch_norm
+    from polyak.optim.batch_norm import keep_shared, refresh_batch_norm
     from polyak.optim.optimizers import (
         SGD,
         AdaGrad,
@@ -40,6 +40,7 @@ __all__ = [
     "Nesterov",
     "RMSProp",
     "Scheduled",
+    "keep_shared",
     "optimizer_of",
     "range_test",
     "refresh_batch_norm",
@@ -50,6 +51,7 @@ __all__ = [
 _HOME = {
     "Average": "average",
     "Scheduled": "scheduler",
+    "keep_shared": "batch_norm",
     "range_test": "rate_sweep",
     "refresh_batch_norm": "batch_norm",
 }

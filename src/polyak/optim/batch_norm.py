@@ -2,11 +2,11 @@
 weights.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from polyak.errors import UsageError
@@ -84,6 +84,31 @@ def refreshed_batch_norm(model: nn.Module, batches: Iterable) -> Iterator[None]:
         yield
     finally:
         _put_back(layers, kept)
+
+
+def keep_shared(model: nn.Module, states: Sequence[Mapping[str, Tensor]]) -> None:
+    """Leave statistics alone that several networks have in common, in refreshing a mean of them.
+
+    Networks that were tuned from the same weights with frozen stages share those stages'
+    statistics: they are the source's, the later weights were learnt on top of them, and estimating
+    them anew would ruin every one of the networks.
+
+    Args:
+        model: of the states' architecture; its layers lose `track_running_stats` where they share.
+        states: two state_dicts or more; of one, nothing is shared.
+
+    >>> model = nn.Sequential(nn.BatchNorm1d(1), nn.BatchNorm1d(1))
+    >>> state = {name: value.clone() for name, value in model.state_dict().items()}
+    >>> keep_shared(model, [state, state | {"1.running_mean": torch.ones(1)}])
+    >>> [layer.track_running_stats for layer in model]
+    [False, True]
+    """
+    for prefix, layer in model.named_modules():
+        names = [f"{prefix}.{name}".lstrip(".") for name in ("running_mean", "running_var")]
+        if not isinstance(layer, _BatchNorm) or names[0] not in states[0] or len(states) < 2:
+            continue
+        if all(torch.equal(one[name], states[0][name]) for one in states[1:] for name in names):
+            layer.track_running_stats = False
 
 
 def _layers(model):

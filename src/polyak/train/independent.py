@@ -12,7 +12,7 @@ import numpy as np
 
 from polyak import model
 from polyak.files import write_atomic
-from polyak.optim import refresh_batch_norm
+from polyak.optim import keep_shared, refresh_batch_norm
 from polyak.train import job
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
@@ -116,6 +116,7 @@ class Members(Ballot):
         self.classifiers, self.threads, self.pictures = classifiers, threads, pictures
         self.first = next(iter(classifiers.values()))
         self.states = {n: copied(one.members[0].network) for n, one in classifiers.items()}
+        self.members = list(self.states.values())
 
     def say(self, name: str, split: str, views: str) -> np.ndarray:
         """Log-probabilities (N, K) by one member or soup; NaN where a picture failed."""
@@ -135,6 +136,7 @@ class Members(Ballot):
         """Estimate the batch-norm statistics of averaged weights."""
         network = copy.deepcopy(self.first.members[0].network)
         network.load_state_dict(state)
+        keep_shared(network, self.members)
         refresh_batch_norm(network.eval(), self.pictures())
         return copied(network)
 
