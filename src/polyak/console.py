@@ -1,5 +1,6 @@
 """What a person sees while a run goes on and at its end: rich on a terminal, lines in a log."""
 
+import math
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ def _bar(records: Iterable[dict], console: Console) -> Iterable[dict]:
         bar = progress.add_task("preparing", total=None)
         for record in records:
             if record["kind"] == "step":
-                text = f"epoch {record['epoch'] + 1}  loss {record['loss']:.3f}"
+                text = f"epoch {record['epoch'] + 1}  loss {_loss(record, 3)}"
                 progress.update(bar, total=1.0, completed=record["progress"], description=text)
             else:
                 yield record
@@ -56,9 +57,14 @@ def _log(records: Iterable[dict], console: Console) -> Iterable[dict]:
             last = time.monotonic()
             say(
                 f"epoch={record['epoch'] + 1} step={record['step']} "
-                f"progress={record['progress']:.1%} loss={record['loss']:.4f}",
+                f"progress={record['progress']:.1%} loss={_loss(record, 4)}",
                 console,
             )
+
+
+def _loss(record: dict, digits: int) -> str:
+    """A step's loss is read one step late; the first has none yet."""
+    return "..." if math.isnan(record["loss"]) else f"{record['loss']:.{digits}f}"
 
 
 def _figures(end: dict) -> Table:
