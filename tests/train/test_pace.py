@@ -1,8 +1,10 @@
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from polyak.train.judge import Judge
 from polyak.train.pace import Clock, Pace
 
 
@@ -55,3 +57,12 @@ def test_when_time_is_up_one_step_is_left():
     clock = Clock(10.0, began=time.monotonic() - 60)
     clock.note_step(1.0)
     assert clock.steps_left(3) == 1
+
+
+@pytest.mark.parametrize(("trained", "seconds"), [(100, 5.0), (10_000, 3 + 81.92)])
+def test_the_end_keeps_no_more_time_than_there_are_pictures(trained, seconds):
+    loader = SimpleNamespace(labels=range(trained))
+    how = {"times": 1, "patience": None, "views": 1, "check": None, "candidates": 3}
+    judge = Judge({}, loader, None, None, **how)
+    judge.picture_seconds = 0.01
+    assert judge.finish_seconds() == pytest.approx(seconds)

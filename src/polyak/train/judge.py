@@ -166,7 +166,8 @@ class Judge:
         held_out = sum(len(self.data.get(split, ())) for split in ("val", "test"))
         rows = self.candidates
         shown = rows if self.snapshots.ends else 1  # rows that are measured with views too
-        looks = held_out * (rows + shown * self.views) + (rows - 1) * REFRESHED
+        refreshed = min(REFRESHED, len(self.loader.labels))
+        looks = held_out * (rows + shown * self.views) + (rows - 1) * refreshed
         intervals = 1e-4 * held_out * (rows + shown)
         file_and_page = 3.0
         return self.picture_seconds * looks + intervals + file_and_page
