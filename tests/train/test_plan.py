@@ -49,9 +49,10 @@ def test_without_weights_there_is_nothing_to_plan(tiny_folder):
         list(plan(make(data=str(tiny_folder)), time.monotonic()))
 
 
-def test_a_budget_without_a_strategy_is_planned_and_spent(tiny_folder, weights, tmp_path):
+@pytest.mark.parametrize("rate", [None, "auto"])
+def test_a_budget_without_a_strategy_is_planned_and_spent(tiny_folder, weights, tmp_path, rate):
     how = {"data": str(tiny_folder), "weights": weights, "size": 32, "val": 0.25, "threads": 1}
-    recipe = make(**how, budget="20s", out=str(tmp_path / "runs"), name="job")
+    recipe = make(**how, learning_rate=rate, budget="20s", out=str(tmp_path / "runs"), name="job")
     began = time.monotonic()
     records = list(train(recipe))
     assert time.monotonic() - began < 60

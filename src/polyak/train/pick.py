@@ -52,7 +52,10 @@ def begin(
         found = yield from probing.begin(recipe, reasons, data[1]["train"], backbone)
         return *found, {}, data
     data = dataset, parts = job.decoded(*data, recipe, backbone.where, world)
-    whole, _ = decide(recipe.model_copy(update={"budget": None}), dataset)
+    # trials take whole runs at the usual rate; a range test waits for the network that is chosen
+    rate = None if recipe.learning_rate == "auto" else recipe.learning_rate
+    plain = recipe.model_copy(update={"budget": None, "learning_rate": rate})
+    whole, _ = decide(plain, dataset)
     until = began + SHARE * (recipe.budget_seconds or 0.0)
     page: dict = {}
     known, found = yield from _noted(page, measure(whole, parts, backbone, began, until))
