@@ -244,7 +244,15 @@ def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
     >>> len(labelled("digits", "test", tuple("9876543210")))
     359
     """
-    dataset = scan(find(data), classes=classes)
+    return part_of(scan(find(data), classes=classes), split, data)
+
+
+def part_of(dataset: Dataset, split: str | None, data: str) -> Dataset:
+    """Keep one split of what `data` names; None is `test` where there is one, else all.
+
+    Raises:
+        UsageError: that split is not there.
+    """
     present = set(dataset.splits.tolist())
     if split is None:
         split = "test" if "test" in present else None

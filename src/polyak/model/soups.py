@@ -50,7 +50,7 @@ class Pot:
         """Give a state's NLL on the judges, at its own temperature."""
         logs, labels = self._say(state, refresh)
         calm = metrics.softmax(logs, metrics.fit_temperature(logs, labels))
-        return float(-np.log(calm[np.arange(len(labels)), labels].clip(1e-37)).mean())
+        return metrics.evaluate(calm, labels).nll.value
 
     def cook(self, greedily: bool) -> tuple[Classifier, list[int]]:
         """Mix the members' weights: all of them, or best first as long as it gets no worse.

@@ -21,8 +21,9 @@ from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.transfer import cache
 from polyak.transfer.known import known_probe
+from polyak.transfer.planner import PROBES
 
-LINEAR = ("linear", "stages")  # strategies that leave the backbone as it is
+LINEAR = PROBES  # strategies that leave the backbone as it is
 ONE = "the view that the features are of"
 
 

@@ -104,11 +104,11 @@ def souped(whole: "Classifier", options: Options) -> "Classifier":
     """Mix the members' weights to one network, and print how good it is."""
     from polyak.data.scan import scan
     from polyak.data.sources import find
-    from polyak.model import labelled
+    from polyak.model.classifier import part_of
     from polyak.model.soups import Pot
 
-    judges = labelled(str(options.data), options.split, whole.classes)
     everything = scan(find(str(options.data)), classes=whole.classes)
+    judges = part_of(everything, options.split, str(options.data))
     training = everything.part("train") if (everything.splits == "train").any() else judges
     pot = Pot(whole, training, judges, options.device)
     one, chosen = pot.cook(greedily=options.soup == "greedy")
