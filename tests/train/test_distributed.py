@@ -75,3 +75,28 @@ def test_a_signal_to_one_stops_all_and_resumes(tiny_folder, tmp_path, environmen
     assert "Kept: all" in output
     records = runs.records(tmp_path / "two")
     assert not any(record["kind"] == "end" for record in records)
+
+
+THREADS = """
+import os, sys
+from pathlib import Path
+from polyak.train import distributed
+
+world = distributed.join("cpu")
+world.highest([float(world.rank)])
+import torch._dynamo  # as optimizers do, late
+distributed.leave()
+names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+sys.exit(any("gloo" in name for name in names))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_nothing_of_the_group_outlives_it(tmp_path, environment):
+    """A thread of gloo's that still holds a tensor while Python ends aborts the process."""
+    (tmp_path / "leave.py").write_text(THREADS)
+    told = subprocess.run(
+        [*TORCHRUN, "29621", str(tmp_path / "leave.py")],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]

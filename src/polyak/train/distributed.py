@@ -98,6 +98,10 @@ def join(wanted: str) -> World:
     import torch
     import torch.distributed as dist
 
+    # its default arguments would hold a group that is already there; a group that outlives `leave`
+    # lets go of its last tensor while Python ends, which aborts the process now and then
+    import torch.distributed.nn.functional
+
     cuda = wanted != "cpu" and torch.cuda.is_available()
     world = World(
         *(int(os.environ[n]) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
