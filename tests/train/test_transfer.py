@@ -12,7 +12,7 @@ import jobs
 from polyak import load, metrics, transfer
 from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
-from polyak.networks import Staged, build
+from polyak.networks import Staged, backbone_of, build
 from polyak.train import make, probing, train
 from polyak.transfer import Probe
 from polyak.transfer.memory import Memory
@@ -149,19 +149,28 @@ def few(job, **choices):
 
 
 @pytest.mark.parametrize("strategy", ["few", "many", "all"])
-def test_tuning_starts_from_the_probe(job, tmp_path, strategy):
-    jobs.run(job(transfer="linear", name="probe"))
+@pytest.mark.parametrize("better", ["linear", "stages"])
+def test_tuning_starts_from_the_better_probe(job, tmp_path, monkeypatch, better, strategy):
+    told = probing.told
+    nll = iter([0.1, 0.2] if better == "linear" else [0.2, 0.1])
+    monkeypatch.setattr(probing, "told", lambda found: told(found) | {"nll": next(nll)})
     # a rate that moves nothing
     tuned = jobs.run(few(job, transfer=strategy, learning_rate=1e-12, views="one"))
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    jobs.run(job(transfer=better, name="probe"))
     assert set(tuned["candidates"]) >= {"weights"}
     probe, same = load(tmp_path / "runs/probe"), load(tmp_path / "runs/job", kind="weights")
-    head = same.network.get_classifier().weight
-    torch.testing.assert_close(head, probe.network.get_classifier().weight, rtol=0, atol=1e-6)
+    assert isinstance(same.network, Staged) == (better == "stages")
+    heads = [one.network.get_submodule("head" if better == "stages" else "classifier")
+             for one in (probe, same)]  # fmt: skip
+    torch.testing.assert_close(heads[0].weight, heads[1].weight, rtol=0, atol=1e-6)
 
 
 def test_few_leaves_the_first_stages_as_they_were(job, tmp_path, weights):
     end = jobs.run(few(job, learning_rate=1e-4))
-    tuned, source = load(tmp_path / "runs/job", kind="weights").network, load_file(weights)
+    tuned = backbone_of(load(tmp_path / "runs/job", kind="weights").network)
+    source = load_file(weights)
     assert torch.equal(tuned.conv_stem.weight, source["conv_stem.weight"])
     assert torch.equal(tuned.bn1.running_mean, source["bn1.running_mean"])
     assert not torch.equal(tuned.conv_head.weight, source["conv_head.weight"])

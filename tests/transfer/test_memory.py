@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from polyak.data.loader import Batch
-from polyak.networks import build
+from polyak.networks import Staged, build, stages
 from polyak.transfer import Tuning
 from polyak.transfer.memory import Memory
 
 
-def tuned(name, strategy="few"):
+def tuned(name, strategy="few", staged=False):
     torch.manual_seed(0)
     network = build(name, 3)
+    if staged:
+        network = Staged(network, tuple(stages(network)), 3)
     tuning = Tuning(network, strategy, norms=False)
     network.train()
     tuning.rest()
@@ -27,9 +29,10 @@ def batches(images, size):
         yield Batch(images[start : start + size], torch.zeros(0), numbers[start : start + size])
 
 
+@pytest.mark.parametrize("staged", [False, True])
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet10t", "vit_tiny_patch16_224"])
-def test_what_is_remembered_is_what_would_be_computed(name):
-    network, tuning = tuned(name)
+def test_what_is_remembered_is_what_would_be_computed(name, staged):
+    network, tuning = tuned(name, staged=staged)
     network.eval()  # no dropout: two passes shall agree
     size = 224 if name.startswith("vit") else 64
     images = torch.randn(6, 3, size, size)
@@ -70,7 +73,7 @@ def test_too_much_is_not_kept():
     images = torch.randn(4, 3, 64, 64)
     assert list(memory.fill(batches(images, 2))) == []
     memory(images, np.arange(4))
-    assert seen == [2, 4] and memory.table is None
+    assert seen == [2, 4] and not memory.tables
 
 
 def test_a_way_round_the_frozen_stages_is_found_out(monkeypatch):

@@ -3,7 +3,7 @@
 from polyak.networks.build import STAGES, build, from_spec, spec
 from polyak.networks.compact import Compact
 from polyak.networks.fold import folded
-from polyak.networks.staged import Staged
+from polyak.networks.staged import Staged, backbone_of
 from polyak.networks.stages import HEAD, stages, tapped
 from polyak.networks.weights import Loaded, load_weights
 
@@ -13,6 +13,7 @@ __all__ = [
     "Compact",
     "Loaded",
     "Staged",
+    "backbone_of",
     "build",
     "folded",
     "from_spec",

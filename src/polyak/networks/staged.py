@@ -38,6 +38,8 @@ class Staged(nn.Module):
         for name in head_names(backbone):
             backbone.set_submodule(name, nn.Identity())
         self.backbone = backbone
+        # where what a stage says is replaced by what is known of it, see polyak.transfer.memory
+        self.taps = nn.ModuleList(nn.Identity() for _ in names)
         self.head = nn.Linear(sum(widths[name] for name in names), classes)
         self.pretrained_cfg = {**getattr(backbone, "pretrained_cfg", {}), "classifier": HEAD}
 
@@ -49,4 +51,16 @@ class Staged(nn.Module):
         """Compute what the head reads: (N, D), one stage after the other."""
         with tapped(self.backbone, self.names) as found:
             self.backbone(images)
-        return torch.cat([found[name] for name in self.names], 1)
+        said = (tap(found[name]) for tap, name in zip(self.taps, self.names, strict=True))
+        return torch.cat(list(said), 1)
+
+
+def backbone_of(network: nn.Module) -> nn.Module:
+    """Give the network whose stages count: what a `Staged` reads, or the network itself.
+
+    >>> from polyak.networks.compact import Compact
+    >>> network = Compact(2, (8, 8), (4, 6))
+    >>> backbone_of(Staged(network, ("head",), 3)) is backbone_of(network) is network
+    True
+    """
+    return network.backbone if isinstance(network, Staged) else network

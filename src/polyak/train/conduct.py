@@ -106,7 +106,7 @@ def _conduct(
                 work = probing.records(recipe, dataset, parts, backbone, known, run, began)
                 yield from _probed(recipe, reasons, dataset, where, run, path, work)
             return
-        network, spec = probing.classified(backbone, known, "linear")
+        network, spec = probing.classified(backbone, known, known.better)
         dataset, parts = job.decoded(dataset, parts, recipe, where, world)
     loader = job.make_loader(recipe, parts["train"], page, where, world)
     sweep = None

@@ -150,15 +150,17 @@ def _splits(backbone, parts, known, seed) -> list[Split]:
     """Hold out the validation part, then one fold of the training pictures after the other."""
     train, classes = known.train, len(known.train.dataset.classes)
     held_out = parts.get("val", ())
-    features = known.features.of([HEAD])
+    names = probing.stages_of(known.better, known.features)
+    features, widths = known.features.of(names), [known.features.widths[name] for name in names]
     features = features[~np.isnan(features[:, 0])]
 
     def start(learnt: np.ndarray | None = None) -> nn.Module:
         knowing = known
         if learnt is not None:
-            fitted = probe(features[learnt], train.dataset.labels[learnt], classes, seed=seed)
-            knowing = replace(known, probes={"linear": fitted})
-        return probing.classified(backbone, knowing, "linear")[0]
+            labels = train.dataset.labels[learnt]
+            fitted = probe(features[learnt], labels, classes, seed=seed, widths=widths)
+            knowing = replace(known, probes={known.better: fitted})
+        return probing.classified(backbone, knowing, knowing.better)[0]
 
     found = [Split(train, held_out, np.arange(len(held_out)), start)] if held_out else []
     fold = folds(train.dataset.labels, seed, fold_count(len(train)))

@@ -1,5 +1,6 @@
 """Runs that train no network: one pass of features, a linear classifier, an ordinary model file."""
 
+import copy
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -78,6 +79,11 @@ class Known:
     probes: dict[str, transfer.Probe]
     failed: list[tuple[str, str]]
 
+    @property
+    def better(self) -> str:
+        """The strategy whose probe has the least cross-validated NLL: what training starts from."""
+        return min(self.probes, key=lambda name: told(self.probes[name])["nll"])
+
 
 def stages_of(strategy: str, features: transfer.Features) -> tuple[str, ...]:
     """Name the stages that a strategy's head reads."""
@@ -87,17 +93,17 @@ def stages_of(strategy: str, features: transfer.Features) -> tuple[str, ...]:
 def begin(
     recipe: Recipe, reasons: dict[str, str], train: job.Data, backbone: Backbone
 ) -> Generator[dict, None, tuple[Recipe, Known]]:
-    """Fit the probes that a recipe asks for; `auto` takes the one of least cross-validated NLL.
+    """Fit the probes that a recipe asks for: itself, or both, for `auto` and to start from.
 
     Returns:
         (the recipe without that open choice, what is known).
     """
     asked = recipe.transfer
-    wanted = {"auto": LINEAR, "stages": ("stages",)}.get(asked, ("linear",))
+    wanted = (asked,) if asked in LINEAR else LINEAR
     known = yield from learn(backbone, train, wanted, recipe.seed)
     choices = {}
     if asked == "auto":
-        choices["transfer"] = min(LINEAR, key=lambda name: told(known.probes[name])["nll"])
+        choices["transfer"] = known.better
         reasons["transfer"] = "of least NLL in cross-validation"
     if "views" in reasons and recipe.model_copy(update=choices).transfer in LINEAR:
         choices["views"], reasons["views"] = "one", ONE
@@ -137,7 +143,9 @@ def classified(backbone: Backbone, known: Known, strategy: str) -> tuple[nn.Modu
     found, names = known.probes[strategy], stages_of(strategy, known.features)
     network, spec = backbone.network, dict(backbone.spec)
     if names != (networks.HEAD,) or not set_head(network, found.weight, found.bias):
-        network = networks.Staged(network, names, len(found.bias)).to(backbone.where.device)
+        # a copy: it loses the head that its stages are told apart by
+        network = networks.Staged(copy.deepcopy(network), names, len(found.bias))
+        network.to(backbone.where.device)
         network.to(memory_format=torch.channels_last)
         set_head(network, found.weight, found.bias)
         spec["options"] = {**spec["options"], "stages": list(names)}

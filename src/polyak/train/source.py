@@ -11,7 +11,7 @@ from torch import nn
 from polyak import model
 from polyak.errors import RefusedError
 from polyak.model import Classifier
-from polyak.networks import STAGES, Staged
+from polyak.networks import STAGES, backbone_of
 from polyak.networks.head import head_names, zero_head
 
 
@@ -64,7 +64,7 @@ def start(network: nn.Module, source: Classifier, classes: tuple[str, ...]) -> d
         RefusedError: the source has another network.
     """
     given = source.members[0].network
-    inner = given.backbone if isinstance(given, Staged) else given
+    inner = backbone_of(given)
     heads = tuple(f"{name}." for name in head_names(network))
     own, taken = network.state_dict(), inner.state_dict()
     names = [name for name in own if not name.startswith(heads)]

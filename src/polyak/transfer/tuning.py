@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from polyak.networks import HEAD, Staged, stages
+from polyak.networks import HEAD, backbone_of, stages
 from polyak.networks.head import head_names
 from polyak.networks.stages import input_size
 from polyak.optim import engine
@@ -29,7 +29,7 @@ def depths(network: nn.Module) -> dict[str, int]:
     >>> found["whitening_bias"], found["stages.1.0.weight"], found["head.weight"]
     (0, 1, 2)
     """
-    inner = network.backbone if isinstance(network, Staged) else network
+    inner = backbone_of(network)
     ends = [inner.get_submodule(name) for name in stages(inner) if name != HEAD]
     done, met, handles = 0, {}, []
 
