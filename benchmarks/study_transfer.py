@@ -56,10 +56,9 @@ def shared(file: Path, options, folder: Path) -> dict:
     }  # fmt: skip
 
 
-def in_full(file: Path, options, folder: Path) -> dict:
-    """Run every strategy as `polyak train` does when nothing else is asked for."""
-    found = {}
-    for name in STRATEGIES:
+def in_full(file: Path, options, folder: Path, found: dict) -> dict:
+    """Run every missing strategy as `polyak train` does when nothing else is asked for."""
+    for name in (name for name in STRATEGIES if name not in found):
         began = time.monotonic()
         *_, end = train(make(**shared(file, options, folder), transfer=name))
         said = end["evaluation"]
@@ -70,11 +69,16 @@ def in_full(file: Path, options, folder: Path) -> dict:
     return found
 
 
-def planned(file: Path, options, folder: Path) -> dict:
+def planned(file: Path, options, folder: Path, _: dict) -> dict:
     """Plan, and keep what was chosen and from which figures."""
     recipe = make(**shared(file, options, folder), budget=options.budget)
     *_, end = plan(recipe, time.monotonic())
     return {name: end[name] for name in ("chosen", "lecture", "why", "rows")}
+
+
+def done(case: dict, step: str) -> bool:
+    """Whether a step of a case is in the results, whole."""
+    return step in case and (step != "strategies" or set(case[step]) >= set(STRATEGIES))
 
 
 def cases(options, results: dict) -> Iterator[tuple[str, str]]:
@@ -83,10 +87,10 @@ def cases(options, results: dict) -> Iterator[tuple[str, str]]:
     for each, seed, name in product(options.each, range(options.seeds), options.sets):
         options.seed = seed
         case = results["cases"].setdefault(f"{name}/{each}/{seed}", {})
-        for step in (step for step in options.steps if step not in case):
+        for step in (step for step in options.steps if not done(case, step)):
             with tempfile.TemporaryDirectory() as folder:
                 file = subset(options.data / name, each, seed, options.most, Path(folder))
-                case[step] = work[step](file, options, Path(folder) / "runs")
+                case[step] = work[step](file, options, Path(folder) / "runs", case.get(step, {}))
             yield f"{name}/{each}/{seed}", step
 
 
@@ -119,7 +123,7 @@ def table(results: dict) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     groups: dict[tuple[str, str], list[dict]] = {}
     for name, case in results["cases"].items():
-        if "plan" in case and "strategies" in case:
+        if done(case, "plan") and done(case, "strategies"):
             groups.setdefault(tuple(name.split("/")[:2]), []).append(case)
     for (name, each), found in sorted(groups.items(), key=lambda one: (one[0][0], int(one[0][1]))):
         lines.append(row([name, each, str(len(found))], found))
