@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -46,13 +47,18 @@ class Backbone:
     where: job.Machine
     stop: Stop
 
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """The stages and their numbers of features; a pass of the network."""
+        return networks.stages(self.network)
+
     def features(
         self, part: job.Data, view: transfer.View
     ) -> Generator[dict, None, transfer.Features]:
         """Extract the features of a part of the data, or find them; tell of it on the way."""
         work = transfer.extraction(
             self.network, part.images, self.page, part.dataset.digests, view=view,
-            threads=self.where.threads.loader, folder=cache.home(),
+            widths=self.widths, threads=self.where.threads.loader, folder=cache.home(),
             check=lambda: self.stop.check("the features so far"),
         )  # fmt: skip
         while True:

@@ -107,6 +107,7 @@ def extraction(
     digests: np.ndarray,
     *,
     view: View = View(),
+    widths: dict[str, int] | None = None,
     threads: int = 1,
     folder: Path | None = None,
     check: Callable[[], object] = lambda: None,
@@ -119,6 +120,7 @@ def extraction(
         page: from picture to input.
         digests: uint64 (N, 2), a hash of each file's bytes.
         view: what to draw of each picture.
+        widths: `stages(network)`, where that is known.
         threads: of decoding and rendering.
         folder: of remembered features; None remembers nothing.
         check: called at every batch; may raise to stop.
@@ -139,7 +141,7 @@ def extraction(
     >>> list(extraction(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((40, 2))))
     [16, 32, 40]
     """
-    widths = stages(network)
+    widths = widths or stages(network)
     shape = len(images), sum(widths.values())
     work = _Work(network, images, page, view, tuple(widths), threads, check)
     if folder is None:
