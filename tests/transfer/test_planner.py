@@ -69,15 +69,18 @@ def test_the_budget_is_spread_over_all_and_then_the_better():
 
 
 def test_a_gain_is_measured_on_the_pictures_of_both():
-    right = np.array([1, 0, 1, 0] * 100, float)
-    base = replace(row("linear", 200, 400), right=right)
-    better = replace(base, strategy="few", right=np.where(np.arange(400) % 8 == 1, 1.0, right))
-    asked = np.where(np.arange(400) < 200, better.right, np.nan)
-    assert planner.gain(better, base) == pytest.approx(0.125, abs=0.02)
-    assert planner.gain(replace(better, right=asked), base) == pytest.approx(0.125, abs=0.03)
-    few = replace(better, right=np.where(np.arange(400) < 8, better.right, np.nan))
-    assert 0 < planner.gain(few, base) < 0.05  # one of eight proves little
-    nothing = replace(better, right=np.full(400, np.nan))
+    hard = np.random.default_rng(0).exponential(size=400)  # for every strategy
+    base = replace(row("linear", 200, 400), losses=hard)
+    better = replace(base, strategy="few", losses=hard - 0.3 - 0.1 * np.cos(np.arange(400)))
+    half = np.where(np.arange(400) < 200, better.losses, np.nan)
+    assert planner.gain(better, base) == pytest.approx(0.3, abs=0.01)
+    assert planner.gain(replace(better, losses=half), base) == pytest.approx(0.3, abs=0.01)
+    few = replace(better, losses=np.where(np.arange(400) < 4, better.losses, np.nan))
+    assert 0.05 < planner.gain(few, base) < 0.2  # four prove little
+    noisy = replace(base, losses=np.random.default_rng(1).permutation(hard) - 0.3)
+    fewer = replace(noisy, losses=np.where(np.arange(400) < 20, noisy.losses, np.nan))
+    assert planner.gain(fewer, base) < planner.gain(noisy, base) < 0.3
+    nothing = replace(better, losses=np.full(400, np.nan))
     assert planner.gain(nothing, base) == 0
 
 
@@ -85,9 +88,9 @@ def test_a_gain_is_measured_on_the_pictures_of_both():
     ("rights", "n", "chosen"),
     [
         ({"linear": 900, "few": 950}, 1000, "few"),
-        ({"linear": 6, "few": 7}, 10, "linear"),  # one picture is chance
         ({"linear": 500, "few": 950, "all": 951}, 1000, "few"),
         ({"linear": 10, "few": 10}, 10, "linear"),
+        ({"linear": 910, "few": 911}, 1000, "linear"),  # a hundredth of a nat is not worth it
         ({"linear": 5000, "stages": 5020, "few": 5200}, 10_000, "few"),
     ],
 )

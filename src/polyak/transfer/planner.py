@@ -18,9 +18,9 @@ from polyak.transfer.probes import Probe
 
 MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
 THIN = 100  # judging pictures; fewer cannot tell strategies apart
-SPREAD = 0.05  # how far strategies' accuracies are apart, before anything is measured
+SPREAD = 0.2  # how far strategies' NLLs are apart, before anything is measured; nats
 PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
-NEAR = 0.005  # accuracy that a cheaper strategy may cost
+NEAR = 0.01  # nats that a cheaper strategy may cost
 DRAWS = 3  # of a curve's subsets
 CELLS = {
     ("little", "similar"): "linear",
@@ -60,8 +60,8 @@ class Row:
 
     Args:
         strategy: its name.
-        right: float (n,), 1 where it was right, 0 where wrong, NaN where it was not asked; the
-            same pictures in the same order for all strategies.
+        losses: float (n,), each picture's negative log-likelihood in nats, NaN where it was not
+            asked; the same pictures in the same order for all strategies.
         accuracy: of those asked, with its interval.
         nll: the same, nats.
         seconds: of training.
@@ -73,7 +73,7 @@ class Row:
     """
 
     strategy: str
-    right: np.ndarray
+    losses: np.ndarray
     accuracy: metrics.Estimate
     nll: metrics.Estimate
     seconds: float
@@ -82,14 +82,14 @@ class Row:
     def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
         """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked."""
         asked = ~np.isnan(logs).any(1)
-        right = np.where(asked, logs.argmax(1) == labels, np.nan)
+        losses = -logs[np.arange(len(labels)), labels]  # NaN where it was not asked
         found = metrics.evaluate(np.exp(logs[asked]), labels[asked])
-        return cls(strategy, right, found.accuracy, found.nll, round(seconds, 2))
+        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2))
 
     @property
     def n(self) -> int:
         """How many pictures judge it."""
-        return int((~np.isnan(self.right)).sum())
+        return int((~np.isnan(self.losses)).sum())
 
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers."""
@@ -208,7 +208,7 @@ def halving(
 
 
 def gain(row: Row, base: Row) -> float:
-    """Say how many more pictures a strategy gets right than another, as a share, and with doubt.
+    """Say by how many nats a strategy's NLL is expected to be below another's.
 
     Both are asked of the same pictures, so what is hard for both does not blur their difference.
     A few pictures prove little: what they say is drawn to no difference at all.
@@ -219,12 +219,12 @@ def gain(row: Row, base: Row) -> float:
 
     Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
 
-    >>> base = Row.of("linear", np.log([[0.9, 0.1]] * 400), np.arange(400) % 2, 1.0)
-    >>> row = Row.of("few", np.log([[0.9, 0.1]] * 400), np.arange(400) % 4 % 3 % 2, 1.0)
+    >>> base = Row.of("linear", np.log([[0.5, 0.5]] * 400), np.zeros(400, int), 1.0)
+    >>> row = Row.of("few", np.log([[0.7, 0.3]] * 400), np.zeros(400, int), 1.0)
     >>> round(gain(row, base), 3), gain(base, base)
-    (0.21, 0.0)
+    (0.336, 0.0)
     """
-    apart = row.right - base.right
+    apart = base.losses - row.losses
     apart = apart[~np.isnan(apart)]
     if not len(apart):
         return 0.0
@@ -233,7 +233,7 @@ def gain(row: Row, base: Row) -> float:
 
 
 def better_probe(rows: Iterable[Row]) -> Row:
-    """Give the probe of least NLL: a finer measure than accuracy, and of every training picture.
+    """Give the probe of least NLL, which every training picture judged.
 
     Raises:
         ValueError: no probe was measured.
@@ -249,7 +249,8 @@ def better_probe(rows: Iterable[Row]) -> Row:
 def choose(rows: Sequence[Row]) -> tuple[Row, str]:
     """Take the better probe, or the cheapest fine-tuning that is expected to be clearly better.
 
-    Of strategies that are expected to be within half a point of the best, the cheapest.
+    All are compared by NLL, of which each picture says more than whether it was right. Of
+    strategies that are expected to be within a hundredth of a nat of the best, the cheapest.
 
     Args:
         rows: each strategy's last measurement.
@@ -274,6 +275,6 @@ def choose(rows: Sequence[Row]) -> tuple[Row, str]:
     if chosen is base:
         if not tuned:
             return chosen, "the probe of least NLL"
-        return chosen, f"the probe of least NLL; no fine-tuning is expected to gain {NEAR:.1%}"
-    why = f"expected to get {100 * expected[chosen.strategy]:.1f} points more right than"
-    return chosen, f"{why} {base.strategy}"
+        return chosen, f"the probe of least NLL; no fine-tuning is expected to gain {NEAR} nats"
+    gained = f"{expected[chosen.strategy]:.2f} nats"
+    return chosen, f"its NLL is expected to be {gained} below that of {base.strategy}"
