@@ -9,6 +9,7 @@ from polyak.errors import RefusedError, UsageError
 from polyak.networks.compact import Compact
 from polyak.networks.head import zero_head
 from polyak.networks.staged import Staged
+from polyak.networks.zoo import zoo
 
 # what a description in a file may say to timm: never a path, a hub or a class
 TIMM_OPTIONS = {
@@ -101,10 +102,8 @@ def _backbone(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn
 
 
 def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
-    import timm
-
     try:
-        network = timm.create_model(name, pretrained=hub, num_classes=classes, **options)
+        network = zoo().create_model(name, pretrained=hub, num_classes=classes, **options)
     except Exception as error:
         if not hub:
             raise
@@ -121,8 +120,7 @@ def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Mod
 
 def _check_options(name: str, options: dict[str, Any]) -> None:
     if name != "compact":
-        import timm
-
+        timm = zoo()
         # timm would also follow "hf-hub:..." and "local-dir:...": a name must be on its own list
         if name not in timm.list_models() and name not in timm.list_pretrained():
             near = difflib.get_close_matches(name, ["compact", *timm.list_models()], n=3)
