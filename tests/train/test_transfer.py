@@ -177,6 +177,39 @@ def test_few_leaves_the_first_stages_as_they_were(job, tmp_path, weights):
     assert end["evaluation"]["accuracy"]["value"] > 0.8
 
 
+def parameters(run, kind=None):
+    return list(load(run, kind=kind).network.parameters())
+
+
+def probed(job, tmp_path, tuned):
+    """Run the probe that a tuned network began with; its parameters."""
+    staged = isinstance(load(tuned).network, Staged)
+    jobs.run(job(name="probe", transfer="stages" if staged else "linear"))
+    return parameters(tmp_path / "runs/probe")
+
+
+def test_halfway_lies_between_the_probe_and_the_end(job, tmp_path):
+    end = jobs.run(few(job, learning_rate=1e-3, average=0, label_smoothing=0))
+    rows = {row["name"]: row for row in end["table"]}
+    assert {"probe", "halfway", "weights"} <= set(rows) and rows["probe"]["share"] == 0
+    run = tmp_path / "runs/job"
+    began = probed(job, tmp_path, run)
+    ended, halfway = parameters(run, "weights"), parameters(run, "soup")
+    way = torch.stack([(a - b).norm() for a, b in zip(began, ended, strict=True)])
+    half = torch.stack([(a - b).norm() for a, b in zip(began, halfway, strict=True)])
+    assert way.max() > 1e-3
+    torch.testing.assert_close(half, way / 2, rtol=1e-3, atol=1e-6)
+
+
+def test_fine_tuning_that_ruins_a_network_ends_as_the_probe(job, tmp_path):
+    end = jobs.run(few(job, learning_rate=3.0, average=0, views="one"))
+    assert end["chosen"] == "probe" and end["evaluation"]["accuracy"]["value"] > 0.8
+    assert end["candidates"]["weights"]["accuracy"] < 0.6
+    run = tmp_path / "runs/job"
+    for one, other in zip(parameters(run), probed(job, tmp_path, run), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
 TUNED = [{}, {"transfer": "all", "pull": 1.0, "unfreeze": 0.5}, {"augment": "none"}]
 
 

@@ -20,7 +20,7 @@ from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
 # 1: one network predicts; 2: members travel, or a soup. A file claims the least that can read it
 FORMATS = (1, 2)
 WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
-KINDS = (*WEIGHTS, "soup", "snapshot", "members")
+KINDS = (*WEIGHTS, "soup", "snapshot", "start", "members")
 MEANS = ("probabilities", "logits")
 MOST_MEMBERS = 1000
 
@@ -36,7 +36,8 @@ def save(
 
     Args:
         path: where it goes; written whole or not at all.
-        weights: state_dicts by kind: "weights" (raw), "average", "best", "soup", "snapshot".
+        weights: state_dicts by kind: "weights" (raw), "average", "best", "soup", "snapshot",
+            "start" (of fine-tuning).
         classifier: classes, preprocessing, temperature, header.
         chosen: the kind that predicts; "members": the classifier's own.
         ensemble: members that travel beside a single network that was chosen.
@@ -102,8 +103,8 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
     Args:
         path: a run directory or a model file.
         device: where its networks go.
-        kind: which weights of the file predict: "average", "weights", "best", "soup", "snapshot" or
-            "members"; by default those that validation chose.
+        kind: which weights of the file predict: "average", "weights", "best", "soup", "snapshot",
+            "start" or "members"; by default those that validation chose.
 
     Raises:
         RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.

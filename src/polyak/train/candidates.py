@@ -13,6 +13,7 @@ from polyak.train.judge import Judge, copied, scores
 from polyak.train.learner import Learner
 
 State = dict[str, Tensor]
+START = "start"  # kind of the weights that fine-tuning began with
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,13 @@ def candidates(
     if judge.best is not None:
         ballot.states["best"] = judge.best
         stand("best", "best", "best")
+    if judge.start is not None:
+        ended = max(("weights", *averages), key=lambda name: ballot.score((name,))[1])
+        ballot.states["probe"] = judge.start
+        stand("probe", START, "probe", share=0.0)
+        halfway = ensemble.soup([judge.start, ballot.states[ended]])
+        ballot.states["halfway"] = ballot.refreshed(halfway)
+        stand("halfway", "soup", "halfway")
     snapshots = _snapshots(ballot, judge)
     if snapshots:
         best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],))[1])

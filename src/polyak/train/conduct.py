@@ -32,7 +32,7 @@ from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.finish import finish
 from polyak.train.independent import conduct_members
-from polyak.train.judge import Judge
+from polyak.train.judge import Judge, copied
 from polyak.train.loop import Loop
 from polyak.train.pace import Clock, Pace
 from polyak.train.probing import Backbone
@@ -42,6 +42,7 @@ from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.train.snapshots import Snapshots
 from polyak.train.speed import fit_widths, step_seconds
+from polyak.transfer.tuning import STRATEGIES
 
 
 def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
@@ -120,6 +121,7 @@ def _conduct(
         run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
         write_down(run, dataset, sweep)
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
+    judge.start = copied(network) if recipe.transfer in STRATEGIES else None
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
@@ -244,6 +246,8 @@ def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
     times = 4 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
     times = 20 if recipe.patience else times
     members = len(cycle_ends(recipe))
+    candidates = 1 + len(recipe.average) + (2 * members + 2 if members else 0)
+    candidates += 2 if recipe.transfer in STRATEGIES else 0  # the probe, and halfway from it
     return Judge(
         parts,
         loader,
@@ -253,7 +257,7 @@ def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
         patience=recipe.patience,
         views=len(policies(recipe.views or "one")),
         check=lambda: stop.check("the last checkpoint"),
-        candidates=1 + len(recipe.average) + (2 * members + 2 if members else 0),
+        candidates=candidates,
     )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from polyak import __version__, model
 from polyak.data.dataset import Dataset
 from polyak.model.member import Member
-from polyak.train.candidates import Candidate, Trained, candidates, choose
+from polyak.train.candidates import START, Candidate, Trained, candidates, choose
 from polyak.train.election import elect
 from polyak.train.judge import Judge
 from polyak.train.learner import Learner
@@ -55,6 +55,7 @@ def write_model(
     kinds: dict[str, Candidate] = {}
     for kind in dict.fromkeys(one.kind for one in found if not one.refused):
         kinds[kind] = choose([one for one in found if one.kind == kind], ballot.validated)
+    kinds.pop(START, None)  # anybody can fit the probe again; it travels only where it predicts
     kinds[best.kind] = best
     joined = kinds.pop("members", None)
     ensemble = None

@@ -57,6 +57,7 @@ class Judge:
         self.times, self.patience, self.views, self.check = times, patience, views, check
         self.done, self.stale, self.best_score = 0, 0, -1.0
         self.best: dict[str, Tensor] | None = None
+        self.start: dict[str, Tensor] | None = None  # what fine-tuning began with
         self.picture_seconds = 0.0  # of one forward pass
 
     def due(self, progress: float) -> bool:
