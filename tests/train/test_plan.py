@@ -26,11 +26,11 @@ def weights(tmp_path, monkeypatch):
 
 
 def test_a_plan_measures_and_its_command_is_one(tiny_folder, weights, tmp_path, capsys):
-    typed = ["plan", str(tiny_folder), "--weights", weights, "--budget", "10s", "--size", "32"]
+    typed = ["plan", str(tiny_folder), "--weights", weights, "--budget", "25s", "--size", "32"]
     began = time.monotonic()
     out = tmp_path / "p.json"
     assert cli.main([*typed, "--val", "0.25", "--out", str(out), "--threads", "1"]) == 0
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 80
     found = json.loads(out.read_text())
     said = capsys.readouterr().out
     assert found["counts"] == {f"square {number}": 18 for number in range(4)}
@@ -52,10 +52,10 @@ def test_without_weights_there_is_nothing_to_plan(tiny_folder):
 @pytest.mark.parametrize("rate", [None, "auto"])
 def test_a_budget_without_a_strategy_is_planned_and_spent(tiny_folder, weights, tmp_path, rate):
     how = {"data": str(tiny_folder), "weights": weights, "size": 32, "val": 0.25, "threads": 1}
-    recipe = make(**how, learning_rate=rate, budget="20s", out=str(tmp_path / "runs"), name="job")
+    recipe = make(**how, learning_rate=rate, budget="40s", out=str(tmp_path / "runs"), name="job")
     began = time.monotonic()
     records = list(train(recipe))
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 80
     start = next(record for record in records if record["kind"] == "start")
     chosen, why = start["decided"]["transfer"]
     found = json.loads((tmp_path / "runs/job/plan.json").read_text())

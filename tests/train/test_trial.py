@@ -1,11 +1,14 @@
 """Trials: whole runs on several splits where there is time, judged by pictures they did not see."""
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from polyak.networks import Compact
+from polyak.inference import log_probabilities
 from polyak.train import job as jobs
 from polyak.train.decide import decide
 from polyak.train.distributed import World
@@ -21,7 +24,14 @@ class Clerk:
 
     def step(self, batch, step, progress, whole):
         self.clock[0] += self.pause
+        with torch.no_grad():  # as far off as possible: always the last class
+            self.network.head.weight.zero_()
+            self.network.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 60.0]))
         self.log.append((id(self.network), step, progress, batch.images.shape[0]))
+
+
+def linear():
+    return nn.Sequential(OrderedDict(flat=nn.Flatten(), head=nn.Linear(3 * 16 * 16, 4)))
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def arm(job, monkeypatch):
     held = [np.arange(0, 12), np.arange(12, 42), np.arange(42, 72)]
     splits = [
         Split(train.take(np.setdiff1d(np.arange(72), judges)), train.take(judges), judges,
-              lambda: Compact(4, (16, 16), (4, 4)))
+              linear)
         for judges in held
     ]  # fmt: skip
 
@@ -73,6 +83,17 @@ def test_without_time_the_first_run_is_short_and_goes_on(arm):
     before = len(log)
     one.go(0.2)
     assert log[before][0] == log[0][0] and one.epoch >= 2
+
+
+def test_the_judges_see_the_end_and_halfway_to_it_and_the_better_counts(arm):
+    one, _ = arm(0.05)
+    row = one.go(0.2)
+    judges = one.splits[0].judge
+    ended = log_probabilities(one.network, judges.images, one.page)[0]
+    np.testing.assert_allclose(one.logs[0, :12], ended, atol=1e-5)  # and training goes on there
+    end, halfway = -one.logs[:, np.arange(12), judges.dataset.labels].mean(1)
+    assert end > 10 and 0.4 < halfway / end < 0.6
+    assert row.nll.value == pytest.approx(halfway, rel=1e-3)
 
 
 def test_half_a_run_on_another_split_is_not_begun(arm):

@@ -113,7 +113,7 @@ def _conduct(
     sweep = None
     if path is None and recipe.learning_rate == "auto":
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
-    judge = make_judge(recipe, parts, loader, page, where, stop)
+    judge = make_judge(recipe, parts, loader, network, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
     facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
     run = None
@@ -121,7 +121,6 @@ def _conduct(
         run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
         write_down(run, dataset, sweep)
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
-    judge.start = copied(network) if recipe.transfer in STRATEGIES else None
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
@@ -241,13 +240,13 @@ def write_down(run: Run, dataset: Dataset, sweep: Range | None) -> None:
         sweep.save(run.path / "learning_rate.svg")
 
 
-def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
-    """Make the judge of a decided recipe."""
+def make_judge(recipe, parts, loader, network, page, where, stop) -> Judge:
+    """Make the judge of a decided recipe; the network still is as training begins with it."""
     times = 4 if recipe.epochs is None else min(max(1, round(recipe.epochs)), 20)
     times = 20 if recipe.patience else times
     members = len(cycle_ends(recipe))
     candidates = 1 + len(recipe.average) + (2 * members + 2 if members else 0)
-    candidates += 2 if recipe.transfer in STRATEGIES else 0  # the probe, and halfway from it
+    tuned = recipe.transfer in STRATEGIES
     return Judge(
         parts,
         loader,
@@ -257,7 +256,8 @@ def make_judge(recipe, parts, loader, page, where, stop) -> Judge:
         patience=recipe.patience,
         views=len(policies(recipe.views or "one")),
         check=lambda: stop.check("the last checkpoint"),
-        candidates=candidates,
+        candidates=candidates + 2 * tuned,  # the probe, and halfway from it
+        start=copied(network) if tuned else None,
     )
 
 

@@ -36,6 +36,7 @@ class Judge:
         views: test-time views of the final evaluation.
         check: called at every batch; may raise to stop.
         candidates: how many ways to end the run will be measured at its end.
+        start: the weights that fine-tuning begins with, which stand at its end too.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class Judge:
         views: int,
         check: Callable[[], object],
         candidates: int = 2,
+        start: dict[str, Tensor] | None = None,
     ):
-        self.candidates = candidates
+        self.candidates, self.start = candidates, start
         self.snapshots = Snapshots(None, [])
         self.data, self.loader, self.page, self.where = data, loader, page, where
         self.times, self.patience, self.views, self.check = times, patience, views, check
         self.done, self.stale, self.best_score = 0, 0, -1.0
         self.best: dict[str, Tensor] | None = None
-        self.start: dict[str, Tensor] | None = None  # what fine-tuning began with
         self.picture_seconds = 0.0  # of one forward pass
 
     def due(self, progress: float) -> bool:

@@ -7,12 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
+from polyak.ensemble import soup
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import job
 from polyak.train.distributed import World
+from polyak.train.judge import copied
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
 from polyak.transfer.planner import Row
@@ -59,7 +61,8 @@ class Arm:
     done: int = 0  # whole runs
     epoch: int = 0  # of the present run
     network: nn.Module | None = None
-    logs: np.ndarray | None = None
+    start: dict[str, Tensor] = field(default_factory=dict)  # of the present run
+    logs: np.ndarray | None = None  # (2, n, K): of the weights at the end, and halfway to there
     longest: float = field(default=0.0, init=False)  # of the whole runs, seconds
 
     def go(self, seconds: float) -> Row:
@@ -77,7 +80,9 @@ class Arm:
                 break
         self.seconds += time.monotonic() - began
         assert self.logs is not None
-        return Row.of(self.recipe.transfer, self.logs, self.labels, self.seconds)
+        name, labels = self.recipe.transfer, self.labels
+        ends = [Row.of(name, logs, labels, self.seconds) for logs in self.logs]
+        return min(ends, key=lambda row: row.nll.value)  # as a run in full chooses of the two
 
     def _run(self, split: Split, seconds: float) -> bool:
         """Train on one split until the run is whole or the time is up, and ask its judges; tell
@@ -86,18 +91,27 @@ class Arm:
         began = time.monotonic()
         if self.network is None:
             self.network, self.epoch = copy.deepcopy(split.network()), 0
+            self.start = copied(self.network)
         whole = self._train(self.network, split, seconds)
-        logs, _ = log_probabilities(
-            self.network, split.judge.images, self.page, device=self.where.device, batch_size=16,
-            threads=self.where.threads.loader,
-        )  # fmt: skip
-        if self.logs is None:
-            self.logs = np.full((len(self.labels), logs.shape[1]), np.nan, np.float32)
-        self.logs[split.places] = logs
+        self._judge(self.network, split)
         if whole:
             self.network, self.done = None, self.done + 1
             self.longest = max(self.longest, time.monotonic() - began)
         return whole
+
+    def _judge(self, network: nn.Module, split: Split) -> None:
+        """Ask the judges of the weights as they are, and halfway to them."""
+        ended = copied(network)
+        for number, state in enumerate((ended, soup([self.start, ended]))):
+            network.load_state_dict(state)
+            logs, _ = log_probabilities(
+                network, split.judge.images, self.page, device=self.where.device, batch_size=16,
+                threads=self.where.threads.loader,
+            )  # fmt: skip
+            if self.logs is None:
+                self.logs = np.full((2, len(self.labels), logs.shape[1]), np.nan, np.float32)
+            self.logs[number, split.places] = logs
+        network.load_state_dict(ended)
 
     def _train(self, network: nn.Module, split: Split, seconds: float) -> bool:
         """Take steps, the rate falling to where time or the run ends; tell whether it is whole."""
