@@ -191,7 +191,7 @@ def probed(job, tmp_path, tuned):
 def test_halfway_lies_between_the_probe_and_the_end(job, tmp_path):
     end = jobs.run(few(job, learning_rate=1e-3, average=0, label_smoothing=0))
     rows = {row["name"]: row for row in end["table"]}
-    assert {"probe", "halfway", "weights"} <= set(rows) and rows["probe"]["share"] == 0
+    assert {"probe", "halfway", "weights"} <= set(rows)
     run = tmp_path / "runs/job"
     began = probed(job, tmp_path, run)
     ended, halfway = parameters(run, "weights"), parameters(run, "soup")

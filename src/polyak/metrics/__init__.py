@@ -12,7 +12,7 @@ from polyak.metrics.confusion import (
     per_class,
     suspects,
 )
-from polyak.metrics.figures import Estimate, Evaluation, evaluate, wilson
+from polyak.metrics.figures import Estimate, Evaluation, evaluate, paired, wilson
 
 __all__ = [
     "Confusion",
@@ -24,6 +24,7 @@ __all__ = [
     "evaluate",
     "fit_temperature",
     "most_confused",
+    "paired",
     "per_class",
     "reliability",
     "softmax",

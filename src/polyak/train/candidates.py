@@ -128,10 +128,20 @@ class Ballot:
         """Accuracy, minus NLL at its own temperature, minus forward passes."""
         if "val" not in self.parts:
             return 0.0, 0.0, -len(set(states))
-        logs, labels, _ = self._read(states, "val", "one")
-        calm = np.log(metrics.softmax(logs, self.temperature(states, "one")).clip(1e-37))
-        accuracy, nll = scores(calm, labels)
+        accuracy, nll = scores(*self._calibrated(states))
         return accuracy, -nll, -len(set(states))
+
+    def losses(self, states: tuple[str, ...]) -> np.ndarray:
+        """NLL of each validation picture that could be read, (n,), at its own temperature."""
+        if "val" not in self.parts:
+            return np.zeros(0)
+        logs, labels = self._calibrated(states)
+        return -logs[np.arange(len(labels)), labels]
+
+    def _calibrated(self, states):
+        logs, labels, _ = self._read(states, "val", "one")
+        calm = metrics.softmax(logs, self.temperature(states, "one"))
+        return np.log(calm.clip(1e-37)), labels
 
     def _read(self, states, split, views):
         logs = self.logs(states, split, views)
@@ -204,11 +214,11 @@ def candidates(
         stand("best", "best", "best")
     if judge.start is not None:
         ended = max(("weights", *averages), key=lambda name: ballot.score((name,))[1])
-        ballot.states["probe"] = judge.start
-        stand("probe", START, "probe", share=0.0)
         halfway = ensemble.soup([judge.start, ballot.states[ended]])
-        ballot.states["halfway"] = ballot.refreshed(halfway)
+        ballot.states |= {"halfway": ballot.refreshed(halfway), "probe": judge.start}
         stand("halfway", "soup", "halfway")
+        harm = harmed(ballot.losses(("probe",)), ballot.losses((ended,)))
+        stand("probe", START, "probe", share=0.0, refused=harm)
     snapshots = _snapshots(ballot, judge)
     if snapshots:
         best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],))[1])
@@ -217,6 +227,30 @@ def candidates(
     found += soups(ballot, [*names, *(averages if len(averages) > 1 else [])])
     found += ensembles(ballot, names, "snapshots")
     return ballot, found
+
+
+def harmed(before: np.ndarray, after: np.ndarray) -> str:
+    """Say why weights that fine-tuning began with do not stand, or nothing where it did harm.
+
+    A few validation pictures, on which both do well, would choose by chance; so the beginning must
+    be better by two standard errors.
+
+    Args:
+        before: float (n,), NLL of each validation picture at the beginning.
+        after: the same at the end.
+
+    >>> harmed(np.zeros(9), np.full(9, 2.0))
+    ''
+    >>> harmed(np.full(9, 0.3), np.full(9, 0.4))
+    'validation does not prove it better than the end: NLL 0.300 against 0.400'
+    """
+    if not len(before):
+        return "no validation picture says that it is better than the end"
+    lost, doubt = metrics.paired(after, before)
+    if lost > 2 * doubt**0.5:
+        return ""
+    told = f"NLL {before.mean():.3f} against {after.mean():.3f}"
+    return f"validation does not prove it better than the end: {told}"
 
 
 def _snapshots(ballot: Trained, judge: Judge) -> list[tuple[str, float]]:

@@ -226,12 +226,11 @@ def gain(row: Row, base: Row) -> float:
     >>> round(gain(row, base), 3)
     0.336
     """
-    apart = base.losses - row.losses
-    apart = apart[~np.isnan(apart)]
-    if not len(apart):
+    both = ~np.isnan(base.losses - row.losses)
+    if not both.any():
         return HOPE
-    doubt = (apart.var() + 1 / len(apart)) / len(apart)  # equal answers to few prove little too
-    return float((HOPE * doubt + apart.mean() * SPREAD**2) / (doubt + SPREAD**2))
+    gained, doubt = metrics.paired(base.losses[both], row.losses[both])
+    return (HOPE * doubt + gained * SPREAD**2) / (doubt + SPREAD**2)
 
 
 def better_probe(rows: Iterable[Row]) -> Row:
