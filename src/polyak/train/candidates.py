@@ -28,6 +28,7 @@ class Candidate:
             the forward passes.
         share: of the training that it took.
         refused: why it is no candidate after all.
+        stands: whether it may be chosen; else it is measured for comparison.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Candidate:
     score: tuple[float, float, int] = (0.0, 0.0, 0)
     share: float = 1.0
     refused: str = ""
+    stands: bool = True
 
 
 def choose(found: list[Candidate], pictures: int) -> Candidate:
@@ -45,7 +47,7 @@ def choose(found: list[Candidate], pictures: int) -> Candidate:
     Accuracy of a thousand pictures is a coarse number: its noise would pay five passes for nothing.
 
     Args:
-        found: candidates; those that were refused do not count.
+        found: candidates; those that were refused or do not stand do not count.
         pictures: on validation.
 
     >>> low, sure = ((0.90, -0.30, -1), (0.91, -0.35, -5))
@@ -53,7 +55,7 @@ def choose(found: list[Candidate], pictures: int) -> Candidate:
     >>> choose(found, 500).name, choose(found, 10**6).name
     ('average', 'm')
     """
-    standing = [one for one in found if not one.refused]
+    standing = [one for one in found if one.stands and not one.refused]
     highest = max(one.score[0] for one in standing)
     slack = (highest * (1 - highest) / max(1, pictures)) ** 0.5
     close = [one for one in standing if one.score[0] >= highest - slack]
@@ -218,7 +220,7 @@ def candidates(
         ballot.states |= {"halfway": ballot.refreshed(halfway), "probe": judge.start}
         stand("halfway", "soup", "halfway")
         harm = harmed(ballot.losses(("probe",)), ballot.losses((ended,)))
-        stand("probe", START, "probe", share=0.0, refused=harm)
+        stand("probe", START, "probe", share=0.0, stands=harm)
     snapshots = _snapshots(ballot, judge)
     if snapshots:
         best, share = max(snapshots, key=lambda pair: ballot.score((pair[0],))[1])
@@ -229,28 +231,22 @@ def candidates(
     return ballot, found
 
 
-def harmed(before: np.ndarray, after: np.ndarray) -> str:
-    """Say why weights that fine-tuning began with do not stand, or nothing where it did harm.
+def harmed(before: np.ndarray, after: np.ndarray) -> bool:
+    """Tell whether fine-tuning did harm, by two standard errors of validation's NLL.
 
-    A few validation pictures, on which both do well, would choose by chance; so the beginning must
-    be better by two standard errors.
+    A few pictures, on which beginning and end both do well, would choose between them by chance.
 
     Args:
         before: float (n,), NLL of each validation picture at the beginning.
         after: the same at the end.
 
-    >>> harmed(np.zeros(9), np.full(9, 2.0))
-    ''
-    >>> harmed(np.full(9, 0.3), np.full(9, 0.4))
-    'validation does not prove it better than the end: NLL 0.300 against 0.400'
+    >>> harmed(np.zeros(9), np.full(9, 2.0)), harmed(np.full(9, 0.3), np.full(9, 0.4))
+    (True, False)
     """
     if not len(before):
-        return "no validation picture says that it is better than the end"
+        return False
     lost, doubt = metrics.paired(after, before)
-    if lost > 2 * doubt**0.5:
-        return ""
-    told = f"NLL {before.mean():.3f} against {after.mean():.3f}"
-    return f"validation does not prove it better than the end: {told}"
+    return lost > 2 * doubt**0.5
 
 
 def _snapshots(ballot: Trained, judge: Judge) -> list[tuple[str, float]]:
