@@ -17,8 +17,8 @@ from polyak.train.distributed import World
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
 from polyak.train.trial import Arm, Split
-from polyak.transfer import folds, planner, probe
-from polyak.transfer.planner import Row
+from polyak.transfer import choice, folds, planner, probe
+from polyak.transfer.choice import Row
 from polyak.transfer.probes import fold_count
 from polyak.transfer.tuning import STRATEGIES
 
@@ -92,7 +92,7 @@ def measure(
             return arms[name].go(seconds)
 
         def worth(row: Row) -> float:
-            return planner.gain(row, planner.better_probe(rows.values()))
+            return choice.gain(row, choice.better_probe(rows.values()))
 
         for row in planner.halving(STRATEGIES, until, trial, worth):
             rows[row.strategy] = row
@@ -188,9 +188,10 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
             None,
         )
     else:
-        row, why = planner.choose(list(rows.values()))
+        each = planner.pictures_a_class(parts["train"].dataset.labels)
+        row, why = choice.choose(list(rows.values()), each)
         chosen, accuracy = row.strategy, vars(row.accuracy)
-        if row.n < planner.THIN:
+        if row.n < choice.THIN:
             notes.append(
                 f"evidence is thin: {row.n} pictures judge; the accuracy of every row is known "
                 f"to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"

@@ -22,8 +22,8 @@ from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.transfer import cache
+from polyak.transfer.choice import PROBES
 from polyak.transfer.known import known_probe
-from polyak.transfer.planner import PROBES
 
 LINEAR = PROBES  # strategies that leave the backbone as it is
 ONE = "the view that the features are of"

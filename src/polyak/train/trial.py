@@ -17,7 +17,7 @@ from polyak.train.distributed import World
 from polyak.train.judge import copied
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
-from polyak.transfer.planner import Row
+from polyak.transfer.choice import Row
 
 
 @dataclass(frozen=True)

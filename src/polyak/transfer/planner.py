@@ -1,28 +1,22 @@
-"""The planner: which cell of the lecture's table the data falls in, and what measured trials say.
+"""The planner: which cell of the lecture's table the data falls in, and a budget for trials.
 
-Nothing here trains: it judges probes, spreads a budget over trials, and chooses from a table.
+Nothing here trains: it judges probes, and spreads a budget over trials. `choice` chooses.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from polyak import keys, metrics
+from polyak import keys
 from polyak.networks import HEAD
+from polyak.transfer.choice import Row
 from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe
 
 MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
-THIN = 100  # judging pictures; fewer cannot tell strategies apart
-# what fine-tuning gains on the better probe before anything is measured, nats: it starts from that
-# probe and may end as it, so it rather gains than loses
-HOPE, SPREAD = 0.05, 0.2
-PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
-NEAR = 0.01  # nats that a cheaper strategy may cost
 DRAWS = 3  # of a curve's subsets
 CELLS = {
     ("little", "similar"): "linear",
@@ -30,7 +24,6 @@ CELLS = {
     ("much", "similar"): "few",
     ("much", "different"): "many",
 }
-CHEAPEST_FIRST = ("linear", "stages", "few", "many", "all")
 
 
 @dataclass(frozen=True)
@@ -56,47 +49,14 @@ class Cell:
         return CELLS[self.amount, self.kind]
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a strategy reached on pictures that it had not seen, and what it took.
+def pictures_a_class(labels: np.ndarray) -> int:
+    """Count a class's pictures, the median over classes that have any.
 
-    Args:
-        strategy: its name.
-        losses: float (n,), each picture's negative log-likelihood in nats, NaN where it was not
-            asked; the same pictures in the same order for all strategies.
-        accuracy: of those asked, with its interval.
-        nll: the same, nats.
-        seconds: of training.
-
-    >>> logs = np.log([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]])
-    >>> row = Row.of("linear", logs, np.array([0, 0, 1]), 1.5)
-    >>> row.n, row.accuracy.value, row.as_json()["seconds"]
-    (2, 0.5, 1.5)
+    >>> pictures_a_class(np.array([0, 0, 0, 1, 3, 3]))
+    2
     """
-
-    strategy: str
-    losses: np.ndarray
-    accuracy: metrics.Estimate
-    nll: metrics.Estimate
-    seconds: float
-
-    @classmethod
-    def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
-        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked."""
-        asked = ~np.isnan(logs).any(1)
-        losses = -logs[np.arange(len(labels)), labels]  # NaN where it was not asked
-        found = metrics.evaluate(np.exp(logs[asked]), labels[asked])
-        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2))
-
-    @property
-    def n(self) -> int:
-        """How many pictures judge it."""
-        return int((~np.isnan(self.losses)).sum())
-
-    def as_json(self) -> dict[str, Any]:
-        """Give plain dictionaries and numbers."""
-        both = {name: vars(getattr(self, name)) for name in ("accuracy", "nll")}
-        return {"strategy": self.strategy, **both, "seconds": self.seconds, "n": self.n}
+    counts = np.bincount(labels)
+    return int(np.median(counts[counts > 0]))
 
 
 def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
@@ -115,8 +75,7 @@ def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
     >>> cell(labels, {"head": Probe(np.zeros(1), np.zeros(1), 1, None, np.zeros(1))}).amount
     'little'
     """
-    counts = np.bincount(labels)
-    middle = int(np.median(counts[counts > 0]))
+    middle = pictures_a_class(labels)
     amount = "much" if middle >= MUCH else "little"
     said = {name: one.measured.nll.value for name, one in by_stage.items() if one.measured}
     best = min(said, key=lambda name: said[name], default=HEAD)
@@ -207,75 +166,3 @@ def halving(
             yield rows[arm]
         left.sort(key=lambda arm: -worth(rows[arm]))
         left = left[: -(-len(left) // 2)]
-
-
-def gain(row: Row, base: Row) -> float:
-    """Say by how many nats a fine-tuning's NLL is expected to be below that of its probe.
-
-    Both are asked of the same pictures, so what is hard for both does not blur their difference.
-    A few pictures prove little: what they say is drawn to what was hoped for before.
-
-    Args:
-        row: of the fine-tuning.
-        base: of the probe that it starts from.
-
-    Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
-
-    >>> base = Row.of("linear", np.log([[0.5, 0.5]] * 400), np.zeros(400, int), 1.0)
-    >>> row = Row.of("few", np.log([[0.7, 0.3]] * 400), np.zeros(400, int), 1.0)
-    >>> round(gain(row, base), 3)
-    0.336
-    """
-    both = ~np.isnan(base.losses - row.losses)
-    if not both.any():
-        return HOPE
-    gained, doubt = metrics.paired(base.losses[both], row.losses[both])
-    return (HOPE * doubt + gained * SPREAD**2) / (doubt + SPREAD**2)
-
-
-def better_probe(rows: Iterable[Row]) -> Row:
-    """Give the probe of least NLL, which every training picture judged.
-
-    Raises:
-        ValueError: no probe was measured.
-
-    >>> rows = [Row.of(name, np.log([[p, 1 - p]]), np.zeros(1, int), 1.0)
-    ...         for name, p in (("linear", 0.6), ("stages", 0.7), ("few", 0.9))]
-    >>> better_probe(rows).strategy
-    'stages'
-    """
-    return min((row for row in rows if row.strategy in PROBES), key=lambda row: row.nll.value)
-
-
-def choose(rows: Sequence[Row]) -> tuple[Row, str]:
-    """Take the better probe, or the cheapest fine-tuning that is expected to be better.
-
-    All are compared by NLL, of which each picture says more than whether it was right. Of
-    strategies that are expected to be within a hundredth of a nat of the best, the cheapest.
-
-    Args:
-        rows: each strategy's last measurement.
-
-    Returns:
-        (the chosen one, why).
-
-    >>> def row(name, right):
-    ...     said = np.where(np.arange(1000) < right, 0.9, 0.1)
-    ...     return Row.of(name, np.log([said, 1 - said]).T, np.zeros(1000, int), 1.0)
-    >>> rows = [row("linear", 900), row("few", 903), row("many", 960)]
-    >>> choose(rows)[0].strategy, choose(rows[:2])[0].strategy
-    ('many', 'linear')
-    """
-    base = better_probe(rows)
-    tuned = [row for row in rows if row.strategy not in PROBES]
-    expected = {base.strategy: 0.0} | {row.strategy: gain(row, base) for row in tuned}
-    best = max((base, *tuned), key=lambda row: expected[row.strategy])
-    over = expected[best.strategy]
-    good = [row for row in (base, *tuned) if expected[row.strategy] > over - NEAR]
-    chosen = min(good, key=lambda row: CHEAPEST_FIRST.index(row.strategy))
-    if chosen is base:
-        if not tuned:
-            return chosen, "the probe of least NLL"
-        return chosen, f"the probe of least NLL; no fine-tuning is expected to gain {NEAR} nats"
-    gained = f"{expected[chosen.strategy]:.2f} nats"
-    return chosen, f"its NLL is expected to be {gained} below that of {base.strategy}"

@@ -1,0 +1,166 @@
+"""Which strategy of transfer to choose: what trials say, drawn to what is known before."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polyak import metrics
+
+# before anything is measured, nats: what fine-tuning gains on the better probe, which it starts
+# from and may end as; and what more stages gain on fewer, from ten pictures a class to a hundred
+HOPE, SPREAD = 0.05, 0.2
+DEEPER, APART = 0.05, 0.1
+NEAR = 0.01  # nats that a cheaper strategy may cost
+THIN = 100  # judging pictures; fewer cannot tell strategies apart
+PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
+CHEAPEST_FIRST = (*PROBES, "few", "many", "all")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a strategy reached on pictures that it had not seen, and what it took.
+
+    Args:
+        strategy: its name.
+        losses: float (n,), each picture's negative log-likelihood in nats, NaN where it was not
+            asked; the same pictures in the same order for all strategies.
+        accuracy: of those asked, with its interval.
+        nll: the same, nats.
+        seconds: of training.
+
+    >>> logs = np.log([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]])
+    >>> row = Row.of("linear", logs, np.array([0, 0, 1]), 1.5)
+    >>> row.n, row.accuracy.value, row.as_json()["seconds"]
+    (2, 0.5, 1.5)
+    """
+
+    strategy: str
+    losses: np.ndarray
+    accuracy: metrics.Estimate
+    nll: metrics.Estimate
+    seconds: float
+
+    @classmethod
+    def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
+        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked."""
+        asked = ~np.isnan(logs).any(1)
+        losses = -logs[np.arange(len(labels)), labels]  # NaN where it was not asked
+        found = metrics.evaluate(np.exp(logs[asked]), labels[asked])
+        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2))
+
+    @property
+    def n(self) -> int:
+        """How many pictures judge it."""
+        return int((~np.isnan(self.losses)).sum())
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain dictionaries and numbers."""
+        both = {name: vars(getattr(self, name)) for name in ("accuracy", "nll")}
+        return {"strategy": self.strategy, **both, "seconds": self.seconds, "n": self.n}
+
+
+def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> float:
+    """Say by how many nats a strategy's NLL is expected to be below another's.
+
+    Both are asked of the same pictures, so what is hard for both does not blur their difference.
+    A few pictures prove little: what they say is drawn to what was hoped for before.
+
+    Args:
+        row: of the one; by default a fine-tuning.
+        base: of the other; by default the probe that it starts from.
+        hope: what is expected before anything is measured.
+        spread: standard deviation of that.
+
+    Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
+
+    >>> base = Row.of("linear", np.log([[0.5, 0.5]] * 400), np.zeros(400, int), 1.0)
+    >>> row = Row.of("few", np.log([[0.7, 0.3]] * 400), np.zeros(400, int), 1.0)
+    >>> round(gain(row, base), 3)
+    0.336
+    """
+    both = ~np.isnan(base.losses - row.losses)
+    if not both.any():
+        return hope
+    gained, doubt = metrics.paired(base.losses[both], row.losses[both])
+    return (hope * doubt + gained * spread**2) / (doubt + spread**2)
+
+
+def better_probe(rows: Iterable[Row]) -> Row:
+    """Give the probe of least NLL, which every training picture judged.
+
+    Raises:
+        ValueError: no probe was measured.
+
+    >>> rows = [Row.of(name, np.log([[p, 1 - p]]), np.zeros(1, int), 1.0)
+    ...         for name, p in (("linear", 0.6), ("stages", 0.7), ("few", 0.9))]
+    >>> better_probe(rows).strategy
+    'stages'
+    """
+    return min((row for row in rows if row.strategy in PROBES), key=lambda row: row.nll.value)
+
+
+def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
+    """Say by how many nats every strategy is expected to be better than the better probe.
+
+    Fine-tunings begin with the same network and are nearer to one another than to the probe, so the
+    others are compared with the cheapest. The more pictures, the more stages they pay for.
+
+    Args:
+        rows: each strategy's last measurement.
+        each: pictures a class.
+
+    Source: slide "Transfer Learning with CNNs": "quite a lot of data: finetune a larger number".
+
+    >>> rows = [Row.of(name, np.full((9, 2), np.log(0.5)), np.zeros(9, int), 1.0)
+    ...         for name in ("linear", "few", "many")]
+    >>> {name: round(value, 3) for name, value in expectations(rows, 100).items()}
+    {'linear': 0.0, 'few': 0.012, 'many': 0.039}
+    """
+    base = better_probe(rows)
+    tuned = sorted((row for row in rows if row.strategy not in PROBES), key=_price)
+    expected = {base.strategy: 0.0}
+    deeper = DEEPER * np.log10(each / 10)
+    for row in tuned[:1]:
+        expected[row.strategy] = gain(row, base)
+    for row in tuned[1:]:
+        first = expected[tuned[0].strategy]
+        expected[row.strategy] = first + gain(row, tuned[0], float(deeper), APART)
+    return expected
+
+
+def choose(rows: Sequence[Row], each: float) -> tuple[Row, str]:
+    """Take the better probe, or the cheapest fine-tuning that is expected to be better.
+
+    All are compared by NLL, of which each picture says more than whether it was right. Of
+    strategies that are expected to be within a hundredth of a nat of the best, the cheapest.
+
+    Args:
+        rows: each strategy's last measurement.
+        each: pictures a class.
+
+    Returns:
+        (the chosen one, why).
+
+    >>> def row(name, right):
+    ...     said = np.where(np.arange(1000) < right, 0.9, 0.1)
+    ...     return Row.of(name, np.log([said, 1 - said]).T, np.zeros(1000, int), 1.0)
+    >>> rows = [row("linear", 900), row("few", 903), row("many", 960)]
+    >>> choose(rows, 10)[0].strategy, choose(rows[:2], 10)[0].strategy
+    ('many', 'linear')
+    """
+    expected = expectations(rows, each)
+    most = max(expected.values())
+    good = [row for row in rows if expected.get(row.strategy, -np.inf) > most - NEAR]
+    chosen, base = min(good, key=_price), better_probe(rows)
+    if chosen is base:
+        if len(expected) == 1:
+            return chosen, "the probe of least NLL"
+        return chosen, f"the probe of least NLL; no fine-tuning is expected to gain {NEAR} nats"
+    gained = f"{expected[chosen.strategy]:.2f} nats"
+    return chosen, f"its NLL is expected to be {gained} below that of {base.strategy}"
+
+
+def _price(row: Row) -> int:
+    return CHEAPEST_FIRST.index(row.strategy)

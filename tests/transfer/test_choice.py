@@ -1,0 +1,73 @@
+"""The choice: gains picture by picture, drawn to what is known before; the cheapest of the best."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from polyak import metrics
+from polyak.transfer import choice
+from polyak.transfer.choice import Row
+
+
+def row(strategy, right, n=1000):
+    """A row that was right `right` times, and not always on the pictures that another was."""
+    said = np.random.default_rng(right).permutation(np.where(np.arange(n) < right, 0.9, 0.1))
+    return Row.of(strategy, np.log([said, 1 - said]).T, np.zeros(n, int), 1.0)
+
+
+def test_a_gain_is_measured_on_the_pictures_of_both():
+    hard = np.random.default_rng(0).exponential(size=400)  # for every strategy
+    base = replace(row("linear", 200, 400), losses=hard)
+    better = replace(base, strategy="few", losses=hard - 0.3 - 0.1 * np.cos(np.arange(400)))
+    half = np.where(np.arange(400) < 200, better.losses, np.nan)
+    assert choice.gain(better, base) == pytest.approx(0.3, abs=0.01)
+    assert choice.gain(replace(better, losses=half), base) == pytest.approx(0.3, abs=0.01)
+    few = replace(better, losses=np.where(np.arange(400) < 4, better.losses, np.nan))
+    assert 0.05 < choice.gain(few, base) < 0.2  # four prove little
+    noisy = replace(base, losses=np.random.default_rng(1).permutation(hard) - 0.3)
+    fewer = replace(noisy, losses=np.where(np.arange(400) < 20, noisy.losses, np.nan))
+    assert choice.gain(fewer, base) < choice.gain(noisy, base) < 0.3
+    nothing = replace(better, losses=np.full(400, np.nan))
+    assert choice.gain(nothing, base) == 0.05  # what is hoped for before anything is measured
+
+
+@pytest.mark.parametrize(
+    ("rights", "n", "chosen"),
+    [
+        ({"linear": 900, "few": 950}, 1000, "few"),
+        ({"linear": 500, "few": 950, "all": 951}, 1000, "few"),
+        ({"linear": 10, "few": 10}, 10, "linear"),
+        ({"linear": 8, "few": 8}, 10, "linear"),
+        ({"linear": 7, "few": 8}, 10, "few"),  # hoped for, and not gainsaid
+        ({"linear": 910, "few": 911}, 1000, "linear"),  # a hundredth of a nat is not worth it
+        ({"linear": 5000, "stages": 5020, "few": 5200}, 10_000, "few"),
+    ],
+)
+def test_the_cheapest_that_is_hardly_worse_than_the_best(rights, n, chosen):
+    found, why = choice.choose([row(name, right, n) for name, right in rights.items()], 10)
+    assert found.strategy == chosen and why
+
+
+def test_probes_are_compared_by_nll_not_by_a_coarse_accuracy():
+    sure = replace(row("stages", 80, 100), nll=metrics.Estimate(0.40, 0.3, 0.5))
+    unsure = replace(row("linear", 82, 100), nll=metrics.Estimate(0.55, 0.4, 0.7))
+    assert choice.choose([unsure, sure], 10)[0].strategy == "stages"
+
+
+@pytest.mark.parametrize(("each", "chosen"), [(5, "few"), (10, "few"), (50, "many"), (500, "many")])
+def test_where_trials_do_not_tell_more_pictures_pay_for_more_stages(each, chosen):
+    rows = [row("linear", 5, 10), *(row(name, 7, 10) for name in ("few", "many", "all"))]
+    assert choice.choose(rows, each)[0].strategy == chosen
+
+
+def test_fine_tunings_are_told_apart_among_themselves():
+    hard = np.random.default_rng(0).exponential(size=60)
+    luck = np.random.default_rng(1).normal(0, 1, 60)  # what fine-tuning does to each picture
+    few = replace(row("few", 40, 60), losses=hard + luck)
+    many = replace(few, strategy="many", losses=hard + luck - 0.1)
+    rows = [replace(row("linear", 40, 60), losses=hard), few, many]
+    expected = choice.expectations(rows, 10)
+    assert expected["many"] - expected["few"] == pytest.approx(0.1, abs=0.02)
+    only = choice.expectations([rows[0], many], 10)  # and without the cheapest, with the probe
+    assert only["many"] == pytest.approx(choice.gain(many, rows[0]))
