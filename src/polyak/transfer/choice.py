@@ -104,8 +104,9 @@ def better_probe(rows: Iterable[Row]) -> Row:
 def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
     """Say by how many nats every strategy is expected to be better than the better probe.
 
-    Fine-tunings begin with the same network and are nearer to one another than to the probe, so the
-    others are compared with the cheapest. The more pictures, the more stages they pay for.
+    Fine-tunings begin with the same network and are nearer to one another than to the probe: the
+    one that most pictures judged is compared with the probe, and the others with it. The more
+    pictures there are to learn from, the more stages they pay for.
 
     Args:
         rows: each strategy's last measurement.
@@ -119,14 +120,19 @@ def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
     {'linear': 0.0, 'few': 0.012, 'many': 0.039}
     """
     base = better_probe(rows)
-    tuned = sorted((row for row in rows if row.strategy not in PROBES), key=_price)
+    tuned = [row for row in rows if row.strategy not in PROBES]
     expected = {base.strategy: 0.0}
-    deeper = DEEPER * np.log10(each / 10)
-    for row in tuned[:1]:
-        expected[row.strategy] = gain(row, base)
-    for row in tuned[1:]:
-        first = expected[tuned[0].strategy]
-        expected[row.strategy] = first + gain(row, tuned[0], float(deeper), APART)
+    if not tuned:
+        return expected
+    pays = DEEPER * float(np.log10(each / 10))
+    deeper = {row.strategy: 0.0 if row.strategy == "few" else pays for row in tuned}
+    known = max(tuned, key=lambda row: (row.n, -_price(row)))
+    first = gain(known, base, HOPE + deeper[known.strategy])
+    expected[known.strategy] = first
+    for row in tuned:
+        if row is not known:
+            hope = deeper[row.strategy] - deeper[known.strategy]
+            expected[row.strategy] = first + gain(row, known, hope, APART)
     return expected
 
 
