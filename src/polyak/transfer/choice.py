@@ -44,10 +44,15 @@ class Row:
 
     @classmethod
     def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
-        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked."""
+        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked.
+
+        Each strategy is judged at its own temperature, as the model file of a whole run would be.
+        """
         asked = ~np.isnan(logs).any(1)
-        losses = -logs[np.arange(len(labels)), labels]  # NaN where it was not asked
-        found = metrics.evaluate(np.exp(logs[asked]), labels[asked])
+        said = metrics.softmax(logs[asked], metrics.fit_temperature(logs[asked], labels[asked]))
+        losses = np.full(len(labels), np.nan)
+        losses[asked] = -np.log(said[np.arange(len(said)), labels[asked]].clip(1e-37))
+        found = metrics.evaluate(said, labels[asked])
         return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2))
 
     @property
@@ -76,9 +81,10 @@ def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> flo
     Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
 
     >>> base = Row.of("linear", np.log([[0.5, 0.5]] * 400), np.zeros(400, int), 1.0)
-    >>> row = Row.of("few", np.log([[0.7, 0.3]] * 400), np.zeros(400, int), 1.0)
+    >>> said = [[0.7, 0.3]] * 280 + [[0.3, 0.7]] * 120  # as sure as it is right
+    >>> row = Row.of("few", np.log(said), np.zeros(400, int), 1.0)
     >>> round(gain(row, base), 3)
-    0.336
+    0.082
     """
     both = ~np.isnan(base.losses - row.losses)
     if not both.any():
