@@ -104,6 +104,9 @@ def row(words: list[str], found: list[dict]) -> str:
     means = {name: statistics.mean(reached(case, name) for case in found) for name in STRATEGIES}
     cells = [f"{mean:.1f}" for mean in means.values()]
     for who in ("chosen", "lecture"):
+        if not all(done(case, "plan") for case in found):
+            cells.append("not planned yet")
+            continue
         picks = [case["plan"][who] for case in found]
         got = statistics.mean(reached(*pair) for pair in zip(found, picks, strict=True))
         cells.append(f"{max(means.values()) - got:.1f} ({', '.join(picks)})")
@@ -123,7 +126,7 @@ def table(results: dict) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     groups: dict[tuple[str, str], list[dict]] = {}
     for name, case in results["cases"].items():
-        if done(case, "plan") and done(case, "strategies"):
+        if done(case, "strategies"):
             groups.setdefault(tuple(name.split("/")[:2]), []).append(case)
     for (name, each), found in sorted(groups.items(), key=lambda one: (one[0][0], int(one[0][1]))):
         lines.append(row([name, each, str(len(found))], found))
