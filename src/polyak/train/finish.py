@@ -53,7 +53,7 @@ def write_model(
 ) -> None:
     """Write the model file: the best of each kind travels, the chosen one predicts."""
     kinds: dict[str, Candidate] = {}
-    for kind in dict.fromkeys(one.kind for one in found if not one.refused):
+    for kind in dict.fromkeys(one.kind for one in found if one.stands and not one.refused):
         kinds[kind] = choose([one for one in found if one.kind == kind], ballot.validated)
     kinds.pop(START, None)  # anybody can fit the probe again; it travels only where it predicts
     kinds[best.kind] = best
