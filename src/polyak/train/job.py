@@ -106,8 +106,7 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if earlier := source.earlier(recipe.weights):
         return least_for(earlier.preprocessing.size)
     # weights know their size, and the pictures are needed before the network that they start
-    with torch.device("meta"):  # its shape is all that is asked for
-        network = build(decided.model, len(dataset.classes))
+    network = build(decided.model, len(dataset.classes))  # torch's "meta" device is slower
     metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
     return least_for(preprocessing(network, metadata).size)
 
