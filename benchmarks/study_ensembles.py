@@ -30,7 +30,7 @@ from polyak.train import make, train
 
 WIDTHS = (16, 32, 32)
 PARTS = {"train": 12_000, "val": 1_500, "test": 3_000}
-FIGURES = ("accuracy", "nll", "ece")
+TEACHERS = ("full", "a third")
 
 
 def prepare(source: Path, folder: Path, trained: int) -> Path:
@@ -58,8 +58,8 @@ HALF = (0.5, 0.5, 0.5)
 FINE = {"transfer": "few", "augment": "none", "size": 96, "mean": HALF, "std": HALF}
 
 
-def recipes(epochs: float, teacher: str) -> dict[str, dict]:
-    """Every run under test, by name; the distilled one comes after its teacher."""
+def recipes(epochs: float, teachers: dict[str, str]) -> dict[str, dict]:
+    """Every run under test, by name; a distilled one comes after its teachers."""
     return {
         "single": {"epochs": epochs},
         "snapshots": {"schedule": "sgdr", "cycles": 5, "ensemble": "snapshots", "epochs": epochs},
@@ -81,12 +81,19 @@ def recipes(epochs: float, teacher: str) -> dict[str, dict]:
         },
         "3 x full": {"ensemble": "independent:3", "epochs": epochs},
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
-        "distilled": {"distill": teacher, "epochs": epochs},
+        "distilled": {"distill": teachers["full"], "epochs": epochs},
         # its three teachers look at every picture too: a step takes twice as long
-        "distilled, equal minutes": {"distill": teacher, "epochs": epochs / 2},
+        "distilled, equal minutes": {"distill": teachers["full"], "epochs": epochs / 2},
+        "distilled from thirds, equal minutes": {
+            "distill": teachers["a third"],
+            "epochs": epochs / 2,
+        },
         "dropout 0.5": {"dropout": 0.5, "epochs": epochs},
         "dropout 0.2": {"dropout": 0.2, "epochs": epochs},
     }
+
+
+NAMES = tuple(recipes(1, dict.fromkeys(TEACHERS, "")))
 
 
 def measure(data: Path, out: Path, name: str, seed: int, choices: dict) -> dict:
@@ -119,7 +126,7 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
                 table.setdefault(name, []).append(row)
 
     for seed in range(seeds):
-        at = {name: runs.get(f"{name}, seed {seed}") for name in recipes(1, "")}
+        at = {name: runs.get(f"{name}, seed {seed}") for name in NAMES}
         if at["single"]:
             add("single run, last weights", at["single"]["table"], "weights")
             add("single run, average", at["single"]["table"], "average")
@@ -139,7 +146,7 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
                 selected = " of " in row["name"]
                 title = "selected snapshots, weighted" if selected else row["name"]
                 add(f"{name}, {title}", [row], row["name"])
-        for name in ("distilled", "distilled, equal minutes", "dropout 0.2", "dropout 0.5"):
+        for name in (name for name in NAMES if name.startswith(("distilled", "dropout"))):
             if at[name]:
                 add(f"{name}, last weights", at[name]["table"], "weights")
                 add(f"{name}, average", at[name]["table"], "average")
@@ -199,13 +206,15 @@ def main():
         else:
             data = prepare(given.data, Path(scratch) / f"data-{given.train}", given.train)
         out = Path(scratch) / "runs"
-        rest = [name for name in recipes(given.epochs, "") if name != "single"]
+        rest = [name for name in NAMES if name != "single"]
         for name in given.only or rest:  # all seeds of one row before the next row
             for seed in range(given.seeds):
-                teacher = str(out / f"3-x-full-seed-{seed}")
-                choices = recipes(given.epochs, teacher)[name]
+                teachers = {
+                    who: str(out / f"3-x-{who.replace(' ', '-')}-seed-{seed}") for who in TEACHERS
+                }
+                choices = recipes(given.epochs, teachers)[name]
                 key = f"{name}, seed {seed}"
-                if key in runs or (name.startswith("distilled") and not Path(teacher).is_dir()):
+                if key in runs or not Path(choices.get("distill", ".")).is_dir():
                     continue
                 runs[key] = measure(data, out, name, seed, network | choices)
                 print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)

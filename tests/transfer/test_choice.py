@@ -29,7 +29,8 @@ def test_a_gain_is_measured_on_the_pictures_of_both():
     fewer = replace(noisy, losses=np.where(np.arange(400) < 20, noisy.losses, np.nan))
     assert choice.gain(fewer, base) < choice.gain(noisy, base) < 0.3
     nothing = replace(better, losses=np.full(400, np.nan))
-    assert choice.gain(nothing, base) == 0.05  # what is hoped for before anything is measured
+    hoped = 0.0422  # 6 % of the base's 0.703, before anything is measured
+    assert choice.gain(nothing, base) == pytest.approx(hoped, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +39,8 @@ def test_a_gain_is_measured_on_the_pictures_of_both():
         ({"linear": 900, "few": 950}, 1000, "few"),
         ({"linear": 500, "few": 950, "all": 951}, 1000, "few"),
         ({"linear": 10, "few": 10}, 10, "linear"),
-        ({"linear": 8, "few": 8}, 10, "linear"),
-        ({"linear": 7, "few": 8}, 10, "few"),  # hoped for, and not gainsaid
+        ({"linear": 8, "few": 8}, 10, "few"),  # hoped for, and not gainsaid
+        ({"linear": 90, "few": 80}, 100, "linear"),
         ({"linear": 910, "few": 911}, 1000, "linear"),  # a hundredth of a nat is not worth it
         ({"linear": 6000, "stages": 6020, "few": 7000}, 10_000, "few"),
     ],
@@ -68,7 +69,7 @@ def test_fine_tunings_are_told_apart_among_themselves():
     many = replace(few, strategy="many", losses=hard + luck - 0.1)
     rows = [replace(row("linear", 40, 60), losses=hard), few, many]
     expected = choice.expectations(rows, 10)
-    assert expected["many"] - expected["few"] == pytest.approx(0.1, abs=0.02)
+    assert expected["many"] - expected["few"] == pytest.approx(0.1, abs=0.03)
     # four pictures of the one do not hide what sixty say of the other
     short = replace(few, losses=np.where(np.arange(60) < 4, few.losses + 2, np.nan))
     cut = choice.expectations([rows[0], short, many], 10)

@@ -8,10 +8,10 @@ import numpy as np
 
 from polyak import metrics
 
-# before anything is measured, nats: what fine-tuning gains on the better probe, which it starts
-# from and may end as; and what more stages gain on fewer, from ten pictures a class to a hundred
-HOPE, SPREAD = 0.05, 0.2
-DEEPER, APART = 0.05, 0.1
+# before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
+# it starts from and may end as; and more stages off fewer, from ten pictures a class to a hundred
+HOPE, SPREAD = 0.06, 0.12
+DEEPER, APART = 0.05, 0.05
 NEAR = 0.01  # nats that a cheaper strategy may cost
 THIN = 100  # judging pictures; fewer cannot tell strategies apart
 PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
@@ -75,8 +75,8 @@ def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> flo
     Args:
         row: of the one; by default a fine-tuning.
         base: of the other; by default the probe that it starts from.
-        hope: what is expected before anything is measured.
-        spread: standard deviation of that.
+        hope: what is expected before anything is measured, a share of the other's NLL.
+        spread: standard deviation of that, the same.
 
     Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
 
@@ -84,9 +84,10 @@ def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> flo
     >>> said = [[0.7, 0.3]] * 280 + [[0.3, 0.7]] * 120  # as sure as it is right
     >>> row = Row.of("few", np.log(said), np.zeros(400, int), 1.0)
     >>> round(gain(row, base), 3)
-    0.082
+    0.08
     """
     both = ~np.isnan(base.losses - row.losses)
+    hope, spread = hope * base.nll.value, spread * base.nll.value
     if not both.any():
         return hope
     gained, doubt = metrics.paired(base.losses[both], row.losses[both])
@@ -123,7 +124,7 @@ def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
     >>> rows = [Row.of(name, np.full((9, 2), np.log(0.5)), np.zeros(9, int), 1.0)
     ...         for name in ("linear", "few", "many")]
     >>> {name: round(value, 3) for name, value in expectations(rows, 100).items()}
-    {'linear': 0.0, 'few': 0.012, 'many': 0.039}
+    {'linear': 0.0, 'few': 0.027, 'many': 0.058}
     """
     base = better_probe(rows)
     tuned = [row for row in rows if row.strategy not in PROBES]
