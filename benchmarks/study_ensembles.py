@@ -180,7 +180,8 @@ def tables(runs: dict, seeds: int) -> str:
     return head + "\n".join(line(name, found) for name, found in rows(runs, seeds).items())
 
 
-def main():
+def options() -> argparse.Namespace:
+    """Read what was typed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=float, default=3)
@@ -193,40 +194,52 @@ def main():
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results/ensembles.json"
     )
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def record(given: argparse.Namespace, runs: dict) -> None:
+    """Write the results file anew."""
+    chosen = {
+        "epochs": given.epochs,
+        **({"weights": Path(given.weights).name, **FINE} if given.weights else COMPACT),
+        "parts": None if given.weights else PARTS | {"train": given.train},
+    }
+    result = {
+        "machine": machine.describe() | {"threads": 1},
+        "choices": chosen,
+        "summary": summary(runs, given.seeds),
+        "runs": runs,
+    }
+    write_atomic(given.out, json.dumps(result, indent=1) + "\n")
+
+
+def work(given: argparse.Namespace, runs: dict, scratch: Path) -> None:
+    """Make every run that is missing: all seeds of one row before the next row."""
+    data, network, out = given.data, COMPACT, scratch / "runs"
+    if given.weights:
+        network = FINE | {"weights": given.weights}
+    else:
+        data = prepare(given.data, scratch / f"data-{given.train}", given.train)
+    for name in given.only or [name for name in NAMES if name != "single"]:
+        for seed in range(given.seeds):
+            teachers = {
+                who: str(out / f"3-x-{who.replace(' ', '-')}-seed-{seed}") for who in TEACHERS
+            }
+            choices = recipes(given.epochs, teachers)[name]
+            key = f"{name}, seed {seed}"
+            if key in runs or not Path(choices.get("distill", ".")).is_dir():
+                continue
+            runs[key] = measure(data, out, name, seed, network | choices)
+            print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)
+            record(given, runs)
+
+
+def main():
+    given = options()
     runs = json.loads(given.out.read_text())["runs"] if given.out.exists() else {}
-    if given.tables:
-        print(tables(runs, given.seeds))
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        scratch = given.scratch or scratch
-        network = COMPACT
-        if given.weights:
-            data, network = given.data, FINE | {"weights": given.weights}
-        else:
-            data = prepare(given.data, Path(scratch) / f"data-{given.train}", given.train)
-        out = Path(scratch) / "runs"
-        rest = [name for name in NAMES if name != "single"]
-        for name in given.only or rest:  # all seeds of one row before the next row
-            for seed in range(given.seeds):
-                teachers = {
-                    who: str(out / f"3-x-{who.replace(' ', '-')}-seed-{seed}") for who in TEACHERS
-                }
-                choices = recipes(given.epochs, teachers)[name]
-                key = f"{name}, seed {seed}"
-                if key in runs or not Path(choices.get("distill", ".")).is_dir():
-                    continue
-                runs[key] = measure(data, out, name, seed, network | choices)
-                print(f"{key}: {runs[key]['seconds']:.0f} s", flush=True)
-                about = machine.describe() | {"threads": 1}
-                chosen = {
-                    "epochs": given.epochs,
-                    **({"weights": Path(given.weights).name, **FINE} if given.weights else COMPACT),
-                    "parts": None if given.weights else PARTS | {"train": given.train},
-                }
-                result = {"machine": about, "choices": chosen, "summary": {}, "runs": runs}
-                result["summary"] = summary(runs, given.seeds)
-                write_atomic(given.out, json.dumps(result, indent=1) + "\n")
+    if not given.tables:
+        with tempfile.TemporaryDirectory() as scratch:
+            work(given, runs, Path(given.scratch or scratch))
     print(tables(runs, given.seeds))
 
 

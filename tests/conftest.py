@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polyak import cli
+from typed import FAST
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
@@ -30,3 +33,17 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set POLYAK_DATA to a folder with cifar10, hymenoptera, weights")
     return folder
+
+
+@pytest.fixture
+def train(tmp_path, capsys):
+    """Type `polyak train DATA ...` with small choices; give (exit code, stdout, the error line)."""
+
+    def typed(data, *more):
+        out = () if "--out" in more else ("--out", str(tmp_path / "runs"))
+        code = cli.main(["train", str(data), *FAST, *out, *more])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err + said.out
+        return code, said.out, said.err.strip()
+
+    return typed

@@ -103,7 +103,7 @@ def _conduct(
         if recipe.transfer in probing.LINEAR:
             facts = environment.describe(dataset, where, world, given(asked))
             if world.leads:
-                run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
+                run = _begun(path, recipe, reasons, dataset, facts, tried)
                 work = probing.records(recipe, dataset, parts, backbone, known, run, began)
                 yield from _probed(recipe, reasons, dataset, where, run, path, work)
             return
@@ -116,10 +116,7 @@ def _conduct(
     judge = make_judge(recipe, parts, loader, network, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
     facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
-    run = None
-    if world.leads:
-        run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
-        write_down(run, dataset, sweep)
+    run = _begun(path, recipe, reasons, dataset, facts, tried, sweep) if world.leads else None
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
@@ -137,6 +134,13 @@ def _conduct(
     finally:
         if run is not None:
             run.close()
+
+
+def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
+    """Take a run up, or make its folder, and write down what it works on."""
+    run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
+    write_down(run, dataset, sweep)
+    return run
 
 
 def told(run: Run | None, recipe: Recipe, records: Iterator[dict]) -> Iterator[dict]:
@@ -175,7 +179,6 @@ def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: 
 def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
     """Tell of a strategy that leaves the backbone as it is."""
     try:
-        write_down(run, dataset, None)
         start = opening(recipe, reasons, dataset, where, run, 0, 0, path, [])
         for record in loggers.logged(chain([start], work), recipe.log):
             note(run if record["kind"] in ("start", "note", "end") else None, record)

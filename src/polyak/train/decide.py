@@ -72,8 +72,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("learning_rate", *default_rate(recipe.model_copy(update=choices)))
     choose("rho", compact.MOMENTUM if small else 0.9, f"proven with {model}")
     choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, f"proven with {model}")
-    smoothing = compact.LABEL_SMOOTHING if small else 0.1
-    choose("label_smoothing", smoothing, f"proven with {model}")
+    choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, f"proven with {model}")
     if recipe.data == "digits":
         choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")

@@ -184,10 +184,8 @@ def records(
     if failed:
         dataset.write_quarantine(run.path / "quarantine.csv")
     network, spec = classified(backbone, known, recipe.transfer)
-    facts = finish.provenance(recipe, dataset, {"steps": 0}) | {
-        "evaluation": measured["evaluation"],
-        "probe": told(found),
-    }
+    facts = finish.provenance(recipe, dataset, {"steps": 0})
+    facts |= {"evaluation": measured["evaluation"], "probe": told(found)}
     classifier = model.Classifier(
         network, spec, dataset.classes, backbone.page, temperature, views, facts
     )

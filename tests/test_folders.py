@@ -1,0 +1,174 @@
+"""Whatever lies in the folder or stands in the way: one line, a stable exit code, nothing lost."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs import results
+from polyak.train import run as runs
+from typed import one_line, picture
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path) -> Path:
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_folder, copy)
+    return copy
+
+
+def test_odd_pictures_are_used(folder, train):
+    cats = folder / "square 0"
+    picture(1).convert("CMYK").save(cats / "cmyk.jpg")
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(cats / "deep.png")
+    transparent = picture(2).convert("P")
+    transparent.save(cats / "palette.png", transparency=0)
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        picture(10 + turn).save(cats / f"turned{turn}.jpg", exif=exif)
+    picture(3, (1, 1)).save(cats / "dot.png")
+    picture(4, (1, 5000)).save(cats / "line.png")
+    for number, name in enumerate(("고양이", "🐈", "new\nline", "\u202egpj.exe", "=1+1")):
+        (folder / name).mkdir()
+        for i in range(5):
+            picture(100 + 10 * number + i).save(folder / name / f"{i}.png")
+    code, out, _ = train(folder)
+    assert code == 0
+    total = 96 + 1 + 1 + 1 + 8 + 2 + 25
+    assert f"{total} files found = {total} used + 0 left out" in out
+    assert "\u202e" not in out
+
+
+def test_bad_files_are_left_out_by_name(folder, train, tmp_path):
+    cats = folder / "square 0"
+    (cats / "empty.jpg").touch()
+    (cats / "text.jpg").write_text("I am no picture")
+    whole = (cats / "0.jpg").read_bytes()
+    for tenth in range(10):
+        (cats / f"cut{tenth}.jpg").write_bytes(whole[: 1 + len(whole) * tenth // 10])
+    bomb = bytearray(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    bomb += (60000).to_bytes(4) * 2 + b"\x08\x02\0\0\0" + b"\0" * 40
+    (cats / "bomb.png").write_bytes(bomb)
+    os.mkfifo(cats / "pipe.jpg")
+    (cats / "loop").symlink_to(folder)
+    (cats / "nowhere.jpg").symlink_to("gone.jpg")
+    code, out, _ = train(folder)
+    assert code == 0
+    left = (tmp_path / "runs/data/quarantine.csv").read_text().splitlines()[1:]
+    names = sorted(Path(line.split(",")[0]).name for line in left)
+    cut = [f"cut{i}.jpg" for i in range(10)]
+    assert names == sorted(["empty.jpg", "text.jpg", *cut, "bomb.png", "pipe.jpg", "nowhere.jpg"])
+    assert all(len(line.split(",", 1)[1]) > 5 for line in left)
+    assert "111 files found = 96 used + 15 left out" in out
+
+
+def test_a_class_of_one_and_an_empty_class_are_told(folder, train):
+    (folder / "alone").mkdir()
+    picture().save(folder / "alone" / "1.png")
+    (folder / "nobody").mkdir()
+    code, out, _ = train(folder)
+    assert code == 0
+    assert "alone" in out
+    assert "nobody" in out
+    assert "5 classes" in out
+
+
+@pytest.mark.parametrize("case", ["one class", "no images", "no folder", "empty"])
+def test_unusable_data_leaves_with_65(case, tmp_path, train):
+    data = tmp_path / "data"
+    if case != "no folder":
+        data.mkdir()
+    if case == "one class":
+        (data / "cat").mkdir()
+        picture().save(data / "cat" / "1.png")
+    if case == "no images":
+        for name in ("cat", "dog"):
+            (data / name).mkdir()
+            (data / name / "notes.txt").write_text("later")
+    code, _, error = train(data)
+    assert code == 65
+    one_line(error)
+    assert not list((tmp_path / "runs").glob("[!.]*"))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("name,label\nx.png,cat\n", "no column 'path'"),
+        ("path,label\n../../etc/passwd,cat\n", "row"),
+        ("path,label\n/etc/passwd,cat\n", "row"),
+        ("path,label\nhttp://a/b.png,cat\n", "row"),
+    ],
+)
+def test_a_bad_table_leaves_with_65(table, said, tmp_path, train):
+    (tmp_path / "data.csv").write_text(table)
+    code, _, error = train(tmp_path / "data.csv")
+    assert code == 65
+    assert said in one_line(error) or "line 2" in error
+
+
+# what the machine does
+
+
+def test_a_full_disk_keeps_what_there_was(tiny_folder, train, tmp_path, monkeypatch):
+    train(tiny_folder, "--name", "whole", "--save-every", "0")
+    count, real = [0], os.fsync
+
+    def full(handle):
+        count[0] += 1
+        if count[0] > 25:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, error = train(tiny_folder, "--name", "full", "--save-every", "0")
+    monkeypatch.undo()
+    assert code == 74
+    assert "No space left on device" in one_line(error)
+    assert not list((tmp_path / "runs/full").rglob("*.tmp"))
+    code, _, _ = train(tiny_folder, "--name", "full", "--save-every", "0", "--resume")
+    assert code == 0
+    assert results(tmp_path / "runs/full") == results(tmp_path / "runs/whole")
+
+
+def test_an_out_that_cannot_be_written_is_told_before_work(tiny_folder, train, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, error = train(tiny_folder, "--out", str(tmp_path / "file" / "runs"))
+    assert code == 74
+    assert "cannot write" in one_line(error)
+    assert out == ""
+
+
+def test_two_runs_in_one_directory(tiny_folder, train, tmp_path):
+    assert train(tiny_folder, "--name", "mine")[0] == 0
+    before = results(tmp_path / "runs/mine")
+    code, _, error = train(tiny_folder, "--name", "mine")
+    assert code == 73
+    assert "--resume" in one_line(error)
+    handle = runs.lock(tmp_path / "runs/mine")
+    (tmp_path / "runs/mine/metrics.jsonl").write_text("")  # as if it were unfinished
+    code, _, error = train(tiny_folder, "--name", "mine", "--resume")
+    os.close(handle)
+    assert code == 73
+    assert "another process" in one_line(error)
+    assert results(tmp_path / "runs/mine") == before
+
+
+def test_runs_without_a_name_are_numbered(tiny_folder, train, tmp_path):
+    for _ in range(3):
+        assert train(tiny_folder)[0] == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["tiny0", "tiny0-2", "tiny0-3"]
+
+
+def test_a_loss_that_is_not_finite_leaves_with_66(tiny_folder, train, tmp_path):
+    wild = ("--learning-rate", "1e30", "--optimizer", "sgd", "--schedule", "constant")
+    code, _, error = train(tiny_folder, *wild)
+    assert code == 66
+    assert ".jpg" in one_line(error)
+    assert "--learning-rate" in error
+    assert not (tmp_path / "runs/tiny0/model.safetensors").exists()
