@@ -159,7 +159,8 @@ def main():
     results = {"machine": machine.describe(), "cases": {}}
     if options.out and options.out.exists():
         results = json.loads(options.out.read_text())
-    results["settings"] = {name: getattr(options, name) for name in ("size", "budget", "most")}
+    asked = ("size", "budget", "most", "threads")
+    results["settings"] = {name: getattr(options, name) for name in asked}
     for name, step in cases(options, results) if options.weights else ():
         print(name, step, json.dumps(results["cases"][name][step])[:300], flush=True)
         if options.out:
