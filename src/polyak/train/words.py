@@ -77,7 +77,12 @@ def _member(record: dict) -> list[str]:
 
 
 def _end(record: dict) -> list[str]:
-    left_out = record["left_out"]
+    left_out, pace = record["left_out"], ""
+    if record["images_per_second"]:  # a probe trains nothing, and members told theirs
+        pace = (
+            f", {record['images_per_second']:.0f} images/s in training, "
+            f"{record['wait_share']:.1%} of it waiting for data"
+        )
     return [
         *(
             f"not used: {row['name']}: {row['refused']}"
@@ -88,8 +93,7 @@ def _end(record: dict) -> list[str]:
             f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
             for label, predicted, count, share in record["confused"][:3]
         ),
-        f"{record['seconds']:.0f} s, {record['images_per_second']:.0f} images/s in training, "
-        f"{record['wait_share']:.1%} of it waiting for data"
+        f"{record['seconds']:.0f} s{pace}"
         + (f"; {left_out} files left out (quarantine.csv)" if left_out else ""),
         f"model: {record['model']}",
         f"next: polyak predict {record['model']} PICTURES",
