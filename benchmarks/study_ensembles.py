@@ -83,7 +83,6 @@ def recipes(epochs: float, teachers: dict[str, str]) -> dict[str, dict]:
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
         "distilled": {"distill": teachers["full"], "epochs": epochs},
         # its three teachers look at every picture too: a step takes twice as long
-        "distilled, equal minutes": {"distill": teachers["full"], "epochs": epochs / 2},
         "distilled from thirds, equal minutes": {
             "distill": teachers["a third"],
             "epochs": epochs / 2,
@@ -127,24 +126,25 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
 
     for seed in range(seeds):
         at = {name: runs.get(f"{name}, seed {seed}") for name in NAMES}
-        if at["single"]:
-            add("single run, last weights", at["single"]["table"], "weights")
-            add("single run, average", at["single"]["table"], "average")
+        single = at["single"]["table"] if at["single"] else []
         if at["3 x full"]:
-            if not at["single"]:
-                single = at["3 x full"]["members"][0]
-                add("single run, last weights", single, "weights")
-                add("single run, average", single, "average")
+            single = single or at["3 x full"]["members"][0]
+        add("the probe that all begin with", single, "probe")
+        add("single run, last weights", single, "weights")
+        add("single run, average", single, "average")
+        add("single run, halfway", single, "halfway")
+        if at["3 x full"]:
             for candidate in ("uniform soup", "greedy soup"):
                 add(f"3 x full, {candidate}", at["3 x full"]["table"], candidate)
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
         if at["3 x a third"]:
             add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
         for name in ("snapshots", "3 cycles", "shrinking cycles", "low restarts"):
-            for row in at[name]["table"] if at[name] else []:
+            ways = at[name]["table"] if at[name] else []
+            for row in (row for row in ways if row["name"] != "probe"):
                 # how many validation selects differs from seed to seed
                 selected = " of " in row["name"]
-                title = "selected snapshots, weighted" if selected else row["name"]
+                title = "selected, weighted" if selected else row["name"]
                 add(f"{name}, {title}", [row], row["name"])
         for name in (name for name in NAMES if name.startswith(("distilled", "dropout"))):
             if at[name]:

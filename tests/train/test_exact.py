@@ -1,5 +1,6 @@
 """Training is a function of the recipe: twice, interrupted, killed, on any number of threads."""
 
+import errno
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from jobs import results, run, steps, timeless
 from polyak.errors import DataError, RefusedError, Stopped, UsageError
-from polyak.train import checkpoint, train
+from polyak.train import checkpoint, conduct, train
 from polyak.train import run as runs
 from polyak.train.loop import KINDS
 
@@ -72,6 +73,17 @@ def test_a_budget_goes_on_with_what_is_left(job, tmp_path):
     records.close()
     # the clock went on from what was spent, and did not begin again
     assert end["seconds"] == pytest.approx(spent + took, abs=1)
+
+
+def test_a_run_that_could_not_be_written_down_is_given_back(job, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(conduct, "write_down", full)
+    with pytest.raises(OSError, match="No space"):
+        run(job())
+    monkeypatch.undo()
+    assert run(job(), resume=True)["kind"] == "end"  # its lock did not stay with this process
 
 
 def test_where_the_time_went_counts_what_was_before(job, tmp_path):

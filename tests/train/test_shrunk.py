@@ -1,8 +1,12 @@
 """Large JPEGs are shrunk while they are decoded: kept or not, trained on or evaluated, the same."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from jobs import results, run
 from polyak import model
@@ -10,6 +14,8 @@ from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.networks.build import build, page
+from polyak.networks.preprocessing import preprocessing
 from polyak.train import job as jobs
 from polyak.train import make
 
@@ -65,6 +71,22 @@ def test_weights_say_how_much_they_need(large_folder):
     data = scan(find(str(large_folder)))
     asked = make(data="x", weights="hub", model="mobilenetv2_100")
     assert jobs.least(asked, data) == least_for((224, 224))
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto.d2_in1k", "vit_tiny_patch16_384"])
+def test_a_page_says_what_the_network_would(name):
+    assert preprocessing(page(name)) == preprocessing(build(name, 2))
+
+
+def test_a_first_pass_does_not_wait_for_the_compiler(large_folder, tmp_path):
+    name = "mobilenetv3_small_050"
+    save_file(build(name, 7).state_dict(), tmp_path / f"{name}.safetensors")
+    typed = ["train", str(large_folder), "--weights", str(tmp_path / f"{name}.safetensors")]
+    typed += ["--transfer", "linear", "--threads", "1", "--out", str(tmp_path / "runs")]
+    code = f"import sys\nfrom polyak import cli\nassert cli.main({typed}) == 0\n"
+    code += "assert 'timm' in sys.modules\nassert 'torch._dynamo' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_small_pictures_cost_no_look_at_the_network(tiny_folder, monkeypatch):

@@ -56,6 +56,21 @@ def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.M
         raise UsageError("cannot build", where=name, why=_first_line(error)) from error
 
 
+def page(name: str) -> dict[str, Any]:
+    """Read what timm says of a model's weights, without building it.
+
+    Raises:
+        UsageError: timm has no such model.
+
+    >>> page("mobilenetv2_100")["input_size"]
+    (3, 224, 224)
+    """
+    _check_options(name, {})
+    timm = zoo()
+    found = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+    return found.to_dict()
+
+
 def spec(name: str, classes: int, **options: Any) -> dict[str, Any]:
     """Describe a network as JSON-able facts, from which `from_spec` builds it again.
 

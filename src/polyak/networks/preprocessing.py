@@ -34,12 +34,14 @@ class Preprocessing(NamedTuple):
 
 
 def preprocessing(
-    network: nn.Module, metadata: dict[str, str] | None = None, **overrides: Any
+    network: nn.Module | dict[str, Any],
+    metadata: dict[str, str] | None = None,
+    **overrides: Any,
 ) -> Preprocessing:
     """Say what size and colours a network's weights were trained for.
 
     Args:
-        network: made by `build`; timm's page of its weights is the starting point.
+        network: made by `build`, or timm's page of its weights, which is the starting point.
         metadata: of the weights file; `size`, `mean`, `std`, `fraction` (JSON) go before timm's.
         overrides: the same names, before everything.
 
@@ -53,7 +55,7 @@ def preprocessing(
     if isinstance(network, Compact):
         facts: dict[str, Any] = {"size": network.size, "mean": 0.5, "std": 0.5, "fraction": 1.0}
     else:
-        page: Any = getattr(network, "pretrained_cfg", {})
+        page: Any = network if isinstance(network, dict) else getattr(network, "pretrained_cfg", {})
         facts = {field: page.get(field) for field in ("mean", "std")}
         facts |= {"size": page["input_size"][1:], "fraction": page["crop_pct"]}
     facts |= _from_metadata(metadata or {}) | overrides

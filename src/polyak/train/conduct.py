@@ -139,7 +139,11 @@ def _conduct(
 def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
     """Take a run up, or make its folder, and write down what it works on."""
     run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
-    write_down(run, dataset, sweep)
+    try:
+        write_down(run, dataset, sweep)
+    except BaseException:
+        run.close()
+        raise
     return run
 
 

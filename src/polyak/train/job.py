@@ -21,7 +21,7 @@ from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.data.split import split
 from polyak.errors import DataError
-from polyak.networks.build import build, spec
+from polyak.networks.build import build, page, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights, metadata_of
@@ -106,9 +106,9 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if earlier := source.earlier(recipe.weights):
         return least_for(earlier.preprocessing.size)
     # weights know their size, and the pictures are needed before the network that they start
-    network = build(decided.model, len(dataset.classes))  # torch's "meta" device is slower
+    known = Compact(2) if decided.model == "compact" else page(decided.model)
     metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
-    return least_for(preprocessing(network, metadata).size)
+    return least_for(preprocessing(known, metadata).size)
 
 
 def looks_once(recipe: Recipe) -> bool:
