@@ -1,4 +1,4 @@
-"""What a step of fine-tuning costs: with frozen stages, with remembered ones, and by hand.
+"""What a step of fine-tuning costs: with a twin of frozen stages, with remembered ones, by hand.
 
     python benchmarks/bench_tuning.py [--rounds 11] [--out FILE]
 
@@ -52,15 +52,13 @@ def contenders(images, labels):
         one = network()
         tuning = Tuning(one, strategy)
         optimizer = AdamW(tuning.groups(1e-4, 0.05), lr=1e-4)
-        memory = Memory.of(one, tuning, SIZE) if remember else None
+        memory = Memory.of(one, tuning, SIZE * remember, float("inf") if remember else 0)
+        if remember:
+            list(memory.fill([Batch(images, labels, numbers)]))
         one.train()
         tuning.rest()
-        if memory is None:
-            return lambda: step(lambda: one(images), optimizer)
-        list(memory.fill([Batch(images, labels, numbers)]))
-        one.train()
-        tuning.rest()
-        return lambda: step(lambda: memory(images, numbers), optimizer)
+        forward = one if memory is None else lambda images: memory(images, numbers)
+        return lambda: step(lambda: forward(images), optimizer)
 
     def by_hand(known):
         frozen, rest = parts(network().train())

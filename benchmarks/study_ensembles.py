@@ -11,8 +11,8 @@ FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained o
 in every run (but a distilled one, which asks its teachers too), so equal epochs stand for equal
 minutes. The single run is the first member of the three of full length: the same seed. A run that
 is in FILE already is not made again. With --weights the last stage of that network is fine-tuned on
-photographs of 96 pixels, not augmented; PHOTOGRAPHS has train, val and test. With --tables the
-documentation's table is printed only.
+photographs of 96 pixels; PHOTOGRAPHS has train, val and test. With --tables the documentation's
+table is printed only.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def prepare(source: Path, folder: Path, trained: int) -> Path:
 
 COMPACT = {"model": "compact", "widths": WIDTHS}
 HALF = (0.5, 0.5, 0.5)
-FINE = {"transfer": "few", "augment": "none", "size": 96, "mean": HALF, "std": HALF}
+FINE = {"transfer": "few", "size": 96, "mean": HALF, "std": HALF}
 
 
 def recipes(epochs: float, teachers: dict[str, str]) -> dict[str, dict]:

@@ -27,16 +27,18 @@ from polyak.train.plan import plan
 SETS = ("hymenoptera", "magnetic_tile6", "clothing10", "eurosat10")
 STRATEGIES = ("linear", "stages", "few", "many", "all")
 HALF = (0.5, 0.5, 0.5)
+ALL = "all"  # training pictures that there are
 
 
-def subset(source: Path, each: int, seed: int, most: int, folder: Path) -> Path:
+def subset(source: Path, each: str, seed: int, most: int, folder: Path) -> Path:
     """Link at most `each` training pictures a class, and `most` test pictures, into a folder."""
     found = find(source)
     held_out = "test" if (found.splits == "test").any() else "val"
     at = np.flatnonzero(found.splits == "train")
     order = at[np.argsort(keys.keys("bench", seed, at))]
     labels = found.labels[order]
-    taken = {"train": np.concatenate([order[labels == k][:each] for k in np.unique(labels)])}
+    first = None if each == ALL else int(each)
+    taken = {"train": np.concatenate([order[labels == k][:first] for k in np.unique(labels)])}
     at = np.flatnonzero(found.splits == held_out)
     taken["test"] = at[np.argsort(keys.keys("bench", at))][:most]
     for split, positions in taken.items():
@@ -128,9 +130,15 @@ def table(results: dict) -> str:
     for name, case in results["cases"].items():
         if done(case, "strategies"):
             groups.setdefault(tuple(name.split("/")[:2]), []).append(case)
-    for (name, each), found in sorted(groups.items(), key=lambda one: (one[0][0], int(one[0][1]))):
+    for (name, each), found in sorted(groups.items(), key=by_size):
         lines.append(row([name, each, str(len(found))], found))
     return "\n".join(lines)
+
+
+def by_size(group: tuple[tuple[str, str], list[dict]]) -> tuple[str, float]:
+    """Order rows by data, then by pictures a class: all that there are come last."""
+    (name, each), _ = group
+    return name, float("inf") if each == ALL else int(each)
 
 
 def page(results: dict, file: Path) -> None:
@@ -145,7 +153,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
     options.add_argument("--weights", type=Path)
-    options.add_argument("--each", type=int, nargs="+", default=[5, 10, 50])
+    options.add_argument("--each", nargs="+", default=["5", "10", "50"], help="or all")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--sets", nargs="+", default=SETS)
     options.add_argument("--size", type=int, default=224)

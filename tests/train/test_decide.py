@@ -65,6 +65,14 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
     assert open_still <= may
 
 
+@pytest.mark.parametrize("n", [100, 5000])
+def test_tuning_keeps_the_statistics_that_its_probe_has_read(n):
+    recipe, reasons = decide(make(data="x", weights="resnet18.pth", transfer="few"), pictures(n, 9))
+    assert recipe.freeze_norms and "probe" in reasons["freeze_norms"]
+    asked = make(data="x", weights="resnet18.pth", transfer="few", freeze_norms=False)
+    assert decide(asked, pictures(n, 9))[0].freeze_norms is False
+
+
 def test_a_budget_leaves_the_epochs_to_the_clock():
     recipe, _ = decide(make(data="x", budget="5m"), pictures(1000, 32))
     assert recipe.epochs is None

@@ -13,7 +13,6 @@ from polyak.errors import UsageError
 from polyak.networks import compact
 from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
-from polyak.transfer.tuning import FEW_PICTURES
 
 # peak rates to start from, for batches of 128 and a network from scratch
 RATES = {
@@ -59,7 +58,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
         choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
     small, scratch = model == "compact", recipe.weights is None
     trained = len(data.part("train"))
-    for choice in _transfer(recipe, trained):
+    for choice in _transfer(recipe):
         choose(*choice)
     if scratch:  # with weights, their own size decides
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
@@ -141,13 +140,13 @@ def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str
     return schedule
 
 
-def _transfer(recipe: Recipe, trained: int) -> Iterator[tuple[str, Any, str]]:
+def _transfer(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
     """Choose whether and how weights are tuned: (name, value, reason)."""
     if (why := _training_why(recipe)) is not None:
         yield "transfer", "none", why
     if recipe.weights is not None:
         yield "layer_decay", 0.7, "early stages are of use as they are"
-        yield "freeze_norms", trained < FEW_PICTURES, f"{trained} pictures to train on"
+        yield "freeze_norms", True, "the probe that training starts from has read the source's"
 
 
 def _training_why(recipe: Recipe) -> str | None:

@@ -204,15 +204,17 @@ def make_learner(
 ) -> Learner:
     """Make the learner of a decided recipe that expects to take so many steps.
 
-    What sleeps runs once for each of the loader's pictures, where nothing random changes them.
+    What sleeps runs as a twin, once for each of the loader's pictures where nothing random changes
+    them.
     """
     assert isinstance(recipe.learning_rate, float) and recipe.label_smoothing is not None
     groups = decay_groups(network, recipe.learning_rate, recipe.weight_decay or 0.0)
     tuning = memory = None
     if recipe.transfer in STRATEGIES:
         tuning = tune(recipe, network)
-        if loader and sleeps_undisturbed(recipe) and world.size == 1:
-            memory = Memory.of(network, tuning, len(loader.labels), machine.memory() / 4)
+        if world.size == 1 and sleeps(recipe):
+            kept = len(loader.labels) if loader and undisturbed(recipe) else 0
+            memory = Memory.of(network, tuning, kept, machine.memory() / 4 if kept else 0)
         groups = tuning.groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     elif isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)
@@ -237,15 +239,19 @@ def make_learner(
     )
 
 
-def sleeps_undisturbed(recipe: Recipe) -> bool:
-    """Tell whether a picture is the same input at every step, so that what sleeps can run once.
+def sleeps(recipe: Recipe) -> bool:
+    """Tell whether stages that do not learn compute what they would in use: no dropout in them."""
+    return not recipe.dropout or recipe.dropout_where == "head"
+
+
+def undisturbed(recipe: Recipe) -> bool:
+    """Tell whether a picture is the same input at every step.
 
     >>> from polyak.train import make
-    >>> sleeps_undisturbed(make(augment="none", mix="none", dropout=0.0))
-    True
+    >>> undisturbed(make(augment="none", mix="none")), undisturbed(make(augment="light"))
+    (True, False)
     """
-    plain = recipe.augment == "none" and recipe.mix == "none"
-    return plain and (not recipe.dropout or recipe.dropout_where == "head")
+    return recipe.augment == "none" and recipe.mix == "none"
 
 
 def tune(recipe: Recipe, network: nn.Module) -> Tuning:

@@ -48,7 +48,7 @@ class Learner:
         seed: of what is drawn in the forward pass (dropout) and in mixing.
         teacher: says the targets (N, K) of a batch instead of its labels; None lets them be.
         tuning: what sleeps and what is pulled back, where a trained network is tuned.
-        memory: runs what sleeps once for each picture; None runs it at every step.
+        memory: runs what sleeps, once for each picture it is filled with; None: all in one pass.
         world: this process among all.
         precision: `float32` or `bfloat16`.
     """
@@ -145,6 +145,8 @@ class Learner:
     def load_state_dict(self, state: dict) -> None:
         """Go on exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
+        if self.memory is not None:
+            self.memory.renew()
         self.optimizer.load_state_dict(state["optimizer"])
         for average, kept in zip(self.averages, state["averages"], strict=True):
             average.load_state_dict(kept)

@@ -135,7 +135,7 @@ class Loop:
     def _remember(self) -> Iterator[dict]:
         """Let what sleeps look at each picture once, where nothing random will change it."""
         memory, of = self.learner.memory, len(self.loader.labels)
-        if memory is None:
+        if memory is None or not memory.limit:
             return
         kept = "the last checkpoint" if self._saved_before() else "nothing was begun"
         with closing(self.loader.in_order(SMALL).epoch(0)) as pictures:

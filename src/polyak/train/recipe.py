@@ -51,7 +51,7 @@ class Recipe(BaseModel):
         None, gt=0, le=1, description="rate of each stage to the one after it; default 0.7"
     )
     freeze_norms: bool | None = Field(
-        None, description="keep the source's batch-norm statistics; default below 1,000 pictures"
+        None, description="keep the source's batch-norm statistics, as the probe did; default True"
     )
     pull: float = Field(0.0, ge=0, description="of tuned stages toward their source weights")
     unfreeze: float = Field(

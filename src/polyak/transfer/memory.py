@@ -1,50 +1,51 @@
-"""Frozen stages once: what they say of each picture is remembered from epoch to epoch.
+"""Frozen stages at the least cost: their batch norms folded, and once a picture where that serves.
 
-Only where nothing random changes their input. What the last frozen stage puts out for a picture is
-kept; steps run the frozen stages on one picture of the batch, whatever their code is, and put the
-kept maps of the whole batch in place of what comes out. A head that reads frozen stages too is
-given what they said of each picture in the same way.
+A twin of the network, made for inference, says what the frozen stages say. A step runs the network,
+whatever its code is, on one picture of the batch, and puts what the twin says of the whole batch in
+place of what comes out of the last frozen stage; a head that reads frozen stages too is given what
+they said in the same way. Where nothing random changes a picture, what the twin says is kept.
 """
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import BatchNorm2d
 
 from polyak.data.loader import Batch
 from polyak.networks import HEAD, Staged, backbone_of, stages
-from polyak.networks.stages import input_size
+from polyak.networks.fold import TOLERANCE, folded
+from polyak.networks.stages import input_size, tapped
 from polyak.transfer.tuning import Tuning
-
-CLOSE = 1e-5  # of the largest logit: how near remembered logits come to computed ones
 
 
 class Memory:
-    """Run a network whose first stages sleep, those only once for each picture.
+    """Run a network whose first stages sleep, those by a folded twin or from memory.
 
     Make one with `Memory.of`, which finds out whether the network allows it.
 
     Args:
         network: float32 (N, 3, h, w) -> logits (N, K).
-        places: modules whose output is kept: its last frozen stage first.
-        count: how many pictures there are.
+        first: the first stage that learns.
+        count: how many pictures there are to remember.
         limit: bytes of maps to remember at most; were it more, every step computes all.
     """
 
-    def __init__(self, network: nn.Module, places: Sequence[nn.Module], count: int, limit: float):
-        self.network, self.places, self.room = network, places, limit
+    def __init__(self, network: nn.Module, first: int, count: int, limit: float):
+        self.network, self.limit = network, limit
+        self.names, self.places = _places(network, first)
         self.known = np.zeros(count, bool)
-        self.tables: dict[int, Tensor] = {}
+        self.tables: list[Tensor] = []
+        self._twin: nn.Module | None = None
 
     @classmethod
     def of(
         cls, network: nn.Module, tuning: Tuning, count: int, limit: float = float("inf")
     ) -> "Memory | None":
-        """Give a memory where the frozen stages end in one place, else None.
+        """Give a memory where the frozen stages end in one place and it saves work, else None.
 
         >>> from polyak.networks import Compact
         >>> network = Compact(2, (8, 8), (4, 6))
@@ -55,26 +56,45 @@ class Memory:
         """
         if tuning.first == 0:
             return None
-        twin = copy.deepcopy(network).eval()
-        trial = cls(twin, _places(twin, tuning.first), 3, float("inf"))
+        made = cls(network, tuning.first, count, limit)
+        if not limit and not made.saves:
+            return None
         device = next(network.parameters()).device
         size = input_size(backbone_of(network))
         noise = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
-        batch = Batch(noise, torch.zeros(3), np.arange(3))
-        with torch.no_grad():
-            expected = twin(noise)
-            try:
-                list(trial.fill([batch]))
-                found = trial(noise, batch.indices)
-            except (
-                Exception
-            ):  # whatever foreign code says when another part goes round the boundary
-                return None
+        training = network.training
+        network.eval()
+        try:
+            with torch.no_grad():
+                expected, found = network(noise), made(noise, np.array([-1]))
+        except Exception:  # whatever foreign code says when a part goes round the boundary
+            return None
+        finally:
+            network.train(training)
         if found.shape != expected.shape:
             return None
-        if (found - expected).abs().max() > CLOSE * expected.abs().max():
-            return None
-        return cls(network, _places(network, tuning.first), count, limit)
+        return made if (found - expected).abs().max() <= TOLERANCE * expected.abs().max() else None
+
+    @property
+    def saves(self) -> bool:
+        """Whether the twin computes less than the network: some norm was folded away."""
+        norms = [
+            sum(isinstance(module, BatchNorm2d) for module in one.modules())
+            for one in (self.twin, backbone_of(self.network))
+        ]
+        return norms[0] < norms[1]
+
+    @property
+    def twin(self) -> nn.Module:
+        """The network for inference, its batch norms folded."""
+        if self._twin is None:
+            self._twin = folded(backbone_of(self.network))
+        return self._twin
+
+    def renew(self) -> None:
+        """Forget what the frozen stages said: they have been given other weights."""
+        self._twin, self.tables = None, []
+        self.known[:] = False
 
     def fill(self, batches: Iterable[Batch]) -> Iterator[int]:
         """Look at every picture once, in batches that are the same in every life of a run.
@@ -82,57 +102,81 @@ class Memory:
         Yields:
             How many pictures are known.
         """
-        training = self.network.training
-        self.network.eval()
-        try:
-            for batch in batches:
-                with torch.no_grad():
-                    self._hooked(batch.images, partial(self._keep, batch.indices))
-                if len(self.tables) < len(self.places):
-                    self.tables.clear()
-                    return
-                self.known[batch.indices] = True
-                yield int(self.known.sum())
-        finally:
-            self.network.train(training)
+        for batch in batches:
+            said = self._said(batch.images)
+            if not self.tables and not self._room_for(said):
+                return
+            rows = torch.as_tensor(batch.indices)
+            for table, maps in zip(self.tables, said, strict=True):
+                table[rows] = maps
+            self.known[batch.indices] = True
+            yield int(self.known.sum())
 
     def __call__(self, images: Tensor, indices: np.ndarray) -> Tensor:
-        """Compute logits (N, K) of pictures (N, 3, h, w) with these numbers."""
-        if not self.tables or not self.known[indices].all():
-            return self.network(images)
-        rows = torch.as_tensor(indices)
-        return self._hooked(images[:1], lambda number, _: self.tables[number][rows])
+        """Compute logits (N, K) of pictures (N, 3, h, w) with these numbers; -1 is nobody's."""
+        if self.tables and self.known[indices].all():
+            rows = torch.as_tensor(indices)
+            return self._given(images, [table[rows] for table in self.tables])
+        return self._given(images, self._said(images))
 
-    def _hooked(self, images: Tensor, change: Callable[[int, Any], Tensor | None]) -> Tensor:
-        def replace(number: int, module: nn.Module, inputs: Any, said: Any) -> Tensor | None:
-            return change(number, said)
+    def _room_for(self, said: list[Tensor]) -> bool:
+        """Make the tables, if they are not too large."""
+        count = len(self.known)
+        if count * sum(maps[0].numel() * maps.element_size() for maps in said) > self.limit:
+            return False
+        self.tables = [maps.new_empty((count, *maps.shape[1:])) for maps in said]
+        return True
 
+    @torch.no_grad()
+    def _said(self, images: Tensor) -> list[Tensor]:
+        """What the frozen stages say of pictures, at each place."""
+        twin, *early = self.twin, *self.names[:-1]
+        with tapped(twin, early) as found:
+            handle = twin.get_submodule(self.names[-1]).register_forward_hook(_leave)
+            try:
+                twin(images.to(next(twin.parameters()).device, non_blocking=True))
+            except _Reached as reached:
+                return [reached.said, *(found[name] for name in early)]
+            finally:
+                handle.remove()
+        raise RuntimeError(f"stage {self.names[-1]} was never reached")
+
+    def _given(self, images: Tensor, said: list[Tensor]) -> Tensor:
+        """Run the network on one picture, and let it go on with what was said of all."""
         handles = [
-            place.register_forward_hook(partial(replace, number))
-            for number, place in enumerate(self.places)
+            place.register_forward_hook(partial(_replaced, maps))
+            for place, maps in zip(self.places, said, strict=True)
         ]
         try:
             device = next(self.network.parameters()).device
-            return self.network(images.to(device, non_blocking=True))
+            return self.network(images[:1].to(device, non_blocking=True))
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _keep(self, indices: np.ndarray, number: int, said: Any) -> None:
-        if not isinstance(said, Tensor):
-            return  # a stage that puts out several things: nothing is kept, all is computed
-        if number not in self.tables:
-            self.room -= len(self.known) * said[0].numel() * said.element_size()
-            if self.room < 0:
-                return
-            self.tables[number] = said.new_empty((len(self.known), *said.shape[1:]))
-        self.tables[number][torch.as_tensor(indices)] = said
+
+class _Reached(Exception):
+    """The last frozen stage has spoken: the rest of the pass is not needed."""
+
+    def __init__(self, said: Tensor):
+        super().__init__()
+        self.said = said
 
 
-def _places(network: nn.Module, first: int) -> list[nn.Module]:
-    """The last stage before the first that learns, and what a head reads of those before it."""
+def _leave(module: nn.Module, inputs: Any, said: Any) -> None:
+    raise _Reached(said)
+
+
+def _replaced(maps: Tensor, module: nn.Module, inputs: Any, said: Any) -> Tensor:
+    return maps
+
+
+def _places(network: nn.Module, first: int) -> tuple[list[str], list[nn.Module]]:
+    """Name what is asked of the frozen stages, the last one last; and where each is put: the last
+    stage before the first that learns, then what a head reads of those before it.
+    """
     inner = backbone_of(network)
     frozen = [name for name in stages(inner) if name != HEAD][:first]
     taps = zip(network.taps, network.names, strict=True) if isinstance(network, Staged) else ()
-    early = [tap for tap, name in taps if name in frozen[:-1]]
-    return [inner.get_submodule(frozen[-1]), *early]
+    early = {name: tap for tap, name in taps if name in frozen[:-1]}
+    return [*early, frozen[-1]], [inner.get_submodule(frozen[-1]), *early.values()]

@@ -15,7 +15,6 @@ from polyak.optim import engine
 from polyak.optim.rules import polyak
 
 STRATEGIES = ("few", "many", "all")
-FEW_PICTURES = 1000  # below it batch statistics of so few pictures are worse than the source's
 
 
 def depths(network: nn.Module) -> dict[str, int]:
