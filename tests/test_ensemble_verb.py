@@ -219,7 +219,7 @@ def trained(tmp_path_factory):
     how = {"data": "digits", "widths": (8, 16), "out": str(folder), "views": "one", "threads": 1}
     *_, end = train(make(**how, epochs=3, name="first"))
     near = {"weights": end["model"], "transfer": "all", "epochs": 1}
-    few = near | {"transfer": "few"}
+    few = near | {"transfer": "few", "freeze_norms": False}
     runs = {
         "a": near | {"seed": 1}, "b": near | {"seed": 2}, "far": {"epochs": 3, "member": 1},
         "c": few | {"seed": 1}, "d": few | {"seed": 2},
