@@ -17,9 +17,11 @@ from torch.nn.modules.batchnorm import BatchNorm2d
 
 from polyak.data.loader import Batch
 from polyak.networks import HEAD, Staged, backbone_of, stages
-from polyak.networks.fold import TOLERANCE, folded
+from polyak.networks.fold import folded
 from polyak.networks.stages import input_size, tapped
 from polyak.transfer.tuning import Tuning
+
+CLOSE = 1e-5  # of the largest logit: how near a twin's logits come to the network's own
 
 
 class Memory:
@@ -73,7 +75,7 @@ class Memory:
             network.train(training)
         if found.shape != expected.shape:
             return None
-        return made if (found - expected).abs().max() <= TOLERANCE * expected.abs().max() else None
+        return made if (found - expected).abs().max() <= CLOSE * expected.abs().max() else None
 
     @property
     def saves(self) -> bool:
@@ -130,7 +132,7 @@ class Memory:
     @torch.no_grad()
     def _said(self, images: Tensor) -> list[Tensor]:
         """What the frozen stages say of pictures, at each place."""
-        twin, *early = self.twin, *self.names[:-1]
+        twin, early = self.twin, self.names[:-1]
         with tapped(twin, early) as found:
             handle = twin.get_submodule(self.names[-1]).register_forward_hook(_leave)
             try:
