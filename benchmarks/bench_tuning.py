@@ -2,9 +2,10 @@
 
     python benchmarks/bench_tuning.py [--rounds 11] [--out FILE]
 
-MobileNetV2 at 224 pixels, batches of 32, one thread, AdamW on what learns. "by hand" is PyTorch
-alone: the frozen part under no_grad, then the learning part; "learning part" is that part on maps
-that are there already. Contenders take turns.
+MobileNetV2 at 224 pixels, batches of 32, one thread, AdamW on what learns, batch-norm statistics
+kept (polyak's default) unless --learn-norms. "by hand" is PyTorch alone: the frozen part under
+no_grad, then the learning part; "learning part" is that part on maps that are there already.
+Contenders take turns.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def parts(network):
     return frozen, nn.Sequential(*network.blocks[5:], *rest)
 
 
-def contenders(images, labels):
+def contenders(images, labels, norms):
     """Make the steps under test, by name."""
     numbers = np.arange(SIZE)
 
@@ -50,7 +51,7 @@ def contenders(images, labels):
 
     def tuned(strategy, remember=False):
         one = network()
-        tuning = Tuning(one, strategy)
+        tuning = Tuning(one, strategy, norms=norms)
         optimizer = AdamW(tuning.groups(1e-4, 0.05), lr=1e-4)
         memory = Memory.of(one, tuning, SIZE * remember, float("inf") if remember else 0)
         if remember:
@@ -63,6 +64,9 @@ def contenders(images, labels):
     def by_hand(known):
         frozen, rest = parts(network().train())
         frozen.eval()
+        for module in rest.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(norms)
         optimizer = AdamW(rest.parameters(), lr=1e-4)
 
         def maps():
@@ -82,6 +86,7 @@ def contenders(images, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--learn-norms", action="store_true")
     results = Path(__file__).parent / "results"
     parser.add_argument("--out", type=Path, default=results / "tuning.json")
     given = parser.parse_args()
@@ -89,7 +94,7 @@ def main():
     images = torch.randn(SIZE, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     images = images.to(memory_format=torch.channels_last)
     labels = torch.arange(SIZE) % CLASSES
-    steps = contenders(images, labels)
+    steps = contenders(images, labels, given.learn_norms)
     took = {name: [] for name in steps}
     for round_ in range(given.rounds + 1):
         for name, step in steps.items():
@@ -114,6 +119,7 @@ def main():
     }
     print(json.dumps(found, indent=1))
     about = machine.describe() | {"threads": 1, "rounds": given.rounds}
+    about["batch-norm statistics"] = "learnt" if given.learn_norms else "kept"
     write_atomic(given.out, json.dumps({"machine": about, "found": found}, indent=1) + "\n")
 
 
