@@ -31,7 +31,7 @@ def a_plan(names=("blocks.0", "head"), amount="little", data="different"):
         "cell": {"amount": amount, "data": data, "why": names[0], "strategy": "stages"},
         "trials": [],
         "rows": [{"strategy": s, "accuracy": figure(a), "nll": figure(0.4321), "seconds": 12.0,
-                  "n": 150} for s, a in (("linear", 0.81), ("stages", 0.875))],
+                  "share": 0.37, "n": 150} for s, a in (("linear", 0.81), ("stages", 0.875))],
         "chosen": "stages", "why": names[-1], "lecture": "stages", "seconds": 12.0,
         "accuracy": figure(0.875), "notes": [names[0]], "command": f"polyak train {names[0]}",
     }  # fmt: skip
@@ -68,7 +68,15 @@ def test_a_run_shows_the_plan_that_lies_in_its_directory(language, tmp_path):
     write(folder, a_plan())
     text = report(folder, language).read_text()
     assert text.count("<svg") == without.count("<svg") + 1
-    for said in ("81.00%", "87.50%", "82.50%", "92.50%", "blocks.0", "0.432"):
+    for said in (
+        "81.00%",
+        "87.50%",
+        "82.50%",
+        "92.50%",
+        "blocks.0",
+        "0.432",
+        "<td>12</td><td>37.0%</td>",
+    ):
         assert said in text and said not in without
     assert re.search(r'class="chosen"><td>stages', text)
     chart = next(svg for svg in re.findall("<svg.*?</svg>", text, re.DOTALL) if "blocks.0" in svg)

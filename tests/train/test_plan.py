@@ -3,17 +3,23 @@
 import json
 import shlex
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from polyak import cli, load
+from polyak.data import find
 from polyak.errors import UsageError
 from polyak.networks import build
 from polyak.options import training
 from polyak.train import make, train
-from polyak.train.plan import plan
+from polyak.train.job import Data
+from polyak.train.plan import Found, conclusion, plan
+from polyak.transfer.choice import Row
 
 
 @pytest.fixture
@@ -42,6 +48,25 @@ def test_a_plan_measures_and_its_command_is_one(tiny_folder, weights, tmp_path, 
     recipe, _ = training(words[2:])
     assert (recipe.data, recipe.transfer) == (str(tiny_folder), found["chosen"])
     assert recipe.size == 32 and recipe.val == 0.25
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.125, "its trial was 12.5% of a full run"), (1.0, "expect a little more")]
+)
+def test_what_is_expected_says_how_much_of_a_run_the_trial_was(tiny_folder, share, said):
+    recipe = make(data=str(tiny_folder), epochs=20, batch_size=8)
+    rows = {}
+    for name, right in (("linear", 140), ("few", 190)):
+        said_right = np.where(np.arange(200) < right, 0.8, 0.2)
+        logs = np.log([said_right, 1 - said_right]).T
+        rows[name] = Row.of(name, logs, np.zeros(200, int), 1.0)
+    rows["few"] = replace(rows["few"], share=share)
+    place = SimpleNamespace(strategy="linear")
+    parts = {"train": Data(find(tiny_folder), [])}
+    arms = {"few": SimpleNamespace(step_seconds=1.0)}
+    facts = conclusion(recipe, recipe, parts, Found(rows, place, arms))
+    assert facts["chosen"] == "few" and said in facts["notes"][-1]
+    assert facts["rows"][-1]["share"] == share
 
 
 def test_without_weights_there_is_nothing_to_plan(tiny_folder):

@@ -74,6 +74,7 @@ def test_with_time_every_split_has_a_whole_run(arm):
     assert len(log) == 4 * (3 + 2 + 2)  # epochs of 60 and of 42 pictures, 16 a step
     again = one.go(60)
     assert again.n == 72 and len(log) == 28  # nothing is left to do
+    assert row.share == again.share == 1.0
 
 
 def test_without_time_the_first_run_is_short_and_goes_on(arm):
@@ -81,9 +82,11 @@ def test_without_time_the_first_run_is_short_and_goes_on(arm):
     row = one.go(0.2)
     assert row.n == 12 and one.done == 0 and len(log) == 3
     assert log[-1][2] > 0.5  # the rate has fallen when it is judged
+    assert row.share == 3 / 12  # steps, of four epochs of three
     before = len(log)
-    one.go(0.2)
+    again = one.go(0.2)
     assert log[before][0] == log[0][0] and one.epoch >= 2
+    assert again.share == len(log) / 12 and again.as_json()["share"] == round(again.share, 3) < 1
 
 
 def test_the_judges_see_the_end_and_halfway_to_it_and_the_better_counts(arm):

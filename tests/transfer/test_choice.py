@@ -33,6 +33,29 @@ def test_a_gain_is_measured_on_the_pictures_of_both():
     assert choice.gain(nothing, base) == pytest.approx(hoped, abs=1e-4)
 
 
+def test_a_run_cut_short_is_believed_by_its_share():
+    base = replace(row("linear", 5000, 10_000), losses=np.full(10_000, 0.8))
+    base = replace(base, nll=metrics.Estimate(0.8, 0.8, 0.8))
+    worse = replace(base, strategy="few", losses=np.full(10_000, 0.9))  # by 0.1, beyond doubt
+    hoped = 0.048  # 6 % of 0.8, before anything is measured
+    said = [choice.gain(replace(worse, share=share), base) for share in (1.0, 0.5, 0.25, 1e-9)]
+    assert said == pytest.approx(
+        [-0.1, -0.1 / 2 + hoped / 2, -0.1 / 4 + hoped * 3 / 4, hoped], abs=1e-5
+    )
+    # 200 pictures a class, of which trials of a few percent saw next to nothing
+    rows = [base, *(replace(worse, strategy=name, share=0.04) for name in ("few", "many"))]
+    assert choice.choose(rows, 200)[0].strategy == "many"
+    assert choice.choose([replace(row, share=1.0) for row in rows], 200)[0].strategy == "linear"
+
+
+def test_of_two_cut_trials_the_longer_is_compared_with_the_probe():
+    base = replace(row("linear", 50, 100), losses=np.linspace(0.5, 1, 100))
+    few = replace(base, strategy="few", losses=base.losses - 0.2, share=0.1)
+    many = replace(base, strategy="many", losses=base.losses - 0.1, share=0.8)
+    expected = choice.expectations([base, few, many], 10)
+    assert expected["many"] == choice.gain(many, base)
+
+
 @pytest.mark.parametrize(
     ("rights", "n", "chosen"),
     [

@@ -54,6 +54,7 @@ class Tried(BaseModel):
     accuracy: Figure
     nll: Figure
     seconds: float
+    share: float = 1.0  # of a whole run
     n: int
 
 

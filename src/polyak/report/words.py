@@ -45,6 +45,7 @@ KOREAN = {
     "no difference that the intervals support": "구간으로 뒷받침되는 차이가 없습니다",
     "not finished": "진행 중",
     "nothing was left out": "제외된 파일이 없습니다",
+    "of a run": "전체 학습 대비",
     "of the pictures": "사진 중 비율",
     "passes": "순전파 횟수",
     "picture cannot be read any more": "사진을 더는 읽을 수 없습니다",

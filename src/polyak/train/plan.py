@@ -92,7 +92,8 @@ def measure(
             return arms[name].go(seconds)
 
         def worth(row: Row) -> float:
-            return choice.gain(row, choice.better_probe(rows.values()))
+            # turns are alike: what each made of its own decides who gets another
+            return choice.gain(replace(row, share=1.0), choice.better_probe(rows.values()))
 
         for row in planner.halving(STRATEGIES, until, trial, worth):
             rows[row.strategy] = row
@@ -202,7 +203,15 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
     if chosen in arms:
         batches = max(1, len(parts["train"]) // (recipe.batch_size or 1))
         seconds = round((recipe.epochs or 1) * batches * arms[chosen].step_seconds)
-        notes.append("a full run trains longer than its trial: expect a little more than here")
+        if (share := rows[chosen].share) < 1:
+            notes.append(
+                f"its trial was {share:.1%} of a full run: what is expected of the rest is what is "
+                "usual; a longer --budget measures it"
+            )
+        else:
+            notes.append(
+                "a full run learns from more pictures than its trial: expect a little more"
+            )
     return {
         "kind": "plan", "chosen": chosen, "why": why, "accuracy": accuracy, "seconds": seconds,
         "lecture": place.strategy, "notes": notes, "rows": [row.as_json() for row in rows.values()],

@@ -62,6 +62,7 @@ class Arm:
     epoch: int = 0  # of the present run
     network: nn.Module | None = None
     start: dict[str, Tensor] = field(default_factory=dict)  # of the present run
+    taken: float = 0.0  # share of the first run
     logs: np.ndarray | None = None  # (2, n, K): of the weights at the end, and halfway to there
     longest: float = field(default=0.0, init=False)  # of the whole runs, seconds
 
@@ -81,7 +82,7 @@ class Arm:
         self.seconds += time.monotonic() - began
         assert self.logs is not None
         name, labels = self.recipe.transfer, self.labels
-        ends = [Row.of(name, logs, labels, self.seconds) for logs in self.logs]
+        ends = [Row.of(name, logs, labels, self.seconds, self.taken) for logs in self.logs]
         return min(ends, key=lambda row: row.nll.value)  # as a run in full chooses of the two
 
     def _run(self, split: Split, seconds: float) -> bool:
@@ -134,4 +135,9 @@ class Arm:
                         break
             self.epoch += 1
         self.step_seconds = spent / step
+        if step >= steps:
+            self.taken = 1.0
+        elif not self.done:
+            whole = (recipe.epochs or 1) * len(loader)
+            self.taken = min(1.0, self.taken + step / whole)
         return step >= steps

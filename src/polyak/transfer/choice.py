@@ -29,6 +29,7 @@ class Row:
         accuracy: of those asked, with its interval.
         nll: the same, nats.
         seconds: of training.
+        share: of a whole run that was trained, above 0 to 1; a probe is whole.
 
     >>> logs = np.log([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]])
     >>> row = Row.of("linear", logs, np.array([0, 0, 1]), 1.5)
@@ -41,9 +42,17 @@ class Row:
     accuracy: metrics.Estimate
     nll: metrics.Estimate
     seconds: float
+    share: float = 1.0
 
     @classmethod
-    def of(cls, strategy: str, logs: np.ndarray, labels: np.ndarray, seconds: float) -> "Row":
+    def of(
+        cls,
+        strategy: str,
+        logs: np.ndarray,
+        labels: np.ndarray,
+        seconds: float,
+        share: float = 1.0,
+    ) -> "Row":
         """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked.
 
         Each strategy is judged at its own temperature, as the model file of a whole run would be.
@@ -53,7 +62,7 @@ class Row:
         losses = np.full(len(labels), np.nan)
         losses[asked] = -np.log(said[np.arange(len(said)), labels[asked]].clip(1e-37))
         found = metrics.evaluate(said, labels[asked])
-        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2))
+        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
 
     @property
     def n(self) -> int:
@@ -63,14 +72,16 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers."""
         both = {name: vars(getattr(self, name)) for name in ("accuracy", "nll")}
-        return {"strategy": self.strategy, **both, "seconds": self.seconds, "n": self.n}
+        facts = {"seconds": self.seconds, "share": round(self.share, 3), "n": self.n}
+        return {"strategy": self.strategy, **both, **facts}
 
 
 def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> float:
     """Say by how many nats a strategy's NLL is expected to be below another's.
 
     Both are asked of the same pictures, so what is hard for both does not blur their difference.
-    A few pictures prove little: what they say is drawn to what was hoped for before.
+    A few pictures prove little: what they say is drawn to what was hoped for before. So does a run
+    cut short: be the pictures ever so many, half a run is believed by half.
 
     Args:
         row: of the one; by default a fine-tuning.
@@ -91,6 +102,7 @@ def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> flo
     if not both.any():
         return hope
     gained, doubt = metrics.paired(base.losses[both], row.losses[both])
+    doubt += spread**2 * (1 / min(row.share, base.share) - 1)  # what the rest of the run may change
     return (hope * doubt + gained * spread**2) / (doubt + spread**2)
 
 
@@ -112,8 +124,9 @@ def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
     """Say by how many nats every strategy is expected to be better than the better probe.
 
     Fine-tunings begin with the same network and are nearer to one another than to the probe: the
-    one that most pictures judged is compared with the probe, and the others with it. The more
-    pictures there are to learn from, the more stages they pay for.
+    one that most pictures judged, or of equals the one nearest to a whole run, is compared with the
+    probe, and the others with it. The more pictures there are to learn from, the more stages they
+    pay for.
 
     Args:
         rows: each strategy's last measurement.
@@ -133,7 +146,7 @@ def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
         return expected
     pays = DEEPER * float(np.log10(each / 10))
     deeper = {row.strategy: 0.0 if row.strategy == "few" else pays for row in tuned}
-    known = max(tuned, key=lambda row: (row.n, -_price(row)))
+    known = max(tuned, key=lambda row: (row.n, row.share, -_price(row)))
     first = gain(known, base, HOPE + deeper[known.strategy])
     expected[known.strategy] = first
     for row in tuned:

@@ -114,12 +114,13 @@ def _lecture(cell: dict) -> "Table":
 def _measured(facts: dict) -> "Table":
     from rich.table import Table
 
-    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "pictures")
+    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "pictures")
     for row in facts["rows"]:
         value, low, high = (row["accuracy"][part] for part in ("value", "low", "high"))
         table.add_row(
             row["strategy"], f"{value:.2%}", f"{low:.2%} to {high:.2%}",
-            f"{row['nll']['value']:.3f}", f"{row['seconds']:.0f}", str(row["n"]),
+            f"{row['nll']['value']:.3f}", f"{row['seconds']:.0f}", f"{row['share']:.1%}",
+            str(row["n"]),
         )  # fmt: skip
     return table
 
