@@ -59,6 +59,21 @@ def test_splits_are_told(tiny_folder, tmp_path):
     assert "another split" in page["note"]  # every picture stands in all three
 
 
+def test_pictures_that_look_the_same_are_told(tiny_folder, tmp_path):
+    from PIL import Image
+
+    first = sorted(tiny_folder.rglob("*.jpg"))[0]
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_folder, copy)
+    again = copy / first.relative_to(tiny_folder).with_name("again.jpg")
+    Image.open(first).resize((64, 64)).save(again, quality=90)
+    before, after = (
+        int(told(str(folder))["note"].partition(" pictures look the same")[0])
+        for folder in (tiny_folder, copy)
+    )
+    assert after == before + 2
+
+
 def test_sizes_and_memory_are_told(tmp_path, monkeypatch):
     from PIL import Image
 

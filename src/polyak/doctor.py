@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine, precision
+from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import find
@@ -37,7 +38,8 @@ def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
     if data:
         began = time.perf_counter()
         found = scan(find(data), threads=machine.cores())
-        yield from _data(data, found, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        yield from _data(data, grouped(found, machine.cores()), seconds)
 
 
 def _machine() -> Iterator[str]:

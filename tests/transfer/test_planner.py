@@ -37,6 +37,19 @@ def test_the_curve_rises_and_judges_by_pictures_it_did_not_see():
     assert all(abs(point["accuracy"] - 0.5) < 0.12 for point in nonsense)
 
 
+def test_what_looks_like_a_learnt_picture_does_not_judge_the_curve():
+    things, labels = np.random.default_rng(0).normal(size=(60, 100)), np.arange(60) % 2
+    x = np.repeat(things, 5, 0).astype(np.float32)  # five pictures of each thing; nothing to learn
+    labels, groups = np.repeat(labels, 5), np.repeat(np.arange(60), 5)
+    flattered = planner.curve(x, labels, 2, 0.01)[-1]
+    honest = planner.curve(x, labels, 2, 0.01, groups=groups)[-1]
+    assert flattered["each"] == 100 and flattered["accuracy"] > 0.9
+    assert all(
+        point["accuracy"] < 0.7 for point in planner.curve(x, labels, 2, 0.01, groups=groups)
+    )
+    assert honest["each"] < 100  # nothing is left to judge
+
+
 def test_a_class_of_one_picture_has_a_curve():
     x, labels = pictures(30, 1.0)
     labels[-1] = 2

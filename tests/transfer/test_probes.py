@@ -84,6 +84,16 @@ def test_features_that_do_not_change_do_no_harm():
     assert np.abs(odd.weight[:, -2:]).max() == 0
 
 
+def test_pictures_of_one_thing_judge_nothing_that_learnt_from_it():
+    things, labels = np.random.default_rng(0).normal(size=(60, 100)), np.arange(60) % 2
+    x, labels = np.repeat(things, 5, 0).astype(np.float32), np.repeat(labels, 5)
+    groups = np.repeat(np.arange(60), 5)
+    flattered = transfer.probe(x, labels, 2)
+    honest = transfer.probe(x, labels, 2, groups=groups)
+    assert flattered.measured.accuracy.value > 0.95
+    assert honest.measured.accuracy.value < 0.7 and honest.l2 > flattered.l2
+
+
 def test_folds_are_even_and_singles_always_train():
     labels = np.array([0] * 10 + [1] * 5 + [2])
     part = transfer.folds(labels, seed=3)

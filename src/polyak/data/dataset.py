@@ -21,6 +21,8 @@ class Dataset:
         sizes: int64 (n, 2), upright (height, width), pixels.
         digests: uint64 (n, 2), a hash of each file's bytes.
         splits: (n,) of "train", "val", "test", or "" before `split`.
+        groups: int64 (n,), one number for pictures of a class that look the same, which no split
+            may part; None where nobody has looked.
         quarantine: (path, reason) of every file that was left out.
         warnings: one line for each thing that the user should know.
 
@@ -37,6 +39,7 @@ class Dataset:
     sizes: np.ndarray
     digests: np.ndarray
     splits: np.ndarray
+    groups: np.ndarray | None = None
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -64,11 +67,17 @@ class Dataset:
             sizes=self.sizes[positions],
             digests=self.digests[positions],
             splits=self.splits[positions],
+            groups=None if self.groups is None else self.groups[positions],
         )
 
     def part(self, name: str) -> "Dataset":
         """Keep the pictures of one split."""
         return self.take(self.splits == name)
+
+    def copies(self) -> np.ndarray:
+        """Number the pictures so that exact copies of one class have one number: int64 (n,)."""
+        facts = np.column_stack([self.labels.astype(np.uint64), self.digests])
+        return np.unique(facts, axis=0, return_inverse=True)[1].reshape(-1)
 
     def without(self, failed) -> "Dataset":
         """Move pictures to quarantine: `failed` lists (position, reason)."""

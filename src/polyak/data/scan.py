@@ -165,17 +165,21 @@ def _copies(data: Dataset):
     if not copies:
         return
     yield f"{copies} files are exact copies of others"
-    conflicts = _mixed(group, data.labels)
+    conflicts = mixed(group, data.labels)
     if len(conflicts):
         yield f"{_several(data, conflicts)} the same bytes as a file of another class"
     _, part = np.unique(data.splits, return_inverse=True)
-    leaks = _mixed(group, part)
+    leaks = mixed(group, part)
     if len(leaks):
         yield f"{_several(data, leaks)} the same bytes as a file of another split; scores flatter"
 
 
-def _mixed(group, value):
-    """Positions whose group holds more than one value."""
+def mixed(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Give the positions whose group holds more than one value.
+
+    >>> mixed(np.array([0, 0, 1, 1]), np.array([5, 5, 5, 6])).tolist()
+    [2, 3]
+    """
     low = np.full(group.max() + 1, np.iinfo(np.int64).max)
     high = np.zeros(group.max() + 1, np.int64)
     np.minimum.at(low, group, value)

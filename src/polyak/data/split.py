@@ -1,4 +1,4 @@
-"""Choose a validation part by seed: every class its share, exact copies never on both sides."""
+"""Choose a validation part by seed: every class its share, what looks the same on one side."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from polyak import keys
 from polyak.data.dataset import Dataset
+from polyak.data.scan import mixed
 from polyak.errors import UsageError, shown
 
 
@@ -13,8 +14,8 @@ def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
     """Mark a share of every class as "val" when the source has no validation part of its own.
 
     The choice goes by the seed and the content of the pictures, not by names or order. Copies of
-    one file stay together; copies that contradict each other stay in train. A class of one picture
-    stays in train, with a warning.
+    one file, and pictures that look the same (`groups`), stay together; copies that contradict each
+    other stay in train. A class of one picture, or one group, stays in train, with a warning.
 
     Args:
         data: a scanned data set.
@@ -45,25 +46,27 @@ def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
 def _choose(data, splits, fraction, seed):
     """Write "val" into `splits`; return the classes that could give nothing."""
     pool = np.flatnonzero(splits == "train")
-    _, first, group = np.unique(data.digests[pool], axis=0, return_index=True, return_inverse=True)
-    group = group.reshape(-1)
+    labels, digests = data.labels[pool], data.digests[pool]
+    group = (data.copies() if data.groups is None else data.groups)[pool]
+    group = np.unique(group, return_inverse=True)[1].reshape(-1)
+    copy = np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((copy, group))  # the content draws, and of a group its least
+    first = order[np.unique(group[order], return_index=True)[1]]
     count = np.bincount(group)
-    labels = data.labels[pool]
     torn = np.zeros(len(count), bool)
-    torn[group[labels != labels[first][group]]] = True
-    draw = keys.keys("split", seed, *data.digests[pool][first].T)
+    torn[group[mixed(copy, labels)]] = True
+    draw = keys.keys("split", seed, *digests[first].T)
     chosen = np.zeros(len(count), bool)
     lone = []
     for label in np.unique(labels):
         groups = np.flatnonzero((labels[first] == label) & ~torn)
         groups = groups[np.argsort(draw[groups], kind="stable")]
-        target = max(1, round(fraction * count[groups].sum()))
-        most = np.cumsum(count[groups])
-        take = np.flatnonzero(most <= target)
-        take = take if len(take) else np.arange(1)
         if len(groups) < 2:
             lone.append(label)
-        else:
-            chosen[groups[take[: len(groups) - 1]]] = True
+            continue
+        target = max(1, round(fraction * count[groups].sum()))
+        fits = groups[count[groups] <= max(target, count[groups].min())]
+        take = max(1, np.searchsorted(np.cumsum(count[fits]), target, side="right"))
+        chosen[fits[: min(take, len(groups) - 1)]] = True
     splits[pool[chosen[group]]] = "val"
     return lone

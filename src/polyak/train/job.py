@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polyak import keys, machine, optim
 from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
+from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.decode import LEAST_SIDE, least_for
 from polyak.data.images import Images
@@ -87,7 +88,7 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     dataset, images = dataset.without(images.failed), images.take(images.good)
     for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
         raise DataError("no picture of a class can be read", where=dataset.classes[number])
-    dataset = split(dataset, recipe.val, recipe.seed)
+    dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
     whole = Data(dataset, images)
     by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}
     parts = {name: whole.take(positions) for name, positions in by_split.items() if len(positions)}

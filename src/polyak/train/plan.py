@@ -103,7 +103,7 @@ def measure(
 
 def _place(known: probing.Known, seed: int):
     """Probe every stage alone, and tell of the cell and of the curve over data size."""
-    labels = known.train.dataset.labels
+    labels, groups = known.train.dataset.labels, known.train.dataset.groups
     classes = len(known.train.dataset.classes)
     read = ~np.isnan(known.features.table[:, 0])
     alone = {}
@@ -111,14 +111,16 @@ def _place(known: probing.Known, seed: int):
         alone[name] = (
             known.probes["linear"]
             if name == HEAD
-            else probe(known.features.of([name])[read], labels, classes, seed=seed)
+            else probe(known.features.of([name])[read], labels, classes, seed=seed, groups=groups)
         )
         yield {"kind": "probe", "stage": name, **probing.told(alone[name])}
     place = planner.cell(labels, alone)
     yield {"kind": "cell", "amount": place.amount, "data": place.kind, "why": place.why,
            "strategy": place.strategy}  # fmt: skip
     head = known.features.of([HEAD])[read]
-    points = planner.curve(head, labels, classes, known.probes["linear"].l2, seed=seed)
+    points = planner.curve(
+        head, labels, classes, known.probes["linear"].l2, seed=seed, groups=groups
+    )
     yield {"kind": "curve", "points": points}
     return place
 
@@ -158,13 +160,14 @@ def _splits(backbone, parts, known, seed) -> list[Split]:
     def start(learnt: np.ndarray | None = None) -> nn.Module:
         knowing = known
         if learnt is not None:
-            labels = train.dataset.labels[learnt]
-            fitted = probe(features[learnt], labels, classes, seed=seed, widths=widths)
+            part = train.dataset.take(learnt)
+            how = {"seed": seed, "widths": widths, "groups": part.groups}
+            fitted = probe(features[learnt], part.labels, classes, **how)
             knowing = replace(known, probes={known.better: fitted})
         return probing.classified(backbone, knowing, knowing.better)[0]
 
     found = [Split(train, held_out, np.arange(len(held_out)), start)] if held_out else []
-    fold = folds(train.dataset.labels, seed, fold_count(len(train)))
+    fold = folds(train.dataset.labels, seed, fold_count(len(train)), train.dataset.groups)
     for number in np.unique(fold[fold >= 0]):
         learnt, judges = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         places, begin = len(held_out) + judges, partial(start, learnt)

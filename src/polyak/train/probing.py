@@ -138,7 +138,8 @@ def learn(
         columns = features.of(names)
         columns = columns[read] if failed else columns
         widths = [features.widths[name] for name in names]
-        how = {"seed": seed, "widths": widths, "folder": cache.home()}
+        groups = part.dataset.groups
+        how = {"seed": seed, "widths": widths, "groups": groups, "folder": cache.home()}
         probes[strategy] = known_probe(columns, labels, classes, **how)
         yield {"kind": "probe", "strategy": strategy}
     return Known(part, features, probes, failed)

@@ -21,6 +21,7 @@ def known_probe(
     *,
     seed: int = 0,
     widths: Sequence[int] = (),
+    groups: np.ndarray | None = None,
     folder: Path | None = None,
 ) -> Probe:
     """Fit a probe, or find the one that was fitted to the same features and labels before.
@@ -31,6 +32,7 @@ def known_probe(
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
+        groups: int (n,), of pictures that cross-validation must not part.
         folder: of remembered tables; None remembers nothing.
 
     Raises:
@@ -41,10 +43,10 @@ def known_probe(
     True
     """
     if folder is None:
-        return probe(features, labels, classes, seed=seed, widths=widths)
+        return probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
     n, width = features.shape
     shapes = (classes, width), (classes,), (n, classes), (1,)
-    name = _name(features, labels, (classes, seed, *widths))
+    name = _name(features, (labels, groups), (classes, seed, *widths))
     shape = 1, sum(int(np.prod(shape)) for shape in shapes)
     with cache.owned(folder, name, lambda: None):
         if (found := cache.read(folder, name, shape)) is not None:
@@ -55,16 +57,17 @@ def known_probe(
             # a single is off by its rounding, and the strength is one of few
             l2 = min(STRENGTHS, key=lambda strength: abs(strength - single[0]))
             return Probe(weight, bias, l2, measured(logs, labels), logs)
-        new = probe(features, labels, classes, seed=seed, widths=widths)
+        new = probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
         with cache.making(folder, name, shape) as made:
             parts = new.weight.ravel(), new.bias, new.logs.ravel(), [new.l2]
             made.table[0] = np.concatenate(parts)
         return new
 
 
-def _name(features: np.ndarray, labels: np.ndarray, rest: tuple[int, ...]) -> str:
+def _name(features: np.ndarray, numbers: tuple, rest: tuple[int, ...]) -> str:
     facts = FORMAT, features.shape, rest, torch.__version__, torch.get_num_threads()
     hashed = hashlib.sha256(json.dumps(facts).encode())
     hashed.update(np.ascontiguousarray(features, "<f4").data.cast("B"))
-    hashed.update(np.ascontiguousarray(labels, "<i8").data.cast("B"))
+    for number in (one for one in numbers if one is not None):
+        hashed.update(np.ascontiguousarray(number, "<i8").data.cast("B"))
     return f"probe-{hashed.hexdigest()[:40]}"

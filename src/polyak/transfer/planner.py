@@ -89,7 +89,13 @@ def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
 
 
 def curve(
-    features: np.ndarray, labels: np.ndarray, classes: int, l2: float, *, seed: int = 0
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    l2: float,
+    *,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> list[dict[str, float]]:
     """Say how a probe's accuracy grows with its pictures a class; the others judge it.
 
@@ -99,6 +105,7 @@ def curve(
         classes: K.
         l2: strength of the probe.
         seed: of the subsets.
+        groups: int (n,): no picture judges that has the number of one that was learnt from.
 
     Returns:
         {"each", "n", "accuracy", "spread"}: pictures a class at most, pictures in all, mean and
@@ -110,13 +117,14 @@ def curve(
     """
     x = torch.from_numpy(np.ascontiguousarray(features, np.float32))
     counts = np.bincount(labels, minlength=classes)
+    groups = np.arange(len(labels)) if groups is None else groups
     points = []
     for each in (size for size in (5, 10, 20, 50, 100, 200, 500) if size < counts.max()):
         reached, n = [], 0
         for draw in range(DRAWS):
             order = np.argsort(keys.keys("curve", seed, draw, np.arange(len(labels))))
             taken = np.concatenate([order[labels[order] == k][:each] for k in range(classes)])
-            rest, n = np.setdiff1d(order, taken), len(taken)
+            rest, n = np.flatnonzero(~np.isin(groups, groups[taken])), len(taken)
             if not len(rest):
                 continue
             rotation = Rotation.of(x[taken])

@@ -53,6 +53,7 @@ def probe(
     *,
     seed: int = 0,
     widths: Sequence[int] = (),
+    groups: np.ndarray | None = None,
 ) -> Probe:
     """Fit multinomial logistic regression, its L2 strength by cross-validation.
 
@@ -62,6 +63,7 @@ def probe(
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
+        groups: int (n,), of pictures that cross-validation must not part, as `folds` takes them.
 
     Source: the lecture's table, "linear classifier on top"; Bishop 2006, section 4.3.4.
 
@@ -74,7 +76,7 @@ def probe(
     known = torch.from_numpy(np.asarray(labels, np.int64))
     rotation = Rotation.of(rows, widths)
     x = rotation(rows)
-    part = folds(labels, seed, fold_count(len(x)))
+    part = folds(labels, seed, fold_count(len(x)), groups)
     l2, logs, near = _validated(x, known, part, rotation.spread, classes)
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
@@ -100,22 +102,35 @@ def fold_count(pictures: int) -> int:
     return FOLDS if pictures < MANY else FEWER_FOLDS
 
 
-def folds(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
-    """Deal pictures to folds, every class evenly; a class's only picture is never held out: -1.
+def folds(
+    labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Deal pictures to folds, every class evenly; what is alone in its class is never held out: -1.
+
+    Args:
+        labels: int (n,).
+        seed: of the deal.
+        count: of folds.
+        groups: int (n,), one number for pictures of a class that one fold must hold; None: none.
 
     >>> folds(np.array([0, 1, 2]), seed=0).tolist()
     [-1, -1, -1]
+    >>> part = folds(np.zeros(6, int), seed=0, groups=np.array([0, 0, 1, 1, 2, 3]))
+    >>> len(set(part[:2])), len(set(part[2:4])), len(set(part))
+    (1, 1, 4)
     """
     labels = np.asarray(labels)
-    part = np.full(len(labels), -1)
-    draw = keys.keys("folds", seed, np.arange(len(labels)))
+    groups = np.arange(len(labels)) if groups is None else groups
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    draw = keys.keys("folds", seed, first)
+    fold = np.full(len(first), -1)
     dealt = 0  # classes take turns in who comes first, so that folds are of one size
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero(labels[first] == label)
         if len(members) > 1:
-            part[members[np.argsort(draw[members])]] = (dealt + np.arange(len(members))) % count
+            fold[members[np.argsort(draw[members])]] = (dealt + np.arange(len(members))) % count
             dealt += len(members)
-    return part
+    return fold[group.reshape(-1)]
 
 
 def _validated(x, labels, part, spread, classes):

@@ -1,0 +1,163 @@
+"""Pictures that look the same: one thing photographed twice, one file saved again.
+
+Parted between training and judging they flatter the score, so splits and folds keep them together.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from polyak import files
+from polyak.data.dataset import Dataset
+from polyak.data.decode import decode
+from polyak.data.header import Unreadable, quiet
+from polyak.data.images import Images
+from polyak.data.scan import mixed, read_file
+from polyak.errors import PolyakError, shown
+
+SIDE = 16  # pixels of a thumbnail: its dot products, below 2**24, are exact in float32
+ALIKE = 0.98  # correlation of two thumbnails of one thing
+SMALLEST = 32  # pixels: smaller pictures, of one digit say, correlate so much anyhow
+MOST = 20_000  # pictures of a class; of a larger one only exact copies are found
+_ROWS = 1024  # of the table of correlations at once
+
+
+def grouped(data: Dataset, threads: int | None = None, images: Images | None = None) -> Dataset:
+    """Find the pictures of each class that look the same, and tell of them in `warnings`.
+
+    Two pictures look the same when their grey thumbnails, 16 x 16, correlate by 0.98; what looks
+    like either of two such belongs to them too. More than half of a class that looks the same, as
+    before a fixed camera, is not kept together: nothing would be left to judge by. The answer is
+    remembered on disk.
+
+    Args:
+        data: a scanned data set.
+        threads: how many files at once; default one a processor.
+        images: the same pictures, perhaps decoded already.
+
+    Returns:
+        The same with `groups`.
+
+    >>> from polyak.data.scan import scan
+    >>> from polyak.data.sources import find
+    >>> data = grouped(scan(find("digits")))
+    >>> len(np.unique(data.groups))  # too small to be compared, and no exact copies
+    1797
+    """
+    folder = files.cache_folder() / "alike-1"
+    file = folder / f"{data.fingerprint()[:40]}.npy"
+    found = _remembered(file, len(data))
+    if found is None:
+        found = alike(data, threads, images)
+        with suppress(OSError, PolyakError):  # a cache that cannot be kept costs the next run
+            folder.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(file, lambda path: _save(path, found))
+    copies, of_class = data.copies(), np.bincount(data.labels)[data.labels]
+    most = np.maximum(of_class // 2, np.minimum(4, of_class - 1))
+    whole = np.bincount(found)[found] > np.maximum(most, np.bincount(copies)[copies])
+    kept = np.where(whole, len(data) + copies, found)
+    data = replace(data, groups=np.unique(kept, return_inverse=True)[1].reshape(-1))
+    return replace(data, warnings=[*data.warnings, *_told(data, whole)])
+
+
+def alike(data: Dataset, threads: int | None = None, images: Images | None = None) -> np.ndarray:
+    """Number the groups of pictures that look the same: int64 (n,).
+
+    Args:
+        data: a scanned data set.
+        threads: how many files at once; default one a processor.
+        images: the same pictures, perhaps decoded already.
+
+    >>> from polyak.data.scan import scan
+    >>> from polyak.data.sources import find
+    >>> data = scan(find("digits")).take([3, 5, 3])  # an exact copy
+    >>> alike(data).tolist()
+    [1, 0, 1]
+    """
+    group = data.copies()
+    large = np.flatnonzero(data.sizes.min(1) >= SMALLEST)
+    thumbs = np.zeros((len(data), SIDE * SIDE), np.float32)
+
+    def fill(position: int) -> None:
+        with suppress(Unreadable):  # then it looks like nothing
+            if images and data.sizes[position].min() < 2 * SMALLEST - 1:  # not shrunk either way
+                pixels = images[position]
+            else:
+                pixels = decode(read_file(data.file(position)), least=(SMALLEST, SMALLEST))
+            thumbs[position] = _thumbnail(pixels)
+
+    with quiet(), ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, large.tolist(), chunksize=64))
+    for label in range(len(data.classes)):
+        members = large[data.labels[large] == label]
+        if len(members) <= MOST:
+            one, other = (members[at] for at in _pairs(thumbs[members]))
+            group = _joined(group, one, other)
+    return np.unique(group, return_inverse=True)[1].reshape(-1)
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Shrink a picture to what can be compared: grey, whole numbers about their mean."""
+    grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    levels = np.asarray(grey, np.float32).ravel()
+    return levels - levels.mean().round()
+
+
+def _pairs(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the positions of those that correlate, each pair once."""
+    norms = np.sqrt((thumbs.astype(np.float64) ** 2).sum(1))
+    ones, others = [], []
+    for begin in range(0, len(thumbs), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        needed = ALIKE * norms[rows, None] * norms[begin:]
+        one, other = np.nonzero((thumbs[rows] @ thumbs[begin:].T >= needed) & (needed > 0))
+        later = other > one
+        ones.append(one[later] + begin)
+        others.append(other[later] + begin)
+    return np.concatenate([*ones, []]).astype(int), np.concatenate([*others, []]).astype(int)
+
+
+def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Join the groups that pairs of pictures bind together; each takes its least number."""
+    while (group[one] != group[other]).any():
+        low, least = np.minimum(group[one], group[other]), np.arange(group.max() + 1)
+        np.minimum.at(least, group[one], low)
+        np.minimum.at(least, group[other], low)
+        group = least[group]
+    return group
+
+
+def _told(data: Dataset, whole: np.ndarray) -> Iterator[str]:
+    """Say how many look like another file without being its copy, and which of them leak."""
+    copies, groups = data.copies(), data.groups
+    near = np.flatnonzero(np.bincount(groups)[groups] > np.bincount(copies)[copies])
+    if len(near):
+        twins = np.flatnonzero(groups == groups[near[0]])[:2]
+        names = " and ".join(shown(data.paths[i]) for i in twins)
+        yield f"{len(near)} pictures look the same as others ({names}): never parted"
+    part = np.unique(data.splits, return_inverse=True)[1].reshape(-1)
+    leaks = np.intersect1d(mixed(groups, part), near)
+    if len(leaks):
+        yield f"{len(leaks)} pictures look the same as one of another split; scores flatter"
+    for label in np.unique(data.labels[whole]):
+        count, name = whole[data.labels == label].sum(), shown(data.classes[label])
+        yield f"{count} pictures of {name} look the same, too many to keep together; scores flatter"
+
+
+def _remembered(file: Path, n: int) -> np.ndarray | None:
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = found.shape == (n,) and found.dtype == np.int64 and (found >= 0).all()
+    return found if fits and (found < n).all() else None
+
+
+def _save(path: Path, found: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, found)

@@ -1,0 +1,195 @@
+"""Pictures that look the same: found, kept on one side, and told; others are left alone."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from polyak.data import find, scan, split
+from polyak.data.alike import alike, grouped
+from polyak.data.images import Images
+from polyak.transfer import folds
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/polyak/alike-1"
+
+
+def thing(seed, side=96):
+    """A picture of something: a few blots of its own."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def put(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def things(folder, each=6):
+    """Two classes of different things: nothing looks the same."""
+    for label, name in enumerate("ab"):
+        for i in range(each):
+            put(thing(100 * label + i), folder / name / f"{i}.jpg", quality=95)
+    return folder
+
+
+def names_with(data, name):
+    """Names of the pictures in the group of one."""
+    group = data.groups[data.paths.index(name)]
+    return {data.paths[i] for i in np.flatnonzero(data.groups == group)}
+
+
+def test_the_same_thing_again_is_found_and_other_things_are_not(tmp_path):
+    folder = things(tmp_path / "data")
+    assert len(np.unique(alike(scan(find(folder))))) == 12
+    one = thing(0)
+    put(one, folder / "a/again.jpg", quality=40)
+    put(one.resize((201, 190)), folder / "a/larger.png")
+    put(ImageEnhance.Brightness(one).enhance(0.6), folder / "a/darker.jpg")
+    put(one.crop((1, 1, 95, 95)), folder / "a/cropped.webp")
+    data = grouped(scan(find(folder)))
+    same = {"a/0.jpg", "a/again.jpg", "a/larger.png", "a/darker.jpg", "a/cropped.webp"}
+    assert names_with(data, "a/0.jpg") == same and len(np.unique(data.groups)) == 12
+    (line,) = [line for line in data.warnings if "same" in line]
+    assert line.startswith("5 pictures look the same as others (a/0.jpg and a/")
+
+
+def test_one_thing_in_two_classes_is_not_joined(tmp_path):
+    folder = things(tmp_path / "data")
+    put(thing(0), folder / "b/of another class.jpg", quality=40)
+    data = grouped(scan(find(folder)))
+    assert len(np.unique(data.groups)) == 13 and not data.warnings
+
+
+def test_a_chain_is_one_group(tmp_path):
+    folder = things(tmp_path / "data", each=30)
+    one, other = (np.asarray(thing(seed), float) for seed in (0, 50))
+    for step in range(17):
+        mixed = one + (other - one) * step / 16
+        put(Image.fromarray(mixed.astype(np.uint8)), folder / f"a/step {step}.png")
+    data = grouped(scan(find(folder)))
+    assert len(names_with(data, "a/step 0.png")) == 18  # its ends are two things, and 0.jpg
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_split_and_no_fold_parts_them(tmp_path, seed):
+    folder, draw = tmp_path / "data", np.random.default_rng(0)
+    for label, name in enumerate("ab"):
+        for i in range(12):
+            for again in range(draw.integers(1, 5)):
+                put(thing(100 * label + i), folder / name / f"{i} {again}.jpg", quality=95 - again)
+    data = grouped(scan(find(folder)))
+    assert len(np.unique(data.groups)) == 24 < len(data)
+    chosen = split(data, 0.25, seed)
+    part = folds(data.labels, seed, 3, data.groups)
+    for group in np.unique(data.groups):
+        assert len(set(chosen.splits[data.groups == group])) == 1
+        assert len(set(part[data.groups == group])) == 1
+    for label in range(2):
+        assert 0.1 < (chosen.splits[data.labels == label] == "val").mean() <= 0.25
+        assert set(part[data.labels == label]) == {0, 1, 2}
+    alone = replace(data, groups=None)
+    assert any(
+        len(set(split(alone, 0.25, seed).splits[data.groups == group])) > 1
+        for group in np.unique(data.groups)
+    )
+
+
+def test_a_group_larger_than_the_share_is_not_taken_where_others_fit(tmp_path):
+    folder = things(tmp_path / "data", each=20)
+    for again in range(8):
+        put(thing(0), folder / f"a/0 again {again}.jpg", quality=90 - again)
+    data = grouped(scan(find(folder)))
+    for seed in range(10):
+        chosen = split(data, 0.1, seed)
+        assert (chosen.splits[data.labels == 0] == "val").sum() == 3
+        assert set(chosen.splits[data.groups == data.groups[0]]) == {"train"}
+
+
+def test_a_fixed_camera_leaves_something_to_judge_by(tmp_path):
+    folder, draw = things(tmp_path / "data", each=3), np.random.default_rng(0)
+    scene = np.asarray(thing(7), float)
+    for i in range(30):
+        noisy = (scene + draw.normal(0, 5, scene.shape)).clip(0, 255)
+        put(Image.fromarray(noisy.astype(np.uint8)), folder / f"a/seen {i}.jpg")
+    data = grouped(scan(find(folder)))
+    assert len(set(alike(data))) == 7 and len(set(data.groups)) == 36
+    assert any(line.startswith("30 pictures of a look the same, too") for line in data.warnings)
+    assert (split(data, 0.2, 0).splits[data.labels == 0] == "val").sum() == 7
+
+
+def test_what_leaks_between_given_splits_is_told(tmp_path):
+    folder = things(tmp_path / "data/train")
+    for label, name in enumerate("ab"):
+        put(thing(100 * label + 50), folder.parent / "test" / name / "new.jpg")
+    assert not grouped(scan(find(folder.parent))).warnings
+    put(thing(3), folder.parent / "test/a/seen.jpg", quality=60)
+    (_, line) = grouped(scan(find(folder.parent))).warnings
+    assert line == "2 pictures look the same as one of another split; scores flatter"
+
+
+def test_small_plain_and_unreadable_pictures_look_like_nothing(tmp_path):
+    folder = things(tmp_path / "data", each=3)
+    for i in range(3):
+        put(thing(0, 31), folder / f"a/small {i}.jpg", quality=90 - i)
+        put(Image.new("RGB", (96, 96), (i, i, i)), folder / f"b/plain {i}.png")
+    data = scan(find(folder))
+    (folder / "a/1.jpg").write_bytes(b"gone bad since the scan")
+    assert len(np.unique(alike(data))) == len(data) == 12
+
+
+@pytest.mark.parametrize("side", [40, 96, 300])
+def test_decoded_before_or_not_makes_no_difference(tmp_path, side):
+    for i in range(5):
+        for again in range(2):
+            put(thing(i, side), tmp_path / "data" / "ab"[again] / f"{i}.jpg")
+            put(thing(i, side), tmp_path / "data" / "ab"[again] / f"{i} b.jpg", quality=70)
+    data = scan(find(tmp_path / "data"))
+    found = alike(data)
+    assert len(np.unique(found)) == 10
+    for budget in (0, None):
+        images = Images.open(data, budget=budget, least=(64, 64))
+        assert alike(data, 1, images).tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("damage", [b"", b"not numpy", b"\x93NUMPY\x01\0", "short", "pickle"])
+def test_the_answer_is_remembered_and_a_damaged_one_found_anew(tmp_path, cache, damage):
+    folder = things(tmp_path / "data")
+    put(thing(0), folder / "a/again.jpg", quality=40)
+    data = scan(find(folder))
+    found = grouped(data).groups.tolist()
+    (file,) = cache.glob("*.npy")
+    said = np.load(file)
+    said[:] = 0
+    np.save(file, said)
+    assert len(set(grouped(data).groups.tolist())) != 12  # it is read
+    if damage == "short":
+        np.save(file, said[1:])
+    elif damage == "pickle":
+        np.save(file, np.array([{}] * len(data)), allow_pickle=True)
+    else:
+        file.write_bytes(damage)
+    assert grouped(data).groups.tolist() == found
+    assert np.load(file).tolist() == alike(data).tolist()
+
+
+def test_tiles_photographed_several_times_are_found_by_their_looks():
+    """Files of one tile carry neighbouring numbers: the truth that the looks are held against."""
+    folder = Path(os.environ.get("POLYAK_DATA") or Path.home() / ".cache/polyak-data")
+    if not (folder / "magnetic_tile6").is_dir():
+        pytest.skip(f"no magnetic_tile6 in {folder} (set POLYAK_DATA)")
+    data = scan(find(folder / "magnetic_tile6")).part("train")
+    groups = alike(data)
+    number = np.array([int(re.search(r"num_(\d+)", path)[1]) for path in data.paths])
+    near = np.abs(number[:, None] - number) <= 150
+    same = groups[:, None] == groups
+    np.fill_diagonal(same, False)
+    assert same.any(1).mean() > 0.7
+    assert near[same].mean() > 0.8
