@@ -20,11 +20,12 @@ from polyak.transfer.choice import Row
 class Clerk:
     """Stands for a learner: writes down what it is given, and takes its time."""
 
-    def __init__(self, network, log, clock, pause):
+    def __init__(self, network, log, clock, pause, first):
         self.network, self.log, self.clock, self.pause = network, log, clock, pause
+        self.first = first
 
     def step(self, batch, step, progress, whole):
-        self.clock[0] += self.pause
+        self.clock[0] += self.pause if self.log else self.first
         with torch.no_grad():  # as far off as possible: always the last class
             self.network.head.weight.zero_()
             self.network.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 60.0]))
@@ -52,9 +53,12 @@ def arm(job, monkeypatch):
         for judges in held
     ]  # fmt: skip
 
-    def make(pause):
+    def make(pause, first=None):
+        first = pause if first is None else first
         monkeypatch.setattr(
-            jobs, "make_learner", lambda recipe, network, *_: Clerk(network, log, clock, pause)
+            jobs,
+            "make_learner",
+            lambda recipe, network, *_: Clerk(network, log, clock, pause, first),
         )
         return Arm(recipe, splits, train.dataset.labels, page, where, Stop()), log
 
@@ -87,6 +91,13 @@ def test_without_time_the_first_run_is_short_and_goes_on(arm):
     again = one.go(0.2)
     assert log[before][0] == log[0][0] and one.epoch >= 2
     assert again.share == len(log) / 12 and again.as_json()["share"] == round(again.share, 3) < 1
+
+
+def test_a_process_that_warms_up_in_its_first_step_is_not_given_up(arm):
+    one, log = arm(0.01, first=0.11)
+    row = one.go(0.2)
+    assert len(log) == 9 and row.share == 9 / 12  # 0.11, then 0.01 each, and time to judge
+    assert one.step_seconds == pytest.approx(0.01)
 
 
 def test_the_judges_see_the_end_and_halfway_to_it_and_the_better_counts(arm):

@@ -61,8 +61,8 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     most = np.maximum(of_class // 2, np.minimum(4, of_class - 1))
     whole = np.bincount(found)[found] > np.maximum(most, np.bincount(copies)[copies])
     kept = np.where(whole, len(data) + copies, found)
-    data = replace(data, groups=np.unique(kept, return_inverse=True)[1].reshape(-1))
-    return replace(data, warnings=[*data.warnings, *_told(data, whole)])
+    groups = np.unique(kept, return_inverse=True)[1].reshape(-1)
+    return replace(data, groups=groups, warnings=[*data.warnings, *_told(data, groups, whole)])
 
 
 def alike(data: Dataset, threads: int | None = None, images: Images | None = None) -> np.ndarray:
@@ -132,9 +132,9 @@ def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray
     return group
 
 
-def _told(data: Dataset, whole: np.ndarray) -> Iterator[str]:
+def _told(data: Dataset, groups: np.ndarray, whole: np.ndarray) -> Iterator[str]:
     """Say how many look like another file without being its copy, and which of them leak."""
-    copies, groups = data.copies(), data.groups
+    copies = data.copies()
     near = np.flatnonzero(np.bincount(groups)[groups] > np.bincount(copies)[copies])
     if len(near):
         twins = np.flatnonzero(groups == groups[near[0]])[:2]

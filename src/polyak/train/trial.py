@@ -120,7 +120,7 @@ class Arm:
         loader = job.make_loader(recipe, split.train, self.page, self.where, world)
         learner = job.make_learner(recipe, network, self.where, world, 1000)
         steps = max(1, round(((recipe.epochs or 1) - self.epoch) * len(loader)))
-        step, spent, most = 0, 0.0, seconds
+        step, first, spent, most = 0, 0.0, 0.0, seconds
         while step < steps and (spent < most or not step):
             with closing(loader.epoch(self.epoch)) as epoch:
                 for batch in epoch:
@@ -128,13 +128,15 @@ class Arm:
                     learner.step(batch, step, min(1.0, max(step / steps, spent / most)),
                                  len(batch.indices))  # fmt: skip
                     step, spent = step + 1, time.monotonic() - began
-                    # what the judges will take: a third of a step for as many pictures
-                    share = len(split.judge) / loader.batch_size / 3
-                    most = seconds - spent / step * (1 + share)
+                    first = first or spent  # a process's first step warms up, and foretells nothing
+                    self.step_seconds = (spent - first) / (step - 1) if step > 1 else spent
+                    if step > 1:
+                        # what the judges will take: a third of a step for as many pictures
+                        share = len(split.judge) / loader.batch_size / 3
+                        most = seconds - self.step_seconds * (1 + share)
                     if step >= steps or spent >= most:
                         break
             self.epoch += 1
-        self.step_seconds = spent / step
         if step >= steps:
             self.taken = 1.0
         elif not self.done:
