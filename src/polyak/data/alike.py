@@ -139,7 +139,7 @@ def _told(data: Dataset, groups: np.ndarray, whole: np.ndarray) -> Iterator[str]
     if len(near):
         twins = np.flatnonzero(groups == groups[near[0]])[:2]
         names = " and ".join(shown(data.paths[i]) for i in twins)
-        yield f"{len(near)} pictures look the same as others ({names}): never parted"
+        yield f"{len(near)} pictures look the same as others ({names}): --val keeps them together"
     part = np.unique(data.splits, return_inverse=True)[1].reshape(-1)
     leaks = np.intersect1d(mixed(groups, part), near)
     if len(leaks):
