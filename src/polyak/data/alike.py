@@ -62,7 +62,9 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     whole = np.bincount(found)[found] > np.maximum(most, np.bincount(copies)[copies])
     kept = np.where(whole, len(data) + copies, found)
     groups = np.unique(kept, return_inverse=True)[1].reshape(-1)
-    return replace(data, groups=groups, warnings=[*data.warnings, *_told(data, groups, whole)])
+    return replace(
+        data, groups=groups, warnings=[*data.warnings, *_told(data, copies, groups, whole)]
+    )
 
 
 def alike(data: Dataset, threads: int | None = None, images: Images | None = None) -> np.ndarray:
@@ -96,8 +98,8 @@ def alike(data: Dataset, threads: int | None = None, images: Images | None = Non
     for label in range(len(data.classes)):
         members = large[data.labels[large] == label]
         if len(members) <= MOST:
-            one, other = (members[at] for at in _pairs(thumbs[members]))
-            group = _joined(group, one, other)
+            for one, other in _pairs(thumbs[members]):
+                group = _joined(group, members[one], members[other])
     return np.unique(group, return_inverse=True)[1].reshape(-1)
 
 
@@ -108,33 +110,32 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     return levels - levels.mean().round()
 
 
-def _pairs(thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the positions of those that correlate, each pair once."""
+def _pairs(thumbs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the positions of those that correlate, each pair once, some rows at a time."""
     norms = np.sqrt((thumbs.astype(np.float64) ** 2).sum(1))
-    ones, others = [], []
     for begin in range(0, len(thumbs), _ROWS):
         rows = slice(begin, begin + _ROWS)
         needed = ALIKE * norms[rows, None] * norms[begin:]
         one, other = np.nonzero((thumbs[rows] @ thumbs[begin:].T >= needed) & (needed > 0))
         later = other > one
-        ones.append(one[later] + begin)
-        others.append(other[later] + begin)
-    return np.concatenate([*ones, []]).astype(int), np.concatenate([*others, []]).astype(int)
+        if later.any():
+            yield one[later] + begin, other[later] + begin
 
 
 def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Join the groups that pairs of pictures bind together; each takes its least number."""
-    while (group[one] != group[other]).any():
-        low, least = np.minimum(group[one], group[other]), np.arange(group.max() + 1)
-        np.minimum.at(least, group[one], low)
-        np.minimum.at(least, group[other], low)
-        group = least[group]
-    return group
+    """Join the groups that pairs of pictures bind together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = group.max() + 1
+    graph = coo_array((np.ones(len(one), bool), (group[one], group[other])), shape=(n, n))
+    return connected_components(graph, directed=False)[1][group].astype(np.int64)
 
 
-def _told(data: Dataset, groups: np.ndarray, whole: np.ndarray) -> Iterator[str]:
+def _told(
+    data: Dataset, copies: np.ndarray, groups: np.ndarray, whole: np.ndarray
+) -> Iterator[str]:
     """Say how many look like another file without being its copy, and which of them leak."""
-    copies = data.copies()
     near = np.flatnonzero(np.bincount(groups)[groups] > np.bincount(copies)[copies])
     if len(near):
         twins = np.flatnonzero(groups == groups[near[0]])[:2]
