@@ -17,8 +17,9 @@ from polyak.train.distributed import World
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
 from polyak.train.trial import Arm, Split
-from polyak.transfer import choice, folds, planner, probe
+from polyak.transfer import cache, choice, folds, planner, probe
 from polyak.transfer.choice import Row
+from polyak.transfer.known import known_probe
 from polyak.transfer.probes import fold_count
 from polyak.transfer.tuning import STRATEGIES
 
@@ -108,10 +109,11 @@ def _place(known: probing.Known, seed: int):
     read = ~np.isnan(known.features.table[:, 0])
     alone = {}
     for name in known.features.widths:
+        rows, how = known.features.of([name])[read], {"seed": seed, "groups": groups}
         alone[name] = (
             known.probes["linear"]
             if name == HEAD
-            else probe(known.features.of([name])[read], labels, classes, seed=seed, groups=groups)
+            else known_probe(rows, labels, classes, folder=cache.home(), **how)
         )
         yield {"kind": "probe", "stage": name, **probing.told(alone[name])}
     place = planner.cell(labels, alone)
@@ -192,8 +194,7 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
             None,
         )
     else:
-        each = planner.pictures_a_class(parts["train"].dataset.labels)
-        row, why = choice.choose(list(rows.values()), each)
+        row, why = choice.choose(list(rows.values()), len(parts["train"]))
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < choice.THIN:
             notes.append(

@@ -9,9 +9,10 @@ import numpy as np
 from polyak import metrics
 
 # before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
-# it starts from and may end as; and more stages off fewer, from ten pictures a class to a hundred
+# it starts from and may end as; and more stages off fewer, for every tenfold of enough pictures
 HOPE, SPREAD = 0.06, 0.12
-DEEPER, APART = 0.05, 0.05
+DEEPER, APART = 0.15, 0.05
+ENOUGH = 100  # pictures of all classes: fewer do not pay for more stages
 NEAR = 0.01  # nats that a cheaper strategy may cost
 THIN = 100  # judging pictures; fewer cannot tell strategies apart
 PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
@@ -120,31 +121,31 @@ def better_probe(rows: Iterable[Row]) -> Row:
     return min((row for row in rows if row.strategy in PROBES), key=lambda row: row.nll.value)
 
 
-def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
+def expectations(rows: Sequence[Row], pictures: int) -> dict[str, float]:
     """Say by how many nats every strategy is expected to be better than the better probe.
 
     Fine-tunings begin with the same network and are nearer to one another than to the probe: the
     one that most pictures judged, or of equals the one nearest to a whole run, is compared with the
     probe, and the others with it. The more pictures there are to learn from, the more stages they
-    pay for.
+    pay for: of all classes together, since all share the stages.
 
     Args:
         rows: each strategy's last measurement.
-        each: pictures a class.
+        pictures: to learn from.
 
     Source: slide "Transfer Learning with CNNs": "quite a lot of data: finetune a larger number".
 
     >>> rows = [Row.of(name, np.full((9, 2), np.log(0.5)), np.zeros(9, int), 1.0)
     ...         for name in ("linear", "few", "many")]
-    >>> {name: round(value, 3) for name, value in expectations(rows, 100).items()}
-    {'linear': 0.0, 'few': 0.027, 'many': 0.058}
+    >>> {name: round(value, 3) for name, value in expectations(rows, 400).items()}
+    {'linear': 0.0, 'few': 0.027, 'many': 0.084}
     """
     base = better_probe(rows)
     tuned = [row for row in rows if row.strategy not in PROBES]
     expected = {base.strategy: 0.0}
     if not tuned:
         return expected
-    pays = DEEPER * float(np.log10(each / 10))
+    pays = DEEPER * max(0.0, float(np.log10(pictures / ENOUGH)))
     deeper = {row.strategy: 0.0 if row.strategy == "few" else pays for row in tuned}
     known = max(tuned, key=lambda row: (row.n, row.share, -_price(row)))
     first = gain(known, base, HOPE + deeper[known.strategy])
@@ -156,7 +157,7 @@ def expectations(rows: Sequence[Row], each: float) -> dict[str, float]:
     return expected
 
 
-def choose(rows: Sequence[Row], each: float) -> tuple[Row, str]:
+def choose(rows: Sequence[Row], pictures: int) -> tuple[Row, str]:
     """Take the better probe, or the cheapest fine-tuning that is expected to be better.
 
     All are compared by NLL, of which each picture says more than whether it was right. Of
@@ -164,7 +165,7 @@ def choose(rows: Sequence[Row], each: float) -> tuple[Row, str]:
 
     Args:
         rows: each strategy's last measurement.
-        each: pictures a class.
+        pictures: to learn from.
 
     Returns:
         (the chosen one, why).
@@ -173,10 +174,10 @@ def choose(rows: Sequence[Row], each: float) -> tuple[Row, str]:
     ...     said = np.where(np.arange(1000) < right, 0.9, 0.1)
     ...     return Row.of(name, np.log([said, 1 - said]).T, np.zeros(1000, int), 1.0)
     >>> rows = [row("linear", 900), row("few", 903), row("many", 960)]
-    >>> choose(rows, 10)[0].strategy, choose(rows[:2], 10)[0].strategy
+    >>> choose(rows, 50)[0].strategy, choose(rows[:2], 50)[0].strategy
     ('many', 'linear')
     """
-    expected = expectations(rows, each)
+    expected = expectations(rows, pictures)
     most = max(expected.values())
     good = [row for row in rows if expected.get(row.strategy, -np.inf) > most - NEAR]
     chosen, base = min(good, key=_price), better_probe(rows)
