@@ -18,7 +18,7 @@ from polyak.transfer import folds
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache/polyak/alike-1"
+    return tmp_path / "cache/polyak/alike-2"
 
 
 def thing(seed, side=96):
@@ -44,6 +44,19 @@ def names_with(data, name):
     """Names of the pictures in the group of one."""
     group = data.groups[data.paths.index(name)]
     return {data.paths[i] for i in np.flatnonzero(data.groups == group)}
+
+
+def test_mirrored_and_turned_copies_are_found(tmp_path):
+    folder = things(tmp_path / "data", each=12)
+    one = thing(0).resize((120, 90))
+    poses = [one.transpose(how) for how in Image.Transpose]
+    for number, pose in enumerate(poses):
+        put(pose, folder / f"a/pose{number}.jpg", quality=80)
+        put(pose, folder / f"b/pose{number}.jpg", quality=80)  # of another class: left alone
+    data = grouped(scan(find(folder)))
+    assert len(poses) == 7
+    assert len(names_with(data, "a/0.jpg")) == 8 and len(names_with(data, "b/pose0.jpg")) == 7
+    assert len(np.unique(data.groups)) == 25
 
 
 def test_the_same_thing_again_is_found_and_other_things_are_not(tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures that look the same: one thing photographed twice, one file saved again.
+"""Pictures that look the same: one thing photographed twice, one file saved again or mirrored.
 
 Parted between training and judging they flatter the score, so splits and folds keep them together.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,9 @@ _ROWS = 1024  # of the table of correlations at once
 def grouped(data: Dataset, threads: int | None = None, images: Images | None = None) -> Dataset:
     """Find the pictures of each class that look the same, and tell of them in `warnings`.
 
-    Two pictures look the same when their grey thumbnails, 16 x 16, correlate by 0.98; what looks
-    like either of two such belongs to them too. More than half of a class that looks the same, as
+    Two pictures look the same when their grey thumbnails, 16 x 16, correlate by 0.98, as they are
+    or one of them mirrored or turned by quarters; what looks like either of two such belongs to
+    them too. More than half of a class that looks the same, as
     before a fixed camera, is not kept together: nothing would be left to judge by. The answer is
     remembered on disk.
 
@@ -49,7 +51,7 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     >>> len(np.unique(data.groups))  # too small to be compared, and no exact copies
     1797
     """
-    folder = files.cache_folder() / "alike-1"
+    folder = files.cache_folder() / "alike-2"
     file = folder / f"{data.fingerprint()[:40]}.npy"
     found = _remembered(file, len(data))
     if found is None:
@@ -98,7 +100,9 @@ def alike(data: Dataset, threads: int | None = None, images: Images | None = Non
     for label in range(len(data.classes)):
         members = large[data.labels[large] == label]
         if len(members) <= MOST:
-            for one, other in _pairs(thumbs[members]):
+            seen = thumbs[members]
+            # as they are too: where two sides are equally bright, noise decides how one is turned
+            for one, other in chain(_pairs(seen), _pairs(_turned(seen))):
                 group = _joined(group, members[one], members[other])
     return np.unique(group, return_inverse=True)[1].reshape(-1)
 
@@ -108,6 +112,19 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     levels = np.asarray(grey, np.float32).ravel()
     return levels - levels.mean().round()
+
+
+def _turned(thumbs: np.ndarray) -> np.ndarray:
+    """Mirror and turn thumbnails so that all copies of one lie alike: bright to the right, to the
+    bottom, and more to the right.
+    """
+    at = np.arange(1 - SIDE, SIDE, 2, dtype=np.float32)
+    across, down = thumbs @ np.tile(at, SIDE), thumbs @ np.repeat(at, SIDE)  # exact, as above
+    maps = thumbs.reshape(-1, SIDE, SIDE)
+    maps = np.where((across < 0)[:, None, None], maps[:, :, ::-1], maps)
+    maps = np.where((down < 0)[:, None, None], maps[:, ::-1], maps)
+    steep = np.abs(down) > np.abs(across)
+    return np.where(steep[:, None, None], maps.transpose(0, 2, 1), maps).reshape(thumbs.shape)
 
 
 def _pairs(thumbs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
