@@ -4,7 +4,7 @@
         --out benchmarks/results/transfer.json
 
 DATA holds hymenoptera, clothing10, magnetic_tile6, eurosat10 as folders with train/ and val/ or
-test/. Results are written after every step of a case: an interrupted run goes on where it was;
+test/, and cifar10 where `--sets` names it and test pictures were set aside. Results are written after every step of a case: an interrupted run goes on where it was;
 `--steps plan` plans only. `--page` writes the table into docs/methods/transfer.md.
 """
 
