@@ -4,8 +4,9 @@
         --out benchmarks/results/transfer.json
 
 DATA holds hymenoptera, clothing10, magnetic_tile6, eurosat10 as folders with train/ and val/ or
-test/, and cifar10 where `--sets` names it and test pictures were set aside. Results are written after every step of a case: an interrupted run goes on where it was;
-`--steps plan` plans only. `--page` writes the table into docs/methods/transfer.md.
+test/, and cifar10, where `--sets` names it, with a test/ of pictures that were set aside. Results
+are written after every step of a case: an interrupted run goes on where it was; `--steps plan`
+plans only. `--page` writes the table into docs/methods/transfer.md.
 """
 
 import argparse
