@@ -11,11 +11,11 @@ the other: polyak, polyak once more with its features remembered, the loop.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from whole import keep, timed
 
 from polyak import machine
 
@@ -55,13 +55,6 @@ print(json.dumps({"accuracy": right / len(held_out)}))
 """
 
 
-def timed(command: list[str], environment: dict) -> tuple[float, str]:
-    """Run a command to its end; give its seconds and what it said."""
-    began = time.perf_counter()
-    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return round(time.perf_counter() - began, 2), said.stdout
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
@@ -84,10 +77,7 @@ def main():
             words = [str(options.data), options.weights, str(options.epochs), part]
             seconds, said = timed([sys.executable, "-c", LOOP, *words], environment)
             results["loop"] = {"seconds": seconds, **json.loads(said)}
-    text = json.dumps(results, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    keep(results, options.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ sides, kept by torch's AveragedModel in the bare loop.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from whole import keep
 
 from polyak import machine
 from polyak.data.loader import Batch
@@ -132,10 +132,7 @@ def main():
         "plain": compare(data, options.rounds, False),
         "with average": compare(data, options.rounds, True),
     }
-    text = json.dumps(results, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    keep(results, options.out)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ python benchmarks/bench_startup.py --rounds 20 --out benchmarks/results/startup.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from whole import keep
 
 from polyak import machine
 
@@ -40,10 +41,7 @@ def main():
             for name, s in seconds.items()
         },
     }  # fmt: skip
-    text = json.dumps(results, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    keep(results, options.out)
 
 
 if __name__ == "__main__":

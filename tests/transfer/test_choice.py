@@ -42,7 +42,7 @@ def test_a_run_cut_short_is_believed_by_its_share():
     assert said == pytest.approx(
         [-0.1, -0.1 / 2 + hoped / 2, -0.1 / 4 + hoped * 3 / 4, hoped], abs=1e-5
     )
-    # 200 pictures a class, of which trials of a few percent saw next to nothing
+    # 400 pictures, of which trials of a few percent saw next to nothing
     rows = [base, *(replace(worse, strategy=name, share=0.04) for name in ("few", "many"))]
     assert choice.choose(rows, 400)[0].strategy == "many"
     assert choice.choose([replace(row, share=1.0) for row in rows], 400)[0].strategy == "linear"

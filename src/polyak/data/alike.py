@@ -33,9 +33,8 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
 
     Two pictures look the same when their grey thumbnails, 16 x 16, correlate by 0.98, as they are
     or one of them mirrored or turned by quarters; what looks like either of two such belongs to
-    them too. More than half of a class that looks the same, as
-    before a fixed camera, is not kept together: nothing would be left to judge by. The answer is
-    remembered on disk.
+    them too. More than half of a class that looks the same, as before a fixed camera, is not kept
+    together: nothing would be left to judge by. The answer is remembered on disk.
 
     Args:
         data: a scanned data set.

@@ -109,12 +109,11 @@ def _place(known: probing.Known, seed: int):
     read = ~np.isnan(known.features.table[:, 0])
     alone = {}
     for name in known.features.widths:
-        rows, how = known.features.of([name])[read], {"seed": seed, "groups": groups}
-        alone[name] = (
-            known.probes["linear"]
-            if name == HEAD
-            else known_probe(rows, labels, classes, folder=cache.home(), **how)
-        )
+        if name == HEAD:
+            alone[name] = known.probes["linear"]
+        else:
+            rows, how = known.features.of([name])[read], {"groups": groups, "folder": cache.home()}
+            alone[name] = known_probe(rows, labels, classes, seed=seed, **how)
         yield {"kind": "probe", "stage": name, **probing.told(alone[name])}
     place = planner.cell(labels, alone)
     yield {"kind": "cell", "amount": place.amount, "data": place.kind, "why": place.why,
