@@ -4,8 +4,9 @@
 
 By hand is what timm, torchvision and scikit-learn advise: ImageFolder, resize 256, centre crop 224,
 batches of 16 (of 32 it took longer; 0, 1 or 2 loader processes took the same), the network in
-evaluation mode, logistic regression (C = 0.1, standardised); it writes no model file and no page, and nothing is cross-validated. All are whole processes in
-turns: polyak with nothing remembered, polyak with its features remembered, by hand.
+evaluation mode, logistic regression (C = 0.1, standardised); it writes no model file and no page,
+and nothing is cross-validated. All are whole processes in turns: polyak with nothing remembered,
+polyak with its features remembered, by hand.
 """
 
 import argparse
