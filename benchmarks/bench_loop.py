@@ -84,7 +84,7 @@ def ours(data, average):
     groups = [{"params": [p for p in model.parameters() if p.requires_grad], "lr": 0.01}]
     learner = Learner(
         model, groups, optimizer="nesterov", schedule=lambda progress: 1.0, rho=0.9,
-        half_lives=[70] if average else [], label_smoothing=0.2, seed=0, world=World(),
+        half_lives=[70] if average else [], label_smoothing=0.2, mix=None, seed=0, world=World(),
         precision="float32",
     )  # fmt: skip
     judge = SimpleNamespace(due=lambda progress: False, patience_is_over=False, left=0)
