@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import decode
-from polyak.data.header import PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.scan import read_file
+from polyak.decoding.decode import decode
+from polyak.decoding.header import read_header
+from polyak.decoding.pillow import quiet
+from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 
 _CHUNK = 64
 

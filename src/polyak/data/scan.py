@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from polyak.data.dataset import Dataset
-from polyak.data.header import BYTE_CAP, PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.listing import Listing, refuse_unseen
+from polyak.decoding.header import read_header
+from polyak.decoding.pillow import quiet
+from polyak.decoding.unreadable import BYTE_CAP, PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
 
 _CHUNK = 256
@@ -81,7 +83,7 @@ def read_file(path: Path) -> bytes:
     >>> read_file(Path("/dev/null"))
     Traceback (most recent call last):
     ...
-    polyak.data.header.Unreadable: not a regular file
+    polyak.decoding.unreadable.Unreadable: not a regular file
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)

@@ -7,10 +7,10 @@ import numpy as np
 
 from polyak import keys
 from polyak.augment import Policy
-from polyak.data.header import Unreadable
 from polyak.data.images import Files, Images
 from polyak.data.loader import Loader
 from polyak.data.pictures import pictures
+from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError, RefusedError
 from polyak.model import Classifier
 

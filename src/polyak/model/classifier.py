@@ -8,11 +8,11 @@ import numpy as np
 from torch import nn
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.decoding.decode import least_for
 from polyak.ensemble import combine, disagreement, tempered
 from polyak.errors import UsageError
 from polyak.inference import Look, every_log_probabilities

@@ -15,12 +15,12 @@ from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
 from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
-from polyak.data.decode import LEAST_SIDE, least_for
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.data.split import split
+from polyak.decoding.decode import LEAST_SIDE, least_for
 from polyak.errors import DataError
 from polyak.networks.build import build, page, spec
 from polyak.networks.compact import Compact
