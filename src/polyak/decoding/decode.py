@@ -2,14 +2,17 @@
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
+from polyak.decoding.bmp import check_bmp
 from polyak.decoding.exif import upright
-from polyak.decoding.fill import check_fill
+from polyak.decoding.fill import check_end, check_fill
 from polyak.decoding.header import Header, read_header
 from polyak.decoding.jpeg_pixels import jpeg_pixels
-from polyak.decoding.parts import compressed_parts
+from polyak.decoding.parts import gif_parts, webp_parts
 from polyak.decoding.pillow import load, open_pillow, rgb
 from polyak.decoding.png import check_png
+from polyak.decoding.tiff import check_tiff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
 
 LEAST_SIDE = 256  # pixels: no image is shrunk below this while it is decoded
@@ -69,18 +72,30 @@ def least_for(size: tuple[int, int]) -> tuple[int, int]:
 
 def _whole(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
     """Decode with Pillow, and see that all of the compressed data went into it."""
-    image = _loaded(data, header.format, pixel_cap)
+
+    def pixels_of(changed: bytes) -> np.ndarray:
+        return rgb(_loaded(changed, header.format, pixel_cap)[0])
+
+    if header.format == "BMP":
+        check_bmp(data)
+    image, tags = _loaded(data, header.format, pixel_cap)
+    pixels = rgb(image)
     if header.format == "PNG":
         check_png(data, image)
-        return rgb(image)
-    pixels = rgb(image)
-    parts = compressed_parts(data, header.format, image)
-    check_fill(data, parts, pixels, lambda other: rgb(_loaded(other, header.format, pixel_cap)))
+    elif header.format == "TIFF":
+        check_fill(data, check_tiff(data, tags, image), pixels, pixels_of)
+    elif header.format == "GIF":
+        check_fill(data, gif_parts(data), pixels, pixels_of)
+    elif header.format == "WEBP":
+        check_fill(data, webp_parts(data), pixels, pixels_of)
+        check_end(data, webp_parts(data), pixels, pixels_of)
     return pixels
 
 
-def _loaded(data: bytes, kind: str, pixel_cap: int) -> Image.Image:
+def _loaded(data: bytes, kind: str, pixel_cap: int) -> tuple[Image.Image, dict]:
+    """Decode, and give a TIFF's tags too, of which decoding takes some away."""
     image = open_pillow(data, kind)
     check_pixels((image.height, image.width), pixel_cap)
+    tags = dict(image.tag_v2) if isinstance(image, TiffImageFile) else {}
     load(image)
-    return image
+    return image, tags

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from polyak.decoding import png
 from polyak.decoding.exif import ORIENTATION, legal, orientation_of
 from polyak.decoding.jpeg import Jpeg, parse
+from polyak.decoding.parts import gif_frame
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.sniff import sniff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
@@ -143,6 +144,9 @@ def _webp_orientation(data: bytes) -> int:
 
 def _gif(data: bytes, pixel_cap: int) -> Header:
     width, height = struct.unpack_from("<HH", data, 6)
+    if frame := gif_frame(data):  # which may be larger than all of the image
+        left, top, across, down = struct.unpack_from("<HHHH", data, frame)
+        width, height = max(width, left + across), max(height, top + down)
     check_pixels((height, width), pixel_cap)
     return Header("GIF", (height, width))
 

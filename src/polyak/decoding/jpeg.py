@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from polyak.decoding.exif import orientation_of
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, check_pixels
 
@@ -114,6 +116,8 @@ def parse(data: bytes, pixel_cap: int = PIXEL_CAP) -> Jpeg:
             stored, components = _frame(data[start:stop], pixel_cap)
         elif marker == SCAN:
             scans.append(_scan(data[start:stop], components))
+        elif marker in (HUFFMAN, QUANTISERS):
+            _check_tables(marker, data[start:stop])
         elif marker == APP1 and data[start : start + 6] == b"Exif\0\0" and not scans:
             orientation = orientation_of(data[start + 6 : stop])
         segments.append(segment)
@@ -184,6 +188,24 @@ def _scan(payload: bytes, components: tuple[Component, ...]) -> Scan:
         planes.append((fits[0], tables >> 4, tables & 15))
     first, last, bits = payload[-3:]
     return Scan(tuple(planes), first, last, bits >> 4, bits & 15)
+
+
+def _check_tables(marker: int, payload: bytes) -> None:
+    """Refuse tables that were overwritten: a symbol with two codes, a quantiser of zero."""
+    at = 0
+    while at < len(payload):
+        if marker == HUFFMAN:
+            length = sum(payload[at + 1 : at + 17])
+            symbols = payload[at + 17 : at + 17 + length]
+            at += 17 + length
+            bad = len(symbols) != length or len(set(symbols)) != length
+        else:
+            length = 128 if payload[at] >> 4 else 64
+            table = payload[at + 1 : at + 1 + length]
+            at += 1 + length
+            bad = len(table) != length or not np.frombuffer(table, f">u{length // 64}").all()
+        if bad:
+            raise Unreadable("broken JPEG: an impossible table")
 
 
 def _check_all_there(kind: int, components: tuple[Component, ...], scans: list[Scan]) -> None:

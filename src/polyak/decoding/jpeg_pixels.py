@@ -38,29 +38,36 @@ def jpeg_pixels(data: bytes, jpeg: Jpeg, factor: int = 1) -> np.ndarray:
             if "subsampling" not in str(error):
                 raise
             return _pillow(whole, jpeg, factor)
-    if jpeg.kind == LOSSLESS or _may_end_in_fill(data, jpeg):
+    if jpeg.kind == LOSSLESS or _may_be_overwritten(data, jpeg):
         cleaned(data, jpeg)
     return pixels
 
 
 def _libjpeg(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
     height, width = (-(-side // factor) for side in jpeg.stored)
-    planes = 4 if len(jpeg.components) == 4 else 3
+    colours = _colours(jpeg)
     pixels = simplejpeg.decode_jpeg(
         data,
-        "CMYK" if planes == 4 else "RGB",
+        colours,
         fastdct=False,
         fastupsample=False,
         min_height=height,
         min_width=width,
         min_factor=factor,
     )
-    if pixels.shape != (height, width, planes):
+    if pixels.shape != (height, width, {"GRAY": 1, "RGB": 3, "CMYK": 4}[colours]):
         raise Unreadable("broken JPEG: two sizes in one file")
-    if planes == 4:  # as Adobe writes them: 255 is no ink
+    if colours == "CMYK":  # as Adobe writes them: 255 is no ink
         inks = Image.frombytes("CMYK", (width, height), np.invert(pixels).tobytes())
         return np.array(inks.convert("RGB"))
-    return pixels
+    return pixels if colours == "RGB" else pixels.repeat(3, axis=2)
+
+
+def _colours(jpeg: Jpeg) -> str:
+    if len(jpeg.components) == 4:
+        return "CMYK"
+    # of lossless data libjpeg makes no other colours than they have
+    return "GRAY" if jpeg.kind == LOSSLESS and len(jpeg.components) == 1 else "RGB"
 
 
 def _pillow(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
@@ -73,13 +80,20 @@ def _pillow(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
         return np.array(image.convert("RGB"))
 
 
-def _may_end_in_fill(data: bytes, jpeg: Jpeg) -> bool:
-    """Tell compressed data whose end may be overwritten: of a few bytes too many, which it has read
-    ahead, libjpeg says nothing.
+def _may_be_overwritten(data: bytes, jpeg: Jpeg) -> bool:
+    """Tell compressed data that hold fifteen bytes alike, or end in two: libjpeg may have made
+    blocks of a fill, and is silent about a few bytes too many.
     """
     for segment in jpeg.segments:
-        if segment.marker == SCAN and segment.end - segment.stop >= 2:
-            one, other = data[segment.end - 2 : segment.end]
+        start, end = segment.stop, segment.end
+        if segment.marker == SCAN and end - start >= 2:
+            one, other = data[end - 2 : end]
             if one == other or (other == 0 and one != 0xFF):
                 return True
+            eights = np.frombuffer(data, "<u8", (end - start) // 8, start)
+            if ((eights ^ eights >> _BYTE) & _LOWER_SEVEN == 0).any():
+                return True
     return False
+
+
+_BYTE, _LOWER_SEVEN = np.uint64(8), np.uint64((1 << 56) - 1)

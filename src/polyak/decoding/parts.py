@@ -1,35 +1,15 @@
-"""Where the compressed data of a file's first image lie, in formats that carry no sum of them."""
+"""Where the compressed data of the first image lie, in WebP and GIF."""
 
 from collections.abc import Iterator
 
-from PIL import Image
 
-Parts = list[tuple[int, int]]  # of (start, stop), in the order of the file
+def webp_parts(data: bytes) -> list[tuple[int, int]]:
+    r"""Find the data of a WebP's first frame, transparency included: (start, stop).
 
-_STRIPS, _TILES, _UNCOMPRESSED = (273, 279), (324, 325), 1  # TIFF: where, how many bytes
-
-
-def compressed_parts(data: bytes, kind: str, image: Image.Image) -> Parts:
-    r"""Find the compressed data of the first image; none where they are not compressed.
-
-    Args:
-        data: the whole file.
-        kind: WEBP, GIF, TIFF or BMP.
-        image: as Pillow opened it.
-
-    >>> data = (b"GIF89a" + b"\x01\0\x01\0\x80\0\0" + b"\xff\0\0" + bytes(3)
-    ...         + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
-    >>> compressed_parts(data, "GIF", Image.new("P", (1, 1)))
-    [(30, 33)]
+    >>> webp_parts(b"RIFF\x14\0\0\0WEBPVP8L\x05\0\0\0abcde\0")
+    [(20, 25)]
     """
-    if kind == "WEBP":
-        return list(_webp(data, 12, len(data)))
-    if kind == "GIF":
-        return _gif(data)
-    if kind == "TIFF":
-        return _tiff(image, len(data))
-    run_length = kind == "BMP" and data[14] >= 40 and data[30] in (1, 2)
-    return [(int.from_bytes(data[10:14], "little"), len(data))] if run_length else []
+    return list(_webp(data, 12, len(data)))
 
 
 def _webp(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
@@ -45,14 +25,26 @@ def _webp(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
         at = stop + length % 2
 
 
-def _gif(data: bytes) -> Parts:
+def gif_parts(data: bytes) -> list[tuple[int, int]]:
+    r"""Find the data of a GIF's first frame, with the lengths of its blocks: (start, stop).
+
+    >>> gif_parts(b"GIF89a" + b"\x01\0\x01\0\x80\0\0" + b"\xff\0\0" + bytes(3)
+    ...           + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
+    [(30, 33)]
+    """
+    at = gif_frame(data)
+    if not at:
+        return []
+    at += 10 + _colours(data[at + 8])
+    return [(at, min(_behind_blocks(data, at) - 1, len(data)))]
+
+
+def gif_frame(data: bytes) -> int:
+    """Find where a GIF's first frame says where it lies, after its mark; 0: there is none."""
     at = 13 + _colours(data[10])
     while data[at] == 0x21:  # an extension
         at = _behind_blocks(data, at + 2)
-    if data[at] != 0x2C:
-        return []
-    at += 11 + _colours(data[at + 9])
-    return [(at, min(_behind_blocks(data, at) - 1, len(data)))]
+    return at + 1 if data[at] == 0x2C else 0
 
 
 def _colours(flags: int) -> int:
@@ -63,23 +55,3 @@ def _behind_blocks(data: bytes, at: int) -> int:
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
-
-
-def _tiff(image: Image.Image, length: int) -> Parts:
-    tags = image.tag_v2
-    if tags.get(259, _UNCOMPRESSED) == _UNCOMPRESSED:
-        return []
-    where, sizes = _TILES if _TILES[0] in tags else _STRIPS
-    pieces = sorted(zip(_several(tags.get(where)), _several(tags.get(sizes)), strict=False))
-    parts: Parts = []
-    for start, size in pieces:
-        stop = min(start + size, length)
-        if parts and start <= parts[-1][1] + 1:
-            parts[-1] = parts[-1][0], max(stop, parts[-1][1])
-        elif start < stop:
-            parts.append((start, stop))
-    return parts
-
-
-def _several(value) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else () if value is None else (value,)

@@ -47,22 +47,23 @@ def load(image: Image.Image) -> None:
     Raises:
         Exception: of many kinds, for hostile bytes.
     """
-    tiles = getattr(image, "tile", [])
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        across, down = image._tile_size
-        if not image.use_load_libtiff and sum(map(_area, tiles)) < across * down * _layers(image):
-            raise Unreadable("truncated TIFF: strips are missing")
+    if isinstance(image, _COVERED) and not _covered(image):
+        raise Unreadable("truncated: its data are not for all of its pixels")
     with _strict():
         image.load()
 
 
-def _area(tile) -> int:
-    left, top, right, bottom = tile[1]
-    return (right - left) * (bottom - top)
+# of other formats the first frame may be smaller than the image
+_COVERED = (PngImagePlugin.PngImageFile, BmpImagePlugin.BmpImageFile, TiffImagePlugin.TiffImageFile)
 
 
-def _layers(image) -> int:
-    return len(image.getbands()) if image._planar_configuration == 2 else 1
+def _covered(image: ImageFile.ImageFile) -> bool:
+    """Tell whether the tiles that Pillow will fill are all of the image."""
+    across, down, layers = *image.size, 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not image.use_load_libtiff:
+        layers = len(image.getbands()) if image._planar_configuration == 2 else 1
+    areas = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    return sum(areas) >= across * down * layers
 
 
 _lock, _inside, _asked = threading.Lock(), 0, False
