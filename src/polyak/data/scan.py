@@ -64,6 +64,7 @@ def scan(
         listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits
     )
     data = everything.without(sorted(reasons.items()))
+    data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
     if not len(data):
         _refuse_all(data)
@@ -135,7 +136,7 @@ def _fill_classes(data: Dataset) -> Dataset:
             "only one class",
             where="".join(classes),
             why="there is nothing to tell apart",
-            then="add a folder with pictures of another class",
+            then="add a folder with images of another class, or give the folder that holds those",
         )
     return _renumbered(data, classes)
 

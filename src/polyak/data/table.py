@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from polyak.data.listing import SPLITS, Listing, listing
+from polyak.data.listing import Listing, listing, split_of
 from polyak.errors import DataError
 from polyak.files import write_atomic
 
@@ -76,9 +76,10 @@ def _meaning(label, split):
     why = ""
     if not label.strip() or label.strip().lower() == "nan":
         why = "no label"
-    elif split and split not in SPLITS:
+    means, words = (split_of(split) or ("", "?")) if split else ("", "")
+    if not why and words:
         why = f"split '{split[:20]}' is none of train, val, test"
-    return (label, SPLITS.get(split, "")), why
+    return (label, means), why
 
 
 def _place(name):
