@@ -12,19 +12,22 @@ from polyak import machine, precision
 from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
-from polyak.data.sources import find
+from polyak.data.sources import ClassesFrom, find
 from polyak.errors import DiskError, shown
 from polyak.files import check_writable
 
 _LISTED = 5  # classes, left-out files and warnings shown; config.yaml and the CSVs list them all
 
 
-def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
+def doctor(
+    data: str | None = None, out: str = "runs", classes_from: ClassesFrom = "auto"
+) -> Iterator[str]:
     """Yield what a person should know before a run, a line at a time: machine first, then data.
 
     Args:
         data: folder, CSV or `digits`; `None` looks at the machine alone.
         out: the folder that runs would be written to.
+        classes_from: which folder names the class, `top` or `leaf`.
 
     Raises:
         DataError: the data cannot be trained on; the machine's lines have been given before.
@@ -37,7 +40,7 @@ def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
     yield _disk(Path(out))
     if data:
         began = time.perf_counter()
-        found = scan(find(data), threads=machine.cores())
+        found = scan(find(data, classes_from), threads=machine.cores())
         seconds = time.perf_counter() - began
         yield from _data(data, grouped(found, machine.cores()), seconds)
 

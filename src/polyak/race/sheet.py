@@ -104,9 +104,12 @@ def _next(contest: Contest, verdict: Verdict | None) -> str:
     """The command that takes the recommendation; nothing where none is supported."""
     if verdict is None or verdict.alike or not verdict.worse or len(contest.rounds()) < 2:
         return ""
-    rate = contest.rates[verdict.best]
+    rate, recipe = contest.rates[verdict.best], contest.recipe
+    data = shlex.quote(shown(recipe.data))
+    if recipe.classes_from != "auto":
+        data += f" --classes-from {recipe.classes_from}"
     return (
-        f"polyak train {shlex.quote(shown(contest.recipe.data))} --model {contest.recipe.model} "
+        f"polyak train {data} --model {recipe.model} "
         f"--optimizer {verdict.best} --learning-rate {rate:g}"
     )
 

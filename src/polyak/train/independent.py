@@ -19,6 +19,7 @@ from polyak.train import run as runs
 from polyak.train.candidates import Ballot, Candidate, State, ensembles, soups
 from polyak.train.distributed import World
 from polyak.train.election import elect
+from polyak.train.finish import account, counts
 from polyak.train.judge import REFRESH_EPOCH, REFRESHED, copied
 from polyak.train.pace import Clock
 from polyak.train.recipe import Recipe
@@ -169,11 +170,11 @@ def finish(recipe: Recipe, run: Run, folders: list[Path], world: World) -> dict:
     else:
         found.append(Candidate("soup", "soup", (), refused="members are of different shapes"))
     found += ensembles(ballot, names, "members")
-    best, fields = elect(run, dataset, ballot, found, views, every=True)
+    best, fields = elect(run, ballot, found, views, every=True)
     header = {"members": [one.header for one in loaded.values()]}
     header |= {name: fields[name] for name in ("evaluation", "table")}
     save(run, ballot, best, fields["temperature"], views, header)
-    return {"kind": "end", **fields}
+    return {"kind": "end", **fields, **counts(account(run, dataset, job.lost(parts)))}
 
 
 def save(

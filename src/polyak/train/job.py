@@ -1,7 +1,7 @@
 """From a recipe to all that training needs, the same on every process and on every resume."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
         DataError: it cannot be trained on.
     """
     cores = where.threads.compute
-    dataset = scan(find(recipe.data), threads=cores)
+    dataset = scan(find(recipe.data, recipe.classes_from), threads=cores)
     budget = 0 if looks_once(recipe) else room(recipe, world)
     images = Images.open(dataset, cores, budget, least=least(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
@@ -275,16 +275,21 @@ def decoded(
     Returns:
         (the data with what could not be decoded in quarantine, its parts without it).
     """
-    failed, free, kept = [], room(recipe, world), {}
+    lost, free, kept = {}, room(recipe, world), {}
     for name, part in parts.items():
         if part.images.kept == len(part):  # decoded before
             kept[name] = part
             continue
         images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
-        failed += [(part.dataset.paths[position], why) for position, why in images.failed]
+        lost |= {part.dataset.paths[position]: why for position, why in images.failed}
         kept[name] = Data(part.dataset, images).take(images.good)
-    return replace(dataset, quarantine=[*dataset.quarantine, *failed]), kept
+    return dataset.set_aside(lost), kept
+
+
+def lost(parts: dict[str, Data]) -> dict[str, str]:
+    """Name the images that could not be read since they were opened: path -> reason."""
+    return {path: why for part in parts.values() for path, why in part.images.lost.items()}
 
 
 def schedule(recipe: Recipe) -> Callable[[float], float]:

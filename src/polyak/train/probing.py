@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -170,22 +170,20 @@ def records(
 ) -> Iterator[dict]:
     """Judge the held-out pictures by the probe, write predictions and the model file."""
     views, found = recipe.views or "one", known.probes[recipe.transfer]
-    failed, judged = list(known.failed), {}
+    failed, judged = dict(known.failed), {}
     for split in [split for split in ("val", "test") if split in parts]:
         judged[split], missing = yield from said(
             backbone, parts[split], found, recipe.transfer, views
         )
-        failed += missing
+        failed |= dict(missing)
     temperature = calibrated(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
         measured = election.judge(run, parts[split].dataset, split, answers)
-    dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
-    if failed:
-        dataset.write_quarantine(run.path / "quarantine.csv")
+    counted = finish.account(run, dataset, failed)
     network, spec = classified(backbone, known, recipe.transfer)
-    facts = finish.provenance(recipe, dataset, {"steps": 0})
+    facts = finish.provenance(recipe, dataset, counted, {"steps": 0})
     facts |= {"evaluation": measured["evaluation"], "probe": told(found)}
     classifier = model.Classifier(
         network, spec, dataset.classes, backbone.page, temperature, views, facts
@@ -197,7 +195,7 @@ def records(
         "candidates": {name: told(one) for name, one in known.probes.items()},
         **measured,
         "temperature": temperature,
-        "left_out": len(dataset.quarantine),
+        **finish.counts(counted),
         "model": str(run.model),
         "images_per_second": 0.0,
         "wait_share": 0.0,
