@@ -119,8 +119,14 @@ train, or move the folder out
 
 
 def _twins(classes):
-    seen = {}
+    seen, numbers = {}, {}
     for name in classes:
+        number = _number(name)
+        if number in numbers:
+            first = shown(numbers[number])
+            yield f"classes '{first}' and '{shown(name)}' are one number; they are kept apart"
+        if number:
+            numbers[number] = name
         plain = unicodedata.normalize("NFC", name).strip().casefold()
         if plain in seen:
             yield (
@@ -128,3 +134,12 @@ def _twins(classes):
                 "or the spelling of accents; they are kept apart"
             )
         seen[plain] = name
+
+
+def _number(name):
+    """Write a number as all its spellings mean it, "" for what is none: 1, 01, 1.0."""
+    found = re.fullmatch(r"\s*([+-]?)([0-9]+)(?:\.([0-9]*))?\s*", name)
+    if not found:
+        return ""
+    sign, whole, part = found.groups(default="")
+    return f"{sign.replace('+', '')}{whole.lstrip('0') or '0'}.{part.rstrip('0')}"
