@@ -15,6 +15,7 @@ from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
 from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import check_classes
 from polyak.data.decode import LEAST_SIDE, least_for
 from polyak.data.images import Images
 from polyak.data.loader import Loader
@@ -86,8 +87,7 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     budget = 0 if looks_once(recipe) else room(recipe, world)
     images = Images.open(dataset, cores, budget, least=least(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
-    for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
-        raise DataError("no picture of a class can be read", where=dataset.classes[number])
+    check_classes(dataset)
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
     whole = Data(dataset, images)
     by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}

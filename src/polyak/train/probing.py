@@ -13,8 +13,8 @@ from torch import nn
 from polyak import metrics, model, networks, transfer
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import check_classes
 from polyak.ensemble import combine
-from polyak.errors import DataError
 from polyak.networks.head import set_head
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import election, finish, job
@@ -122,15 +122,14 @@ def learn(
     """Extract the training pictures' features and fit the probes of some strategies.
 
     Raises:
-        DataError: no picture of a class can be read.
+        DataError: no image of a class can be read.
     """
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
     read = np.setdiff1d(np.arange(len(train)), [position for position, _ in features.failed])
     part = train.take(read) if failed else train
+    check_classes(part.dataset)
     labels, classes = part.dataset.labels, len(part.dataset.classes)
-    for number in np.setdiff1d(np.arange(classes), labels):
-        raise DataError("no picture of a class can be read", where=part.dataset.classes[number])
     probes = {}
     for strategy in strategies:
         backbone.stop.check("nothing was begun")

@@ -11,7 +11,7 @@ from polyak.train.recipe import ClassesFrom
 
 @dataclass
 class Options:
-    """Tell machine, threads and precision, and scan a data set without training.
+    """Tell machine, threads and precision; read and decode a data set once, without training.
 
     Example: polyak doctor photos
     """
