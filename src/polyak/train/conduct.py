@@ -77,11 +77,14 @@ def find(asked: Recipe, world: World) -> Path | None:
 
 
 def taken_up(asked: Recipe, path: Path | None) -> Recipe:
-    """The recipe of a run that is resumed, read along by whom is asked for now; else as asked."""
+    """The recipe of a run that is resumed, its data where it lies now, read along by whom is asked
+    for now; else as asked.
+    """
     if path is None:
         return asked
     recipe = recipes.make(**runs.config(path))
-    return recipe if asked.log == "none" else recipe.model_copy(update={"log": asked.log})
+    now = {name: getattr(asked, name) for name in ("data", "log")}
+    return recipe.model_copy(update={k: v for k, v in now.items() if v not in ("", "none")})
 
 
 def given(asked: Recipe) -> dict:
@@ -140,6 +143,8 @@ def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
     """Take a run up, or make its folder, and write down what it works on."""
     run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
     try:
+        if path and runs.moved(path, recipe.data):
+            runs.write_place(run.path, recipe.data)
         write_down(run, dataset, sweep)
     except BaseException:
         run.close()
