@@ -184,6 +184,19 @@ def test_predict_names_classes_and_what_it_could_not_read(trained, tiny_folder, 
     assert cli.main(["predict", str(trained), str(bad)]) == 65
 
 
+def test_predict_follows_links_as_train_does(trained, tiny_folder, tmp_path, capsys):
+    """40 images lay behind a link: they were passed by, with exit code 0."""
+    (tmp_path / "holiday").mkdir()
+    shutil.copy(tiny_folder / "square 0" / "0.jpg", tmp_path / "holiday" / "own.jpg")
+    (tmp_path / "holiday" / "linked").symlink_to(tiny_folder / "square 2")
+    (tmp_path / "holiday" / "twice").symlink_to(tiny_folder / "square 2")
+    assert cli.main(["predict", str(trained), str(tmp_path / "holiday"), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert len(rows) == 25 and sum("/linked/" in row["path"] for row in rows) == 24
+    assert "note: folder reached twice through a link, read once: twice" in said.err
+
+
 def test_predict_writes_a_table(trained, tiny_folder, tmp_path, capsys):
     out = tmp_path / "said.csv"
     picture = tiny_folder / "square 1" / "3.jpg"

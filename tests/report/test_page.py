@@ -172,7 +172,10 @@ def test_many_classes_stay_under_three_megabytes(tmp_path, classes):
         ("config.yaml", "- x"),
         ("predictions/val.safetensors", "no tensors"),
         ("split.csv", "path\nx"),
+        ("split.csv", f"path,label,split\n{'x' * 200_000},a,train"),
+        ("quarantine.csv", f"path,reason\nx.jpg,{'y' * 200_000}"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_damage_is_refused_in_one_line(tmp_path, capsys, file, text):
     folder = run_directory(tmp_path / "run", ["a", "b", "c"])

@@ -88,6 +88,18 @@ class Dataset:
         left_out = [(self.paths[position], reason) for position, reason in failed]
         return replace(self.take(kept), quarantine=[*self.quarantine, *left_out])
 
+    def set_aside(self, lost: dict[str, str]) -> "Dataset":
+        """Move images to quarantine that were lost since the scan: `lost` is path -> reason.
+
+        >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
+        ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
+        >>> after = data.set_aside({"a": "No such file or directory"})
+        >>> len(after), after.found
+        (0, 1)
+        """
+        paths = self.paths if lost else []
+        return self.without([(i, lost[path]) for i, path in enumerate(paths) if path in lost])
+
     def fingerprint(self) -> str:
         """Hash names, labels, classes and contents: equal for unchanged data, wherever it lies."""
         hashed = hashlib.sha256()

@@ -11,7 +11,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.scan import scan
-from polyak.data.sources import find
+from polyak.data.sources import ClassesFrom, find
 from polyak.decoding.decode import least_for
 from polyak.ensemble import combine, disagreement, tempered
 from polyak.errors import UsageError
@@ -31,6 +31,7 @@ class Predictions:
         classes: K names.
         unreadable: (path, reason) of the files without a prediction.
         disagreement: float (N,), how far the members lie apart, 0 to 1; None for a single network.
+        notes: one line for each folder that was not read, or reached twice through a link.
     """
 
     paths: list[str]
@@ -38,6 +39,7 @@ class Predictions:
     classes: tuple[str, ...]
     unreadable: list[tuple[str, str]]
     disagreement: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
         """List the k likeliest classes of every file with their probabilities.
@@ -155,21 +157,25 @@ class Classifier:
         return Images.open(source, budget=0, least=least_for(size))
 
     def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
-        """Predict files or every picture below a folder; unreadable ones are named, not hidden.
+        """Predict files or every image below a folder; unreadable ones are named, not hidden.
+
+        Links to folders are followed, each real folder once.
 
         Args:
             inputs: a file, a folder, or several of them.
             how: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
-            DataError: there is no picture there.
+            DataError: there is no image there.
         """
-        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs)
+        notes: list[str] = []
+        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs, notes)
         logs, failed = self.log_probabilities(self.opened(paths), **how)
         unreadable = [(str(paths[i]), reason) for i, reason in failed]
         apart = disagreement(logs, self.weights) if len(logs) > 1 else None
         said = self.together(logs)
-        return Predictions([str(p) for p in paths], said, self.classes, unreadable, apart)
+        names = [str(path) for path in paths]
+        return Predictions(names, said, self.classes, unreadable, apart, tuple(notes))
 
     def probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Predict opened pictures: float32 (N, K), and the (position, reason) of failures."""
@@ -217,24 +223,29 @@ class Classifier:
         """Weights of the running members."""
         return [member.weight for member in self.members if member.weight > 0]
 
-    def evaluate(self, data: str, split: str | None = None, **how) -> Evaluation:
+    def evaluate(
+        self, data: str, split: str | None = None, classes_from: ClassesFrom = "auto", **how
+    ) -> Evaluation:
         """Measure accuracy, NLL and calibration error on data with labels.
 
         Args:
             data: folder, CSV or `digits`; classes are matched by name.
             split: `train`, `val` or `test`; by default `test` where it exists, else all.
+            classes_from: which folder names the class, `top` or `leaf`.
             how: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
             DataError: a class that the model does not know.
         """
-        dataset = labelled(data, split, self.classes)
+        dataset = labelled(data, split, self.classes, classes_from)
         probabilities, failed = self.probabilities(self.opened(dataset), **how)
         read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
         return evaluate(probabilities[read], dataset.labels[read])
 
 
-def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
+def labelled(
+    data: str, split: str | None, classes: tuple[str, ...], classes_from: ClassesFrom = "auto"
+) -> Dataset:
     """Scan data that carries labels of known classes, in whatever order, and keep one split of it.
 
     Raises:
@@ -244,7 +255,7 @@ def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
     >>> len(labelled("digits", "test", tuple("9876543210")))
     359
     """
-    return part_of(scan(find(data), classes=classes), split, data)
+    return part_of(scan(find(data, classes_from, classes), classes=classes), split, data)
 
 
 def part_of(dataset: Dataset, split: str | None, data: str) -> Dataset:

@@ -111,7 +111,7 @@ def gather(path: Path) -> Facts:
             {split: said for split in ("val", "test") if (said := _said(path, split, classes))},
             read_plan(path / "plan.json") if (path / "plan.json").exists() else None,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         why = str(error).splitlines()[0][:200]
         raise RefusedError("cannot read the run", where=str(path), why=why) from error
 

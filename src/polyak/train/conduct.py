@@ -4,7 +4,6 @@ import copy
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -78,11 +77,14 @@ def find(asked: Recipe, world: World) -> Path | None:
 
 
 def taken_up(asked: Recipe, path: Path | None) -> Recipe:
-    """The recipe of a run that is resumed, read along by whom is asked for now; else as asked."""
+    """The recipe of a run that is resumed, its data where it lies now, read along by whom is asked
+    for now; else as asked.
+    """
     if path is None:
         return asked
     recipe = recipes.make(**runs.config(path))
-    return recipe if asked.log == "none" else recipe.model_copy(update={"log": asked.log})
+    now = {name: getattr(asked, name) for name in ("data", "log")}
+    return recipe.model_copy(update={k: v for k, v in now.items() if v not in ("", "none")})
 
 
 def given(asked: Recipe) -> dict:
@@ -94,6 +96,7 @@ def _conduct(
     asked: Recipe, path: Path | None, began: float, world: World, stop: Stop
 ) -> Iterator[dict]:
     where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
+    opened = dataset  # what a resume will find again; later some may turn out broken
     tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
     if recipe.transfer != "none":
@@ -101,7 +104,7 @@ def _conduct(
         how = asked, recipe, reasons, (dataset, parts), backbone, began, world
         recipe, known, tried, (dataset, parts) = yield from pick.begin(*how)
         if recipe.transfer in probing.LINEAR:
-            facts = environment.describe(dataset, where, world, given(asked))
+            facts = environment.describe(opened, where, world, given(asked))
             if world.leads:
                 run = _begun(path, recipe, reasons, dataset, facts, tried)
                 work = probing.records(recipe, dataset, parts, backbone, known, run, began)
@@ -115,7 +118,7 @@ def _conduct(
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, network, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
-    facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
+    facts = environment.describe(opened, where, world, given(asked), distil.mark(recipe.distill))
     run = _begun(path, recipe, reasons, dataset, facts, tried, sweep) if world.leads else None
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
@@ -140,6 +143,8 @@ def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
     """Take a run up, or make its folder, and write down what it works on."""
     run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
     try:
+        if path and runs.moved(path, recipe.data):
+            runs.write_place(run.path, recipe.data)
         write_down(run, dataset, sweep)
     except BaseException:
         run.close()
@@ -214,12 +219,9 @@ def _records(
 ) -> Iterator[dict]:
     yield start
     yield from loop.records()
+    lost = loop.world.joined(job.lost(loop.judge.data))  # of all processes
     if loop.run is not None:
-        late = [(str(loop.loader.images.files[i]), why) for i, why in loop.loader.failed]
-        if late:  # readable when the run began, and no longer
-            dataset = replace(dataset, quarantine=[*dataset.quarantine, *late])
-            dataset.write_quarantine(loop.run.path / "quarantine.csv")
-        facts = {"spec": spec, "steps": loop.step}
+        facts = {"spec": spec, "steps": loop.step, "lost": lost}
         end = finish(recipe, dataset, loop.learner, loop.judge, loop.run, facts)
         yield end | loop.throughput() | {"seconds": round(loop.clock.elapsed(), 2)}
         draw(loop.run)  # from what the run directory now says

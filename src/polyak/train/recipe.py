@@ -20,6 +20,7 @@ Schedule = Literal[
     "auto", "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
     "triangular",
 ]  # fmt: skip
+ClassesFrom = Literal["auto", "leaf", "top"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
@@ -37,6 +38,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
+    classes_from: ClassesFrom = Field(
+        "auto",
+        description="which folder names the class: the one at the top, or the leaf that holds the "
+        "images; auto refuses folders that can be read in two ways",
+    )
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
     weights: str | None = Field(

@@ -41,6 +41,16 @@ def _row(record: dict) -> list[str]:
     return [f"tried {record['strategy']}: {value:.2%} of {n} after {record['seconds']:.0f} s"]
 
 
+def _counted(record: dict) -> list[str]:
+    """Account for every file at the end; runs of earlier versions told only what was left out."""
+    left_out = record["left_out"]
+    where = " (quarantine.csv)" if left_out else ""
+    if "found" not in record:
+        return [f"{left_out} files left out{where}"] if left_out else []
+    used = record["found"] - left_out
+    return [f"{record['found']} files found = {used} used + {left_out} left out{where}"]
+
+
 def _start(record: dict) -> list[str]:
     used = record["found"] - record["left_out"]
     parts = ", ".join(f"{record[part]} {part}" for part in ("train", "val", "test") if record[part])
@@ -77,7 +87,7 @@ def _member(record: dict) -> list[str]:
 
 
 def _end(record: dict) -> list[str]:
-    left_out, pace = record["left_out"], ""
+    pace = ""
     if record["images_per_second"]:  # a probe trains nothing, and members told theirs
         pace = (
             f", {record['images_per_second']:.0f} images/s in training, "
@@ -93,8 +103,8 @@ def _end(record: dict) -> list[str]:
             f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
             for label, predicted, count, share in record["confused"][:3]
         ),
-        f"{record['seconds']:.0f} s{pace}"
-        + (f"; {left_out} files left out (quarantine.csv)" if left_out else ""),
+        f"{record['seconds']:.0f} s{pace}",
+        *_counted(record),
         f"model: {record['model']}",
         f"next: polyak predict {record['model']} PICTURES",
     ]

@@ -9,6 +9,7 @@ import tyro
 
 from polyak.errors import DataError, UsageError, shown
 from polyak.options import parse
+from polyak.train.recipe import ClassesFrom
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Options:
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """folder, CSV or 'digits'"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     policy: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "light"
     """none, light, lecture, strong, rand, trivial, or a policy written out"""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("preview.png")
@@ -47,7 +50,7 @@ def run(arguments: list[str]) -> int:
     from polyak.files import write_atomic
 
     policy = Policy.parse(options.policy)
-    dataset = scan(find(options.data))
+    dataset = scan(find(options.data, options.classes_from))
     pictures, names = chosen(dataset, options.pictures, options.seed)
     side = int(sorted(min(picture.shape[:2]) for picture in pictures)[len(pictures) // 2])
     size = options.size or max(8, min(224, side))

@@ -7,6 +7,7 @@ import tyro
 
 from polyak.errors import UsageError, shown
 from polyak.options import File, Text, parse
+from polyak.train.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,8 @@ class Options:
     """folder, CSV or 'digits': measure every member and the whole on it"""
     split: Literal["train", "val", "test"] | None = None
     """part of the data; default test where it exists, else all"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     fit: bool = False
     """select members and fit the temperature of the whole on the data; keep others to judge by"""
     soup: Literal["uniform", "greedy"] | None = None
@@ -79,7 +82,7 @@ def measured(whole: "Classifier", options: Options) -> "Classifier":
     from polyak.metrics import fit_temperature
     from polyak.model import labelled
 
-    dataset = labelled(str(options.data), options.split, whole.classes)
+    dataset = labelled(str(options.data), options.split, whole.classes, options.classes_from)
     logs, _ = whole.log_probabilities(whole.opened(dataset), device=options.device)
     read = ~np.isnan(logs).any(axis=(0, 2))
     logs, labels = logs[:, read], dataset.labels[read]
@@ -107,7 +110,8 @@ def souped(whole: "Classifier", options: Options) -> "Classifier":
     from polyak.model.classifier import part_of
     from polyak.model.soups import Pot
 
-    everything = scan(find(str(options.data)), classes=whole.classes)
+    listing = find(str(options.data), options.classes_from, whole.classes)
+    everything = scan(listing, classes=whole.classes)
     judges = part_of(everything, options.split, str(options.data))
     training = everything.part("train") if (everything.splits == "train").any() else judges
     pot = Pot(whole, training, judges, options.device)

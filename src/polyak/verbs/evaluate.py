@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from polyak.options import Text, parse
+from polyak.train.recipe import ClassesFrom
 
 
 @dataclass
@@ -22,6 +24,8 @@ class Options:
     """folder, CSV or 'digits'"""
     split: Literal["train", "val", "test"] | None = None
     """part of the data; default test where it exists, else all"""
+    classes_from: ClassesFrom | None = None
+    """which folder names the class: top, or the leaf that holds the images; default as trained"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
@@ -39,6 +43,7 @@ def run(arguments: list[str]) -> int:
 
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
+    how["classes_from"] = options.classes_from or trained_from(Path(options.model))
     found = model.evaluate(options.data, options.split, device=options.device, **how)
     if options.json:
         print(json.dumps(found.as_json()))
@@ -46,3 +51,20 @@ def run(arguments: list[str]) -> int:
         print(f"accuracy {found.accuracy}, 95 % interval, {found.n} pictures")
         print(f"nll      {found.nll}\nece      {found.ece}")
     return 0
+
+
+def trained_from(model: Path) -> ClassesFrom:
+    """Say which folders named the classes when a run was trained; `auto` for a lone model file.
+
+    >>> trained_from(Path("model.safetensors"))
+    'auto'
+    """
+    from polyak.errors import UsageError
+    from polyak.files import read_yaml
+    from polyak.train import recipe as recipes
+
+    try:
+        page = read_yaml(model / "config.yaml")
+        return recipes.make(classes_from=page.get("classes_from", "auto")).classes_from
+    except UsageError:  # no run, or its page is damaged; the model is not
+        return "auto"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from polyak.options import Text, parse
+from polyak.train.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,8 @@ class Options:
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """folder, CSV or 'digits'"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     model: str = "auto"
     """'auto' or any timm model name"""
     weights: str = "hub"

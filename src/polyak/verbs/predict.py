@@ -24,7 +24,7 @@ class Options:
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """run directory or model file"""
     paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
-    """pictures and folders of pictures"""
+    """images and folders of images; links to folders are followed"""
     format: Literal["table", "csv", "json"] = "table"
     """of what is printed"""
     out: File = None
@@ -51,6 +51,8 @@ def run(arguments: list[str]) -> int:
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     said = model.predict(list(options.paths), device=options.device, **how)
+    for note in said.notes:
+        print(f"polyak: note: {shown(note)}", file=sys.stderr)
     for path, reason in said.unreadable:
         print(f"polyak: not predicted: {shown(path)}: {reason}", file=sys.stderr)
     form = options.format if options.format != "table" or options.out is None else "csv"

@@ -10,6 +10,7 @@ import tyro
 
 from polyak.errors import Stopped, UsageError, shown
 from polyak.options import Text, parse
+from polyak.train.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,8 @@ class Options:
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
     """folder, CSV or 'digits'; none races over surfaces"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     optimizers: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
     """who runs, separated by commas; also adamw, nadam, lion"""
     budget: Text = None
@@ -118,6 +121,7 @@ def _pictures(options: Options, began: float) -> int:
     from polyak.race import Contest, sheet
 
     names = ("seed", "model", "size", "batch_size", "val", "device", "precision", "threads")
+    names += ("classes_from",)
     contest = Contest(
         options.data,
         tuple(word.strip() for word in options.optimizers.split(",") if word.strip()),
