@@ -150,11 +150,11 @@ def test_the_recipe_of_a_run_repeats_it(train, trained, tiny_folder, tmp_path):
 # what is done with the model
 
 
-def test_evaluate_measures_what_training_saw(trained, tiny_folder, capsys):
+def test_evaluate_measures_what_training_did_not_see(trained, tiny_folder, capsys):
     assert cli.main(["evaluate", str(trained), str(tiny_folder), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert set(said) == {"accuracy", "nll", "ece", "n"}
-    assert said["n"] == 96
+    assert set(said) == {"accuracy", "nll", "ece", "n", "images", "notes"}
+    assert said["n"] == 24 and said["images"]["trained_on"] == 72
     assert said["accuracy"]["low"] <= said["accuracy"]["value"] <= said["accuracy"]["high"]
     assert said["accuracy"]["value"] > 0.9
 

@@ -102,7 +102,10 @@ class Dataset:
         write_table(path, ["path", "reason"], self.quarantine)
 
     def write_split(self, path: Path) -> None:
-        """Write path,label,split of every picture; atomic, safe in spreadsheets, usable as DATA."""
+        """Write path,label,split,digest of every image; atomic, safe in spreadsheets, usable as
+        DATA. A digest is the 16 bytes that tell an image wherever it lies, in hexadecimal.
+        """
         names = (self.classes[i] for i in self.labels)
-        rows = zip(self.paths, names, self.splits, strict=True)
-        write_table(path, ["path", "label", "split"], rows)
+        digests = (row.tobytes().hex() for row in self.digests.astype("<u8"))
+        rows = zip(self.paths, names, self.splits, digests, strict=True)
+        write_table(path, ["path", "label", "split", "digest"], rows)

@@ -24,6 +24,7 @@ from polyak.train import (
     loggers,
     pick,
     probing,
+    source,
     words,
 )
 from polyak.train import recipe as recipes
@@ -170,6 +171,7 @@ def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: 
         files.check_writable(path or Path(asked.out))
     where = job.set_up(recipe, world, path)
     dataset, parts = job.open_data(recipe, where, world)
+    dataset.warnings.extend(source.seen_before(recipe, dataset))
     stop.check("nothing was begun")
     if path is None:
         recipe, reasons = decide(recipe, dataset)

@@ -9,10 +9,13 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from polyak import model
+from polyak.data.dataset import Dataset
 from polyak.errors import RefusedError
 from polyak.model import Classifier
+from polyak.model.known_splits import file_of, is_polyaks, known_splits
 from polyak.networks import STAGES, backbone_of
 from polyak.networks.head import head_names, zero_head
+from polyak.train.recipe import Recipe
 
 
 def earlier(weights: str | None) -> Classifier | None:
@@ -32,6 +35,28 @@ def earlier(weights: str | None) -> Classifier | None:
             then="name the run of one of them",
         )
     return found
+
+
+def seen_before(recipe: Recipe, data: Dataset) -> list[str]:
+    """Say which held-out images an earlier polyak model was trained on, from which a run starts or
+    learns: of these the run's figures are too good.
+    """
+    lines = []
+    for name in filter(None, (recipe.weights, recipe.distill)):
+        if not is_polyaks(file_of(name)):
+            continue
+        known = known_splits([name], data)
+        if known.unknown:
+            lines.append(f"not all images that {name} was trained on are known: {known.unknown}")
+        trained = known.of(data.digests) == "train"
+        for split in ("val", "test"):
+            held_out = data.splits == split
+            if seen := int((trained & held_out).sum()):
+                lines.append(
+                    f"{name} was trained on {seen} of the {int(held_out.sum())} images of {split}: "
+                    "figures of these are too good (the same --seed splits the same data alike)"
+                )
+    return lines
 
 
 def _is_model(path: Path) -> bool:
