@@ -66,7 +66,8 @@ def test_the_folder_of_the_training_gives_the_figures_of_validation(runs, tiny_f
     images = {"found": 96, "measured": 24, "trained_on": 72, "other_splits": 0, "unreadable": 0}
     images |= {"validation": 24, "training": 0, "unknown": ""}
     assert found["images"] == images
-    assert len(found["notes"]) == 1 and "optimistically biased" in found["notes"][0]
+    assert "24 of the measured images are validation" in found["notes"][0]
+    assert "optimistically biased" in found["notes"][0]
     assert cli.main(["evaluate", str(runs / "a"), str(tiny_folder)]) == 0
     text = capsys.readouterr().out
     assert "96 files found = 24 measured + 72 left out (the model was trained on them)" in text
@@ -140,7 +141,8 @@ def test_what_was_asked_of_test_stays_of_test(runs, tiny_folder, tmp_path, capsy
             (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
             picture(label + 9 * (split == "test")).save(tmp_path / split / folder / "new.png")
     found = said(capsys, runs / "a", tmp_path)
-    assert found["n"] == 4 and not found["notes"]
+    assert found["n"] == 4 and found["images"]["validation"] == found["images"]["training"] == 0
+    assert not [note for note in found["notes"] if "biased" in note or "trained" in note]
     assert found["images"]["trained_on"] == 4 and found["images"]["other_splits"] == 44
     assert said(capsys, runs / "a", tmp_path, "--split", "test")["images"] == found["images"]
     found = said(capsys, runs / "a", tmp_path, "--split", "train")
@@ -250,3 +252,25 @@ def test_digests_that_end_in_zeros_stay_apart():
     known = KnownSplits(names[order], np.array([0, 1, 2])[order])
     assert known.of(digests[::-1]).tolist() == ["test", "val", "train"]
     assert known.of(np.array([[2, 0]], np.uint64)).tolist() == [""]
+
+
+def test_uneven_classes_are_told_before_after_and_by_evaluate(tiny_folder, tmp_path, capsys):
+    """60 to 8 to 8: a network that always gives one answer has the majority's accuracy."""
+    for label, n in ((0, 24), (1, 4), (2, 4)):
+        folder = tmp_path / f"data/square {label}"
+        folder.mkdir(parents=True)
+        for number in range(n):
+            shutil.copy(tiny_folder / folder.name / f"{number}.jpg", folder)
+    slow = ("--learning-rate", "1e-6", "--out", str(tmp_path), "--name", "run")
+    assert cli.main(["train", str(tmp_path / "data"), *FAST, *slow]) == 0
+    text = capsys.readouterr().out
+    assert "uneven classes: 18 images of square 0, 3 of square 1 to train on" in text
+    assert "note: always answering square 0 would be right on 75.0 %" in text
+    assert "always answering" in (tmp_path / "run/report.html").read_text()
+    assert "always answering" in (tmp_path / "run/log.txt").read_text()
+    notes = said(capsys, tmp_path / "run", tmp_path / "data")["notes"]
+    assert any(note.startswith("always answering square 0") for note in notes)
+    assert cli.main(["doctor", str(tmp_path / "data")]) == 0
+    assert "uneven classes: 24 images of square 0, 4 of square 1" in capsys.readouterr().out
+    assert cli.main(["doctor", str(tiny_folder)]) == 0
+    assert "uneven" not in capsys.readouterr().out

@@ -79,7 +79,7 @@ def _data(name: str, data: Dataset, seconds: float) -> Iterator[str]:
     yield _line("splits", ", ".join(words))
     yield from _sizes(data)
     yield _line("reading", f"{data.found / max(seconds, 1e-9):,.0f} files a second")
-    for warning in data.warnings:
+    for warning in (*data.warnings, *filter(None, [data.imbalance()])):
         yield _line("note", warning)
 
 

@@ -113,5 +113,20 @@ def shown(text: object) -> str:
     )
 
 
+def counted(n: int, thing: str, form: str = "") -> str:
+    """Say how many there are of a thing: "1 image", "2 images".
+
+    >>> counted(1, "core"), counted(2, "class"), counted(0, "category"), counted(1200, "file", ",")
+    ('1 core', '2 classes', '0 categories', '1,200 files')
+    """
+    if n == 1:
+        return f"1 {thing}"
+    if thing.endswith("y"):
+        thing = f"{thing[:-1]}ie"
+    elif thing.endswith(("s", "x", "ch", "sh")):
+        thing = f"{thing}e"
+    return f"{n:{form}} {thing}s"
+
+
 # control, format (right-to-left overrides), surrogates (not UTF-8), ends of line and paragraph
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

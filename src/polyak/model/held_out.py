@@ -10,7 +10,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.errors import DataError, UsageError
-from polyak.metrics import Evaluation, evaluate
+from polyak.metrics import Evaluation, cautions, confusion_matrix, evaluate
 from polyak.model.known_splits import known_splits
 
 
@@ -118,9 +118,12 @@ class HeldOut:
 
     def evaluation(self, probabilities: np.ndarray) -> HeldOutEvaluation:
         """Measure what a model says of the images: (n, K)."""
-        found = evaluate(probabilities, self.dataset.labels)
+        labels, classes = self.dataset.labels, self.dataset.classes
+        found = evaluate(probabilities, labels)
+        matrix = confusion_matrix(probabilities.argmax(1), labels, len(classes))
+        notes = (*self.counts.notes(), *cautions(matrix, classes))
         figures = found.accuracy, found.nll, found.ece, found.n
-        return HeldOutEvaluation(*figures, self.counts, tuple(self.counts.notes()))
+        return HeldOutEvaluation(*figures, self.counts, notes)
 
 
 def held_out(

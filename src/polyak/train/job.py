@@ -89,6 +89,8 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
         raise DataError("no picture of a class can be read", where=dataset.classes[number])
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
+    if line := dataset.imbalance():
+        dataset.warnings.append(line)
     whole = Data(dataset, images)
     by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}
     parts = {name: whole.take(positions) for name, positions in by_split.items() if len(positions)}

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from polyak.errors import shown
 from polyak.options import Text, parse
 
 
@@ -47,7 +48,7 @@ def run(arguments: list[str]) -> int:
     else:
         print(found.images.line())
         for note in found.notes:
-            print(f"note: {note}")
+            print(f"note: {shown(note)}")
         print(f"accuracy {found.accuracy}, 95 % interval, {found.n} images")
         print(f"nll      {found.nll}\nece      {found.ece}")
     return 0
