@@ -67,6 +67,11 @@ def test_every_verb_explains_itself(verb, capsys):
         (["train", "digits", "--budget", "soon"], "write 90s, 10m or 2h"),
         (["train", "digits", "--model", "resnet81"], "did you mean resnet18"),
         (["train", "digits", "--augment", "liht"], "light"),
+        (["train", "digits", "--weights", "nope.pth"], "nope.pth: there is no such file"),
+        (["train", "digits", "--weights", "nope"], "nope: there is no such file"),
+        (["plan", "digits", "--weights", "no/nope.safetensors"], "there is no such file"),
+        (["train", "digits", "--weights", "label.txt"], "ends in neither .safetensors nor .pth"),
+        (["train", "digits", "--weights", "mine.pth"], "name the network, as in --model resnet18"),
         (["train", "digits", "--views", "all"], "flip"),
         (["train", "digits", "--config", "no.yaml"], "cannot read: no.yaml"),
         (["train", "--resume", "--out", "nowhere"], "no unfinished run"),
@@ -74,6 +79,8 @@ def test_every_verb_explains_itself(verb, capsys):
 )
 def test_a_wrong_command_is_told_in_one_line(typed, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("label.txt", "mine.pth"):
+        Path(name).touch()
     assert cli.main(typed) == 64
     assert said in one_line(capsys.readouterr().err.strip())
     assert not list(tmp_path.glob("runs/*"))

@@ -24,8 +24,9 @@ class PolyakError(Exception):
     def __init__(self, what: str, *, where="", why="", kept="", then=""):
         self.what, self.where, self.why, self.kept, self.then = what, where, why, kept, then
         line = ": ".join(shown(part) for part in (what, where, why) if str(part))
-        line += f". Kept: {shown(kept)}" if kept else ""
-        line += f". Next: {shown(then)}" if then else ""
+        for name, part in (("Kept", kept), ("Next", then)):
+            if part:
+                line += f"{'' if line.endswith('?') else '.'} {name}: {shown(part)}"
         super().__init__(line)
 
 

@@ -167,6 +167,7 @@ def note(run: Run | None, record: dict) -> None:
 def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: Stop) -> tuple:
     """Set the machine up, open the data and decide: (machine, data, parts, recipe, reasons)."""
     recipe, reasons = taken_up(asked, path), {}
+    source.check(recipe)
     if world.leads:
         files.check_writable(path or Path(asked.out))
     where = job.set_up(recipe, world, path)

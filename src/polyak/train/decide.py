@@ -174,7 +174,7 @@ def _model(recipe: Recipe, side: int) -> tuple[str, str]:
     if recipe.weights is None and side <= SMALL:
         return "compact", f"pictures of {side} pixels, no weights"
     why = f"pictures of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
-    return "resnet18", why if recipe.weights is None else "a small network that transfers well"
+    return source.HUBS, why if recipe.weights is None else "a small network that transfers well"
 
 
 def _batch_size(trained: int, small: bool) -> int:
