@@ -67,6 +67,11 @@ def test_every_verb_explains_itself(verb, capsys):
         (["train", "digits", "--budget", "soon"], "write 90s, 10m or 2h"),
         (["train", "digits", "--model", "resnet81"], "did you mean resnet18"),
         (["train", "digits", "--augment", "liht"], "light"),
+        (["train", "digits", "--weights", "nope.pth"], "nope.pth: there is no such file"),
+        (["train", "digits", "--weights", "nope"], "nope: there is no such file"),
+        (["plan", "digits", "--weights", "no/nope.safetensors"], "there is no such file"),
+        (["train", "digits", "--weights", "label.txt"], "ends in neither .safetensors nor .pth"),
+        (["train", "digits", "--weights", "mine.pth"], "name the network, as in --model resnet18"),
         (["train", "digits", "--views", "all"], "flip"),
         (["train", "digits", "--config", "no.yaml"], "cannot read: no.yaml"),
         (["train", "--resume", "--out", "nowhere"], "no unfinished run"),
@@ -74,6 +79,8 @@ def test_every_verb_explains_itself(verb, capsys):
 )
 def test_a_wrong_command_is_told_in_one_line(typed, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("label.txt", "mine.pth"):
+        Path(name).touch()
     assert cli.main(typed) == 64
     assert said in one_line(capsys.readouterr().err.strip())
     assert not list(tmp_path.glob("runs/*"))
@@ -150,11 +157,11 @@ def test_the_recipe_of_a_run_repeats_it(train, trained, tiny_folder, tmp_path):
 # what is done with the model
 
 
-def test_evaluate_measures_what_training_saw(trained, tiny_folder, capsys):
+def test_evaluate_measures_what_training_did_not_see(trained, tiny_folder, capsys):
     assert cli.main(["evaluate", str(trained), str(tiny_folder), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert set(said) == {"accuracy", "nll", "ece", "n"}
-    assert said["n"] == 96
+    assert set(said) == {"accuracy", "nll", "ece", "n", "images", "notes"}
+    assert said["n"] == 24 and said["images"]["trained_on"] == 72
     assert said["accuracy"]["low"] <= said["accuracy"]["value"] <= said["accuracy"]["high"]
     assert said["accuracy"]["value"] > 0.9
 

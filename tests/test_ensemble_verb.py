@@ -13,7 +13,8 @@ from polyak.cli import main
 from polyak.data.images import Images
 from polyak.ensemble import soup
 from polyak.errors import RefusedError, UsageError
-from polyak.model import Classifier, join, labelled, load, save
+from polyak.model import Classifier, join, load, save
+from polyak.model.held_out import held_out
 from polyak.model.soups import Pot
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
@@ -248,7 +249,8 @@ def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
 
 def test_statistics_that_members_did_not_learn_stay_in_their_soup(trained):
     whole = join([load(trained["c"]), load(trained["d"])])
-    training, judges = (labelled("digits", split, whole.classes) for split in ("train", "test"))
+    found = held_out("digits", "test", whole.classes, whole.files)
+    training, judges = found.training, found.dataset
     pot = Pot(whole, training, judges)
     pot.taste(soup(pot.states))
     (one, other), mixed = pot.states, pot.network.state_dict()

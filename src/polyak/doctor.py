@@ -89,7 +89,7 @@ def _data(name: str, data: Dataset, rates: tuple[float, float]) -> Iterator[str]
     reading, decoding = rates
     yield _line("reading", f"{reading:,.0f} files a second")
     yield _line("decoding", f"{decoding:,.0f} images a second at full size")
-    for warning in data.warnings:
+    for warning in (*data.warnings, *filter(None, [data.imbalance()])):
         yield _line("note", warning)
 
 

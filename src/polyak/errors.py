@@ -24,8 +24,9 @@ class PolyakError(Exception):
     def __init__(self, what: str, *, where="", why="", kept="", then=""):
         self.what, self.where, self.why, self.kept, self.then = what, where, why, kept, then
         line = ": ".join(shown(part) for part in (what, where, why) if str(part))
-        line += f". Kept: {shown(kept)}" if kept else ""
-        line += f". Next: {shown(then)}" if then else ""
+        for name, part in (("Kept", kept), ("Next", then)):
+            if part:
+                line += f"{'' if line.endswith('?') else '.'} {name}: {shown(part)}"
         super().__init__(line)
 
 
@@ -111,6 +112,21 @@ def shown(text: object) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
         for c in str(text)
     )
+
+
+def counted(n: int, thing: str, form: str = "") -> str:
+    """Say how many there are of a thing: "1 image", "2 images".
+
+    >>> counted(1, "core"), counted(2, "class"), counted(0, "category"), counted(1200, "file", ",")
+    ('1 core', '2 classes', '0 categories', '1,200 files')
+    """
+    if n == 1:
+        return f"1 {thing}"
+    if thing.endswith("y"):
+        thing = f"{thing[:-1]}ie"
+    elif thing.endswith(("s", "x", "ch", "sh")):
+        thing = f"{thing}e"
+    return f"{n:{form}} {thing}s"
 
 
 # control, format (right-to-left overrides), surrogates (not UTF-8), ends of line and paragraph

@@ -10,13 +10,13 @@ from torch import nn
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
-from polyak.data.scan import scan
-from polyak.data.sources import ClassesFrom, find
+from polyak.data.sources import ClassesFrom
 from polyak.decoding.decode import least_for
 from polyak.ensemble import combine, disagreement, tempered
 from polyak.errors import UsageError
 from polyak.inference import Look, every_log_probabilities
-from polyak.metrics import Evaluation, evaluate, softmax
+from polyak.metrics import softmax
+from polyak.model.held_out import HeldOutEvaluation, held_out
 from polyak.model.member import Member, Mixture
 from polyak.networks.preprocessing import Preprocessing
 
@@ -68,6 +68,9 @@ class Classifier:
         views: test-time views that are averaged: one, flip, flip+shift.
         header: provenance, evaluation and whatever else travelled in the file.
 
+    Attributes:
+        files: the model files that it was loaded from; none for one that was made here.
+
     >>> from polyak.networks.build import build, spec
     >>> how = {"size": (8, 8), "widths": (4, 4)}
     >>> network = build("compact", 2, **how)
@@ -91,6 +94,7 @@ class Classifier:
         self.members, self.classes = (member,), tuple(classes)
         self.temperature, self.views = temperature, views
         self.header, self.mean = header or {}, "probabilities"
+        self.files: tuple[Path, ...] = ()
 
     @classmethod
     def of(
@@ -225,52 +229,27 @@ class Classifier:
 
     def evaluate(
         self, data: str, split: str | None = None, classes_from: ClassesFrom = "auto", **how
-    ) -> Evaluation:
-        """Measure accuracy, NLL and calibration error on data with labels.
+    ) -> HeldOutEvaluation:
+        """Measure accuracy, NLL and calibration error on labelled images.
+
+        By default on what the run behind this model was not trained on: images are told by their
+        bytes, so copies and folders that moved count.
 
         Args:
             data: folder, CSV or `digits`; classes are matched by name.
-            split: `train`, `val` or `test`; by default `test` where it exists, else all.
+            split: `train`, `val` or `test`, as the run had it, else as the data has it; by default
+                `test` where the data has one, else all.
             classes_from: which folder names the class, `top` or `leaf`.
             how: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
-            DataError: a class that the model does not know.
+            UsageError: that split is not there.
+            DataError: a class that the model does not know, or it was trained on all there is.
         """
-        dataset = labelled(data, split, self.classes, classes_from)
-        probabilities, failed = self.probabilities(self.opened(dataset), **how)
-        read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
-        return evaluate(probabilities[read], dataset.labels[read])
-
-
-def labelled(
-    data: str, split: str | None, classes: tuple[str, ...], classes_from: ClassesFrom = "auto"
-) -> Dataset:
-    """Scan data that carries labels of known classes, in whatever order, and keep one split of it.
-
-    Raises:
-        UsageError: that split is not there.
-        DataError: a class that the model does not know.
-
-    >>> len(labelled("digits", "test", tuple("9876543210")))
-    359
-    """
-    return part_of(scan(find(data, classes_from, classes), classes=classes), split, data)
-
-
-def part_of(dataset: Dataset, split: str | None, data: str) -> Dataset:
-    """Keep one split of what `data` names; None is `test` where there is one, else all.
-
-    Raises:
-        UsageError: that split is not there.
-    """
-    present = set(dataset.splits.tolist())
-    if split is None:
-        split = "test" if "test" in present else None
-    elif split not in present:
-        names = ", ".join(sorted(present - {""})) or "none"
-        raise UsageError("no such split", where=f"--split {split}", why=f"{data} has {names}")
-    return dataset if split is None else dataset.part(split)
+        found = held_out(data, split, self.classes, self.files, classes_from)
+        probabilities, failed = self.probabilities(self.opened(found.dataset), **how)
+        read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
+        return found.read(read).evaluation(probabilities[read])
 
 
 def join(classifiers: Sequence[Classifier]) -> Classifier:
@@ -297,4 +276,6 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     if len(classifiers) == 1:
         return first
     members = [member for one in classifiers for member in one.handed()]
-    return Classifier.of(members, first.classes, 1.0, first.views)
+    joined = Classifier.of(members, first.classes, 1.0, first.views)
+    joined.files = tuple(file for one in classifiers for file in one.files)
+    return joined

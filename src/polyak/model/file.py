@@ -13,6 +13,7 @@ from polyak.augment.views import VIEWS
 from polyak.errors import RefusedError, shown
 from polyak.files import write_atomic
 from polyak.model.classifier import Classifier
+from polyak.model.known_splits import MOST_MEMBERS, file_of
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
@@ -22,7 +23,6 @@ FORMATS = (1, 2)
 WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
 KINDS = (*WEIGHTS, "soup", "snapshot", "start", "members")
 MEANS = ("probabilities", "logits")
-MOST_MEMBERS = 1000
 
 
 def save(
@@ -115,9 +115,11 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
     polyak.errors.RefusedError: cannot load the model: no/such/run: there is no such file. Next: \
 give a run directory or a model.safetensors
     """
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    file = file_of(path)
     try:
-        return _load(file, device, kind)
+        classifier = _load(file, device, kind)
+        classifier.files = (file,)
+        return classifier
     except RefusedError:
         raise
     except Exception as error:

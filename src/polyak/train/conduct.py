@@ -23,6 +23,7 @@ from polyak.train import (
     loggers,
     pick,
     probing,
+    source,
     words,
 )
 from polyak.train import recipe as recipes
@@ -171,10 +172,12 @@ def note(run: Run | None, record: dict) -> None:
 def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: Stop) -> tuple:
     """Set the machine up, open the data and decide: (machine, data, parts, recipe, reasons)."""
     recipe, reasons = taken_up(asked, path), {}
+    source.check(recipe)
     if world.leads:
         files.check_writable(path or Path(asked.out))
     where = job.set_up(recipe, world, path)
     dataset, parts = job.open_data(recipe, where, world)
+    dataset.warnings.extend(source.seen_before(recipe, dataset))
     stop.check("nothing was begun")
     if path is None:
         recipe, reasons = decide(recipe, dataset)

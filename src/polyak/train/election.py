@@ -99,6 +99,7 @@ def judge(run: Run, part: Dataset, split: str, said: tuple) -> dict:
     return {
         "evaluation": {"split": split, **metrics.evaluate(probabilities, labels).as_json()},
         "confused": [list(pair) for pair in metrics.most_confused(matrix, part.classes)],
+        "cautions": metrics.cautions(matrix, part.classes),
     }
 
 

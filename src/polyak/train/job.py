@@ -89,6 +89,8 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
     dataset, images = dataset.without(images.failed), images.take(images.good)
     check_classes(dataset)
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
+    if line := dataset.imbalance():
+        dataset.warnings.append(line)
     whole = Data(dataset, images)
     by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}
     parts = {name: whole.take(positions) for name, positions in by_split.items() if len(positions)}

@@ -11,7 +11,7 @@ from torch import nn
 
 from polyak.errors import UsageError
 from polyak.networks import HEAD
-from polyak.train import job, probing
+from polyak.train import job, probing, source
 from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.recipe import Recipe
@@ -41,6 +41,7 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         raise UsageError("there is nothing to plan", then="name weights with --weights")
     until = began + (recipe.budget_seconds or 300.0)
     asked, recipe = recipe, recipe.model_copy(update={"transfer": "auto", "budget": None})
+    source.check(recipe)
     with Stop() as stop:
         where = job.set_up(recipe, World())
         dataset, parts = job.open_data(recipe, where, World())

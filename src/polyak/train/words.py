@@ -99,6 +99,7 @@ def _end(record: dict) -> list[str]:
             for row in record.get("table", ())
             if "refused" in row
         ),
+        *(f"note: {line}" for line in record.get("cautions", ())),
         *(
             f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
             for label, predicted, count, share in record["confused"][:3]

@@ -1,4 +1,4 @@
-"""`polyak evaluate`: how good a model is on labelled pictures."""
+"""`polyak evaluate`: how good a model is on labelled images."""
 
 import json
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from polyak.errors import shown
 from polyak.options import Text, parse
 from polyak.train.recipe import ClassesFrom
 
 
 @dataclass
 class Options:
-    """Measure a model on pictures with labels: accuracy, NLL, calibration error, with intervals.
+    """Measure a model on labelled images that it was not trained on: accuracy, NLL, calibration
+    error, with intervals.
 
     Example: polyak evaluate runs/digits digits --json
     """
@@ -23,7 +25,8 @@ class Options:
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """folder, CSV or 'digits'"""
     split: Literal["train", "val", "test"] | None = None
-    """part of the data; default test where it exists, else all"""
+    """a part of the data, as the run split it, else as the data does; default test where the data
+    has it, else all, without what the run was trained on"""
     classes_from: ClassesFrom | None = None
     """which folder names the class: top, or the leaf that holds the images; default as trained"""
     views: Text = None
@@ -37,7 +40,7 @@ class Options:
 
 
 def run(arguments: list[str]) -> int:
-    """Print how good a model is on labelled pictures."""
+    """Print how good a model is on labelled images."""
     options = parse(Options, arguments, "polyak evaluate")
     from polyak.model import load
 
@@ -48,7 +51,10 @@ def run(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(found.as_json()))
     else:
-        print(f"accuracy {found.accuracy}, 95 % interval, {found.n} pictures")
+        print(found.images.line())
+        for note in found.notes:
+            print(f"note: {shown(note)}")
+        print(f"accuracy {found.accuracy}, 95 % interval, {found.n} images")
         print(f"nll      {found.nll}\nece      {found.ece}")
     return 0
 
