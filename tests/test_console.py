@@ -44,7 +44,7 @@ def test_the_end_says_how_good_how_sure_and_what_next():
     assert "25.00% to 75.00%" in text
     assert "which also chose" in text
     assert "[b]cat taken for dog, 3 times (50%)" in text
-    assert "1 files left out (quarantine.csv)" in text
+    assert "1 file left out (quarantine.csv)" in text
     assert "next: polyak predict runs/m.safetensors" in text
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from polyak import machine
 from polyak.doctor import doctor
-from polyak.errors import DataError
+from polyak.errors import DataError, counted
 
 
 def told(*arguments, **options) -> dict[str, str]:
@@ -24,7 +24,7 @@ def test_the_machine_alone(tmp_path):
     assert list(page) == [
         "machine", "memory", "software", "device", "threads", "precision", "disk",
     ]  # fmt: skip
-    assert f"{machine.cores()} cores" in page["machine"]
+    assert f", {counted(machine.cores(), 'core')}, " in page["machine"]
     assert "torch 2." in page["software"]
     assert page["precision"].startswith(("float32: ", "bfloat16: "))
     assert page["disk"].endswith(f"free for {tmp_path / 'runs'}")
@@ -43,7 +43,7 @@ def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     assert page["found"] == "90 = 83 used + 7 left out"
     assert page["left out"].count("empty\\n") == 5
     assert page["left out"].endswith("and 2 more; `polyak train` lists them all")
-    assert page["classes"] == "4: 11 to 24 pictures each"
+    assert page["classes"] == "4: 11 to 24 images each"
     assert page["rarest"].startswith(f"{third.name} 11, {first.name} 24")
     assert page["splits"] == "83 not split yet"
     assert page["sizes"] == "32 x 32 pixels, all"

@@ -13,7 +13,7 @@ from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import find
-from polyak.errors import DiskError, shown
+from polyak.errors import DiskError, counted, shown
 from polyak.files import check_writable
 
 _LISTED = 5  # classes, left-out files and warnings shown; config.yaml and the CSVs list them all
@@ -31,7 +31,7 @@ def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
 
     >>> lines = list(doctor("digits"))
     >>> [line for line in lines if line.startswith(("found", "classes"))]
-    ['found      1,797 = 1,797 used + 0 left out', 'classes    10: 174 to 183 pictures each']
+    ['found      1,797 = 1,797 used + 0 left out', 'classes    10: 174 to 183 images each']
     """
     yield from _machine()
     yield _disk(Path(out))
@@ -44,7 +44,7 @@ def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
 
 def _machine() -> Iterator[str]:
     about = machine.describe()
-    yield _line("machine", f"{about['cpu']}, {about['cores']} cores, {about['system']}")
+    yield _line("machine", f"{about['cpu']}, {counted(about['cores'], 'core')}, {about['system']}")
     yield _line("memory", f"{_bytes(about['memory'])} free")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     yield _line("software", f"Python {about['python']}, {versions}")
@@ -78,7 +78,8 @@ def _data(name: str, data: Dataset, seconds: float) -> Iterator[str]:
     words = (f"{parts[part]:,} {part or 'not split yet'}" for part in _PARTS if parts[part])
     yield _line("splits", ", ".join(words))
     yield from _sizes(data)
-    yield _line("reading", f"{data.found / max(seconds, 1e-9):,.0f} files a second")
+    rate = round(data.found / max(seconds, 1e-9))
+    yield _line("reading", f"{counted(rate, 'file', ',')} a second")
     for warning in (*data.warnings, *filter(None, [data.imbalance()])):
         yield _line("note", warning)
 
@@ -89,7 +90,7 @@ _PARTS = ("train", "val", "test", "")
 def _classes(data: Dataset) -> Iterator[str]:
     counts = np.bincount(data.labels, minlength=len(data.classes))
     few, many = counts.min(), counts.max()
-    yield _line("classes", f"{len(counts)}: {few:,} to {many:,} pictures each")
+    yield _line("classes", f"{len(counts)}: {few:,} to {counted(many, 'image', ',')} each")
     if many >= 2 * few:
         rare = np.argsort(counts, kind="stable")[:_LISTED]
         words = (f"{shown(data.classes[i])} {counts[i]:,}" for i in rare)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from polyak.options import parse
+from polyak.options import option, parse
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Options:
     Example: polyak doctor photos
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    data: Annotated[str, tyro.conf.Positional, option("DATA")] = ""
     """folder, CSV or 'digits'"""
 
 
