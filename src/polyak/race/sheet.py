@@ -157,8 +157,8 @@ def sentences(found: dict) -> list[str]:
         said.append(
             f"{counted(len(found['seeds']), 'seed')}, {counted(found['steps'], 'step')} each "
             f"({found['epochs']:g} times the training images); accuracy on {counted(n, 'image')} "
-            f"of {split}{also}. Intervals are 95 %, over seeds and images; differences are paired by "
-            f"both{together}."
+            f"of {split}{also}. Intervals are 95 %, over seeds and images; differences are paired "
+            f"by both{together}."
         )
     return said
 

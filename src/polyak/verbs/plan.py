@@ -113,7 +113,7 @@ def _lecture(cell: dict) -> "Table":
 def _measured(facts: dict) -> "Table":
     from rich.table import Table
 
-    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "pictures")
+    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "images")
     for row in facts["rows"]:
         value, low, high = (row["accuracy"][part] for part in ("value", "low", "high"))
         table.add_row(
