@@ -12,6 +12,7 @@ import pytest
 
 from jobs import results
 from polyak import __version__, cli
+from polyak.verbs import VERBS
 from typed import FAST, one_line, picture
 
 
@@ -42,6 +43,27 @@ def test_help_names_every_verb_and_needs_nothing(capsys):
     text = capsys.readouterr().out
     verbs = ("train", "evaluate", "predict", "export", "race", "doctor")
     assert all(f"polyak {verb}" in text for verb in verbs)
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize("verb", [*VERBS, "--completion"])
+def test_help_shows_no_python_and_no_empty_default(verb, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for wrong in ("None", "(default: )", "(default: '')", "}|", "|{", " STR"):
+        assert wrong not in said
+
+
+def test_help_of_training_says_what_each_option_takes(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for right in ("--learning-rate FLOAT|auto ", "--rho-range FLOAT FLOAT ", "--val FLOAT share",
+                  "--freeze-norms {True,False} ", "(default: 0.1)", "(default: runs)"):  # fmt: skip
+        assert right in said
 
 
 def test_version(capsys):
@@ -97,6 +119,14 @@ def test_a_wrong_command_is_told_in_one_line(typed, said, capsys, tmp_path, monk
         ("train --learning_rat 1", "did you mean --learning-rate?"),
         ("train digits --augmnt.rotate=5", "did you mean --augment?"),
         ("train digits --augment.rotat 5", "did you mean --augment.rotate?"),
+        ("train digits --lr 0.1", "did you mean --learning-rate?"),
+        ("train digits --momentum 0.9", "did you mean --rho?"),
+        ("train digits --bs 64", "did you mean --batch-size?"),
+        ("train digits --wd=0.1", "did you mean --weight-decay?"),
+        ("train digits --img_size 64", "did you mean --size?"),
+        ("train digits --num-workers 4", "did you mean --threads?"),
+        ("plan digits --arch resnet18", "did you mean --model?"),
+        ("evaluate a b --lr 1", "--lr. Next: polyak evaluate --help"),
         ("train digits --frobnicate", "--frobnicate. Next: polyak train --help"),
         ("evaluate runs/a photos --spilt val", "did you mean --split?"),
         ("evaluate --devise cpu", "did you mean --device?"),
@@ -136,6 +166,7 @@ def test_what_was_meant_is_told_in_one_line(typed, said, capsys, tmp_path, monke
         ("a: &a [x]\nb: *a", "aliases"),
         ("- 1\n- 2", "expected lines"),
         ("epohcs: 3", "did you mean --epochs?"),
+        ("lr: 0.1", "did you mean --learning-rate?"),
         ("epochs: .nan", "epochs"),
         ("epochs: [", "not YAML"),
     ],

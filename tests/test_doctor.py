@@ -6,7 +6,7 @@ import pytest
 
 from polyak import machine
 from polyak.doctor import doctor
-from polyak.errors import DataError
+from polyak.errors import DataError, counted
 from polyak.machine import Threads
 from polyak.precision import Precision
 from polyak.train import make
@@ -30,7 +30,7 @@ def test_the_machine_alone(tmp_path):
     assert list(page) == [
         "machine", "memory", "software", "device", "threads", "precision", "disk",
     ]  # fmt: skip
-    assert f"{machine.cores()} cores" in page["machine"]
+    assert f", {counted(machine.cores(), 'core')}, " in page["machine"]
     assert "torch 2." in page["software"]
     assert page["precision"].startswith(("float32: ", "bfloat16: "))
     assert page["disk"].endswith(f"free for {tmp_path / 'runs'}")

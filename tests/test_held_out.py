@@ -66,12 +66,12 @@ def test_the_folder_of_the_training_gives_the_figures_of_validation(runs, tiny_f
     images = {"found": 96, "measured": 24, "trained_on": 72, "other_splits": 0, "unreadable": 0}
     images |= {"validation": 24, "training": 0, "unknown": ""}
     assert found["images"] == images
-    assert "24 of the measured images are validation" in found["notes"][0]
+    assert "24 measured images of validation" in found["notes"][0]
     assert "optimistically biased" in found["notes"][0]
     assert cli.main(["evaluate", str(runs / "a"), str(tiny_folder)]) == 0
     text = capsys.readouterr().out
     assert "96 files found = 24 measured + 72 left out (the model was trained on them)" in text
-    assert "24 of the measured images are validation" in text and "24 images" in text
+    assert "24 measured images of validation" in text and "24 images" in text
 
 
 def test_copies_under_other_names_are_known_and_new_images_are_measured(

@@ -14,7 +14,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.decodable import decodable
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
-from polyak.errors import DiskError, shown
+from polyak.errors import DiskError, counted, shown
 from polyak.files import check_writable
 
 _LISTED = 5  # classes, left-out files and warnings shown; config.yaml and the CSVs list them all
@@ -52,7 +52,7 @@ def doctor(
 
 def _machine() -> Iterator[str]:
     about = machine.describe()
-    yield _line("machine", f"{about['cpu']}, {about['cores']} cores, {about['system']}")
+    yield _line("machine", f"{about['cpu']}, {counted(about['cores'], 'core')}, {about['system']}")
     yield _line("memory", f"{_bytes(about['memory'])} free")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     yield _line("software", f"Python {about['python']}, {versions}")
@@ -87,8 +87,8 @@ def _data(name: str, data: Dataset, rates: tuple[float, float]) -> Iterator[str]
     yield _line("splits", ", ".join(words))
     yield from _sizes(data)
     reading, decoding = rates
-    yield _line("reading", f"{reading:,.0f} files a second")
-    yield _line("decoding", f"{decoding:,.0f} images a second at full size")
+    yield _line("reading", f"{counted(round(reading), 'file', ',')} a second")
+    yield _line("decoding", f"{counted(round(decoding), 'image', ',')} a second at full size")
     for warning in (*data.warnings, *filter(None, [data.imbalance()])):
         yield _line("note", warning)
 
@@ -99,7 +99,7 @@ _PARTS = ("train", "val", "test", "")
 def _classes(data: Dataset) -> Iterator[str]:
     counts = np.bincount(data.labels, minlength=len(data.classes))
     few, many = counts.min(), counts.max()
-    yield _line("classes", f"{len(counts)}: {few:,} to {many:,} images each")
+    yield _line("classes", f"{len(counts)}: {few:,} to {counted(many, 'image', ',')} each")
     if many >= 2 * few:
         rare = np.argsort(counts, kind="stable")[:_LISTED]
         words = (f"{shown(data.classes[i])} {counts[i]:,}" for i in rare)

@@ -1,6 +1,8 @@
 """Errors that a person can act on: one line, and an exit code that scripts can rely on."""
 
+import difflib
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 
 class PolyakError(Exception):
@@ -112,6 +114,30 @@ def shown(text: object) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
         for c in str(text)
     )
+
+
+def nearest(word: str, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """Find the name that a mistyped or foreign one means, "" where none is near.
+
+    Args:
+        word: as typed; what follows a dot belongs to no name.
+        known: names, their parts joined by "_".
+        elsewhere: what other tools call some of them.
+
+    >>> known = ["learning_rate", "val", "batch_size", "epochs"]
+    >>> [nearest(word, known) for word in ("lr", "epoch", "batch", "learning-rat", "colour")]
+    ['learning_rate', 'epochs', 'batch_size', 'learning_rate', '']
+    """
+    word = word.partition(".")[0].replace("-", "_").lower()
+    if (meant := (elsewhere or {}).get(word)) in known:
+        return str(meant)
+    initials = ["".join(part[:1] for part in name.split("_")) for name in known]
+    if len(word) > 1 and word in initials:
+        return known[initials.index(word)]
+    near = difflib.get_close_matches(word, known, 1)
+    near = near or [name for name in known if len(word) > 2 and word in name.split("_")]
+    near = near or [name for name in known if len(word) > 2 and name.startswith(word)]
+    return near[0] if near else ""
 
 
 def counted(n: int, thing: str, form: str = "") -> str:

@@ -3,12 +3,12 @@
 import os
 
 import pytest
-from polyak.decoding.unreadable import Unreadable
 
 from polyak.data.folder import list_folder
 from polyak.data.pictures import pictures
 from polyak.data.scan import read_file
 from polyak.data.walk import Walk
+from polyak.decoding.unreadable import Unreadable
 
 
 def names(root, notes=None):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from polyak.augment.views import VIEWS
-from polyak.errors import RefusedError, shown
+from polyak.errors import RefusedError, UsageError, shown
 from polyak.files import write_atomic
 from polyak.model.classifier import Classifier
 from polyak.model.known_splits import MOST_MEMBERS, file_of
@@ -107,6 +107,7 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
             "start" or "members"; by default those that validation chose.
 
     Raises:
+        UsageError: the file has no weights of this kind.
         RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.
 
     >>> load("no/such/run")
@@ -116,6 +117,8 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
 give a run directory or a model.safetensors
     """
     file = file_of(path)
+    if kind is not None:
+        _check_kind(file, kind)
     try:
         classifier = _load(file, device, kind)
         classifier.files = (file,)
@@ -161,6 +164,18 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
     if not classifier.weights:
         raise ValueError("every member has weight zero")
     return classifier
+
+
+def _check_kind(file: Path, kind: str) -> None:
+    """Refuse weights that were asked for and that a file does not have."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            kinds = sorted({name.partition("/")[0] for name in stored.keys()} & set(KINDS))
+    except (SafetensorError, OSError):
+        return  # loading says what is wrong with it
+    if kind not in kinds:
+        why = f"this file has {', '.join(kinds) or 'none'}"
+        raise UsageError("no such weights", where=f"--kind {kind}", why=why)
 
 
 def _member(stored, prefix: str, told: dict[str, Any], device: str) -> Member:

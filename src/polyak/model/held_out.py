@@ -9,7 +9,7 @@ import numpy as np
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
-from polyak.errors import DataError, UsageError
+from polyak.errors import DataError, UsageError, counted
 from polyak.metrics import Evaluation, cautions, confusion_matrix, evaluate
 from polyak.model.known_splits import known_splits
 
@@ -50,7 +50,7 @@ class Counts:
             (self.unreadable, "unreadable"),
         )
         rest = "".join(f" + {number} {what}" for number, what in parts if number)
-        return f"{self.found} files found = {self.measured} measured{rest}"
+        return f"{counted(self.found, 'file')} found = {self.measured} measured{rest}"
 
     def notes(self) -> list[str]:
         """Say what to bear in mind when the figures are read, a line each."""
@@ -67,7 +67,7 @@ class Counts:
             )
         if self.validation:
             found.append(
-                f"{self.validation} of the measured images are validation, which also chose and "
+                f"{counted(self.validation, 'measured image')} of validation also chose and "
                 "calibrated the model: the figures are optimistically biased"
             )
         return found

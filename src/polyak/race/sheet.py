@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine
-from polyak.errors import DivergedError, shown
+from polyak.errors import DivergedError, counted, shown
 from polyak.files import write_atomic
 from polyak.race.contest import Contest
 from polyak.race.page import render
@@ -166,9 +166,10 @@ def sentences(found: dict) -> list[str]:
         also = ", which also chose the rates: expect a little less" if split == "val" else ""
         together = f", and the {k} intervals hold together" if k > 1 else ""
         said.append(
-            f"{len(found['seeds'])} seeds, {found['steps']} steps each ({found['epochs']:g} times "
-            f"the training pictures); accuracy on {n} pictures of {split}{also}. Intervals are "
-            f"95 %, over seeds and pictures; differences are paired by both{together}."
+            f"{counted(len(found['seeds']), 'seed')}, {counted(found['steps'], 'step')} each "
+            f"({found['epochs']:g} times the training images); accuracy on {counted(n, 'image')} "
+            f"of {split}{also}. Intervals are 95 %, over seeds and images; differences are paired "
+            f"by both{together}."
         )
     return said
 

@@ -9,7 +9,7 @@ import numpy as np
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.networks import compact
 from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
@@ -67,7 +67,7 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     choose("optimizer", "nesterov" if small else "adamw", usual)
     schedule = _schedule(recipe, choose, small, usual)
     choose("warm_up", 0.05 if schedule in RAMPED else 0.0, f"customary with {schedule}")
-    choose("batch_size", _batch_size(trained, small), f"{trained} pictures to train on")
+    choose("batch_size", _batch_size(trained, small), f"{counted(trained, 'image')} to train on")
     if recipe.learning_rate is None:  # `auto` waits for the network
         choose("learning_rate", *default_rate(recipe.model_copy(update=choices)))
     choose("rho", compact.MOMENTUM if small else 0.9, usual)
@@ -185,4 +185,4 @@ def _batch_size(trained: int, small: bool) -> int:
 def _epochs(trained: int, scratch: bool) -> tuple[float, str]:
     seen = 150_000 if scratch else 30_000  # pictures
     epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 40 if scratch else 20))
-    return epochs, f"{trained} pictures to train on; --budget 10m lets the clock decide"
+    return epochs, f"{counted(trained, 'image')} to train on; --budget 10m lets the clock decide"

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from torch import nn
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.networks import HEAD
 from polyak.train import job, probing, source
 from polyak.train.decide import decide
@@ -198,8 +198,8 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < choice.THIN:
             notes.append(
-                f"evidence is thin: {row.n} pictures judge; the accuracy of every row is known "
-                f"to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
+                f"evidence is thin: {counted(row.n, 'image')} to judge by; every row's accuracy "
+                f"is known to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
             )
     if not arms:
         notes.append("no fine-tuning was tried: the budget was spent, or there is no validation")

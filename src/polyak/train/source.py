@@ -56,13 +56,14 @@ def earlier(weights: str | None) -> Classifier | None:
     """Load the earlier model that `--weights` names, None where it names something else.
 
     Raises:
-        RefusedError: a damaged model, or an ensemble.
+        RefusedError: a damaged model.
+        UsageError: an ensemble.
     """
     if weights in (None, "hub") or not _is_model(Path(str(weights))):
         return None
     found = model.load(str(weights))
     if len(found.members) > 1:
-        raise RefusedError(
+        raise UsageError(
             "cannot start from an ensemble",
             where=str(weights),
             why=f"it has {len(found.members)} networks",

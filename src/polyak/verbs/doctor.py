@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from polyak.options import parse
+from polyak.options import option, parse
 from polyak.train.recipe import ClassesFrom
 
 
@@ -16,7 +16,7 @@ class Options:
     Example: polyak doctor photos
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    data: Annotated[str, tyro.conf.Positional, option("DATA")] = ""
     """folder, CSV or 'digits'"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""

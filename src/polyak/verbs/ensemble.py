@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from polyak.errors import UsageError, shown
-from polyak.options import File, Text, parse
+from polyak.errors import UsageError, counted, shown
+from polyak.options import File, Split, Text, Word, option, parse
 from polyak.train.recipe import ClassesFrom
 
 if TYPE_CHECKING:
@@ -24,24 +24,24 @@ class Options:
     Example: polyak ensemble runs/a runs/b runs/c --out joined.safetensors --data photos --split val
     """
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, option("MODEL...")]
     """run directories or model files"""
     out: File = None
     """the model file to write"""
     data: Text = None
     """folder, CSV or 'digits': measure every member and the whole on it"""
-    split: Literal["train", "val", "test"] | None = None
+    split: Split = None
     """a part of the data, as the members' runs split it; default test where the data has it, else
     all, without what a member was trained on"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     fit: bool = False
     """select members and fit the temperature of the whole on the data; keep others to judge by"""
-    soup: Literal["uniform", "greedy"] | None = None
+    soup: Annotated[Literal["uniform", "greedy"] | None, option("{uniform,greedy}")] = None
     """one network of the members' mean weights: of all, or best first while the data gets better"""
     mean: Literal["probabilities", "logits"] = "probabilities"
     """of what"""
-    device: str = "cpu"
+    device: Word = "cpu"
     """cpu, cuda or mps"""
 
 
@@ -108,7 +108,9 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
         whole = type(whole).of(running, *parts)
         said = whole.together(logs[sorted(set(chosen))])
         print(f"selected   {_figures(said, labels)}  (and chosen by these)")
-    print(f"{len(labels)} images; accuracy, NLL and calibration error with 95 % intervals")
+    print(
+        f"{counted(len(labels), 'image')}; accuracy, NLL and calibration error with 95 % intervals"
+    )
     return whole
 
 

@@ -3,12 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from polyak.errors import shown
-from polyak.options import Text, parse
+from polyak.errors import counted, shown
+from polyak.options import Split, Text, Word, option, parse
 from polyak.train.recipe import ClassesFrom
 
 
@@ -20,11 +20,11 @@ class Options:
     Example: polyak evaluate runs/digits digits --json
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, tyro.conf.Positional, option("MODEL")]
     """run directory or model file"""
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, tyro.conf.Positional, option("DATA")]
     """folder, CSV or 'digits'"""
-    split: Literal["train", "val", "test"] | None = None
+    split: Split = None
     """a part of the data, as the run split it, else as the data does; default test where the data
     has it, else all, without what the run was trained on"""
     classes_from: ClassesFrom | None = None
@@ -35,7 +35,7 @@ class Options:
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
     json: bool = False
     """print JSON"""
-    device: str = "cpu"
+    device: Word = "cpu"
     """cpu, cuda or mps"""
 
 
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
         print(found.images.line())
         for note in found.notes:
             print(f"note: {shown(note)}")
-        print(f"accuracy {found.accuracy}, 95 % interval, {found.n} images")
+        print(f"accuracy {found.accuracy}, 95 % interval, {counted(found.n, 'image')}")
         print(f"nll      {found.nll}\nece      {found.ece}")
     return 0
 
