@@ -30,7 +30,7 @@ ROWS = (
     ("metrics", "networks"),
     ("data",),
     ("augment", "optim", "regularize"),
-    ("precision",),
+    ("precision", "tensor_file"),
     ("files", "machine"),
     ("errors", "keys"),
 )

@@ -1,15 +1,11 @@
 """The model file: what goes in comes out, same content is same bytes, nothing foreign is loaded."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from polyak import load
+from polyak import load, tensor_file
 from polyak.data.images import Images
 from polyak.errors import DataError, RefusedError
 from polyak.model import Classifier, save
@@ -36,11 +32,10 @@ def file(classifier, tmp_path):
 
 
 def rewrite(file, **changes):
-    """Write the file again with other fields in its header."""
-    with safe_open(file, "pt") as stored:
-        header = json.loads(stored.metadata()["polyak"]) | changes
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-    save_file(tensors, file, {"polyak": json.dumps(header)})
+    """Write the file again with other fields in its header, and the hash that belongs to it."""
+    with tensor_file.opened(file) as stored:
+        header, tensors = stored.facts, {name: stored.tensor(name) for name in stored.shapes}
+    tensor_file.write(file, tensors, header | changes)
 
 
 def test_a_file_is_the_model(classifier, file):

@@ -22,6 +22,8 @@ Schedule = Literal[
 ]  # fmt: skip
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
+# what does not change the model, or tells of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data", "distill", "log"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
