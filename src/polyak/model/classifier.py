@@ -13,7 +13,7 @@ from polyak.data.pictures import pictures
 from polyak.data.sources import ClassesFrom
 from polyak.decoding.decode import least_for
 from polyak.ensemble import combine, disagreement, tempered
-from polyak.errors import UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.inference import Look, every_log_probabilities
 from polyak.metrics import softmax
 from polyak.model.held_out import HeldOutEvaluation, held_out
@@ -203,8 +203,16 @@ class Classifier:
         return np.stack(parts), failed
 
     def together(self, logs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature."""
-        return softmax(combine(logs, self.weights, self.mean), self.temperature)
+        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature.
+
+        Raises:
+            RefusedError: members and temperatures give a picture no finite answer.
+        """
+        said = softmax(combine(logs, self.weights, self.mean), self.temperature)
+        if (np.isnan(said).any(1) & ~np.isnan(logs).any((0, 2))).any():
+            why = "its members rule out every class, or its temperatures are too small"
+            raise RefusedError("the model's answer is not finite", why=why)
+        return said
 
     def handed(self) -> list[Member]:
         """Running members to be used elsewhere: with this classifier's temperature and views, and

@@ -1,5 +1,6 @@
 """The course of a run: find or create its directory, prepare, train, finish, write down."""
 
+import contextlib
 import copy
 import json
 import time
@@ -7,10 +8,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from torch import nn
+
 from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
-from polyak.errors import UsageError, shown
+from polyak.errors import BusyError, DiskError, UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
 from polyak.report import report
@@ -23,6 +26,7 @@ from polyak.train import (
     loggers,
     pick,
     probing,
+    resumable,
     source,
     words,
 )
@@ -52,6 +56,8 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
         with Stop() as stop:
             path = find(asked, world) if resume else None
             if path is not None and runs.finished(path):
+                if world.leads:
+                    tidy(path)
                 yield runs.records(path)[-1]
                 return
             recipe = taken_up(asked, path)
@@ -83,7 +89,7 @@ def taken_up(asked: Recipe, path: Path | None) -> Recipe:
     """
     if path is None:
         return asked
-    recipe = recipes.make(**runs.config(path))
+    recipe = runs.recipe(path)
     now = {name: getattr(asked, name) for name in ("data", "log")}
     return recipe.model_copy(update={k: v for k, v in now.items() if v not in ("", "none")})
 
@@ -123,14 +129,16 @@ def _conduct(
     run = _begun(path, recipe, reasons, dataset, facts, tried, sweep) if world.leads else None
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
-        state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
+        state, lines = saved(path, network) if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
         how = recipe, loader, network, judge, clock, where, world, teacher
-        pace = Pace(*state["first_pace"]) if state else first_pace(*how)
+        again = path is not None and state is not None and recipe.epochs is None
+        pace = resumable.first_pace(state, path) if again else first_pace(*how)
         steps = round(1 / pace.rate)
         learner = job.make_learner(recipe, network, where, world, steps, teacher, loader)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
-        if state:
+        if path and state:
+            resumable.check(loop, state, path / "checkpoints")
             loop.load_state_dict(state)
         counts = loop.step, round(1 / pace.rate)
         start = opening(recipe, reasons, dataset, where, run, *counts, path, lines)
@@ -138,6 +146,12 @@ def _conduct(
     finally:
         if run is not None:
             run.close()
+
+
+def saved(path: Path, network: nn.Module) -> tuple[dict | None, list[str]]:
+    """Read the newest checkpoint of a run, and what is to be told of the others."""
+    limit = resumable.largest(network)
+    return checkpoint.newest(path / "checkpoints", runs.identity(path), limit)
 
 
 def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
@@ -197,6 +211,15 @@ def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
             yield record
         draw(run)
     finally:
+        run.close()
+
+
+def tidy(path: Path) -> None:
+    """Do what a finished run still lacks that was killed after its last record: page, order."""
+    with contextlib.suppress(BusyError, DiskError):
+        run = Run(path)
+        if not (path / "report.html").exists():
+            draw(run)
         run.close()
 
 

@@ -13,12 +13,8 @@ from polyak.train.election import elect
 from polyak.train.job import lost
 from polyak.train.judge import Judge
 from polyak.train.learner import Learner
-from polyak.train.recipe import Recipe
+from polyak.train.recipe import ELSEWHERE, Recipe
 from polyak.train.run import Run
-
-# what does not change the model, or tells of its maker's disk
-ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
-ELSEWHERE |= {"data", "classes_from"}
 
 
 def finish(

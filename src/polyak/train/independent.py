@@ -158,7 +158,7 @@ def finish(recipe: Recipe, run: Run, folders: list[Path], world: World, moved: b
     dataset.write_split(run.path / "split.csv")
     write_atomic(run.path / "classes.json", json.dumps(list(dataset.classes), indent=1))
     loaded = {f"member {n}": model.load(folder) for n, folder in enumerate(folders)}
-    decided = recipes.make(**runs.config(folders[0]))
+    decided = runs.recipe(folders[0])
     views, page = decided.views or "one", loaded["member 0"].preprocessing
 
     def pictures():

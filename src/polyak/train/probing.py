@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
 from polyak.ensemble import combine
+from polyak.errors import RefusedError
 from polyak.networks.head import set_head
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import election, finish, job
@@ -23,6 +24,7 @@ from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.transfer import cache
 from polyak.transfer.choice import PROBES
+from polyak.transfer.features import LARGEST
 from polyak.transfer.known import known_probe
 
 LINEAR = PROBES  # strategies that leave the backbone as it is
@@ -39,6 +41,7 @@ class Backbone:
         page: from picture to input.
         where: device, precision, threads.
         stop: the signal that was noted.
+        unkept: why the disk remembered no features, once it was told.
     """
 
     network: nn.Module
@@ -46,6 +49,7 @@ class Backbone:
     page: Preprocessing
     where: job.Machine
     stop: Stop
+    unkept: list[str] = field(default_factory=list)
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -65,8 +69,14 @@ class Backbone:
             try:
                 done = next(work)
             except StopIteration as end:
-                return end.value
+                found = end.value
+                break
             yield {"kind": "features", "done": done, "of": len(part)}
+        if found.unkept and not self.unkept:
+            self.unkept.append(found.unkept)
+            line = f"the next run computes features anew: nothing can be kept in {found.unkept}"
+            yield {"kind": "note", "line": line}
+        return found
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ def learn(
 
     Raises:
         DataError: no image of a class can be read.
+        RefusedError: the weights give features that are not finite.
     """
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
@@ -136,6 +147,9 @@ def learn(
         names = stages_of(strategy, features)
         columns = features.of(names)
         columns = columns[read] if failed else columns
+        if not -LARGEST < columns.min() <= columns.max() < LARGEST:
+            why = "features that the disk remembers are too large, or not finite"
+            raise RefusedError("these weights cannot be probed", why=why, then="take others")
         widths = [features.widths[name] for name in names]
         groups = part.dataset.groups
         how = {"seed": seed, "widths": widths, "groups": groups, "folder": cache.home()}

@@ -37,6 +37,9 @@ OTHER_NAMES = {
     "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
     "time": "budget", "max_time": "budget", "random_state": "seed",
 }  # fmt: skip
+# what does not change the model, or tells of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
+ELSEWHERE |= {"data", "classes_from"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
