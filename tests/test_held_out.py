@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 
 from polyak import cli, load
 from polyak.errors import DataError, UsageError
+from polyak.train import make
+from polyak.train.plan import plan
 from typed import FAST, one_line, picture
 
 SEEDS = {"a": "0", "b": "1"}
@@ -219,6 +222,15 @@ def test_a_run_says_which_of_its_held_out_images_another_was_trained_on(runs, na
     assert "too good" not in (runs / "b" / "log.txt").read_text()
 
 
+def test_a_plan_from_another_run_says_so_before_it_measures(runs, tiny_folder):
+    recipe = make(data=str(tiny_folder), weights=str(runs / "a"), seed=1, val=0.25, threads=1)
+    records = plan(recipe, time.monotonic())
+    first = next(records)
+    records.close()
+    seen = of(runs / "a", "train") & of(runs / "b", "val")  # the same seed, the same split
+    assert f"was trained on {len(seen)} of the 24 images of val" in first["line"]
+
+
 @pytest.mark.parametrize("name", ["tuned", "taught"])
 def test_what_another_run_saw_before_counts(runs, tiny_folder, tmp_path, capsys, name):
     """A run that goes on from another, or learns from one, of another split."""
@@ -252,6 +264,37 @@ def test_digests_that_end_in_zeros_stay_apart():
     known = KnownSplits(names[order], np.array([0, 1, 2])[order])
     assert known.of(digests[::-1]).tolist() == ["test", "val", "train"]
     assert known.of(np.array([[2, 0]], np.uint64)).tolist() == [""]
+
+
+HEX = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"path,split\n", b"path,split,digest\na,train,zz\n", b"path,split,digest\na\n",
+     f"path,split,digest\na,trained,{HEX}\n".encode(),
+     f"path,split,digest\na,train,{HEX}{HEX}\nb,train,\nc,val,{HEX}\n".encode(),
+     f"path,split,digest\n{'a' * 200_000},train,{HEX}\n".encode(),
+     bytes(range(256))],
+)  # fmt: skip
+def test_a_damaged_split_is_not_known_and_no_mistake(runs, tiny_folder, tmp_path, capsys, content):
+    run = shutil.copytree(runs / "a", tmp_path / "run")
+    (run / "split.csv").write_bytes(content)
+    found = said(capsys, run, tiny_folder)
+    assert found["n"] == 96 and str(run / "split.csv") in found["images"]["unknown"]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "\\0", "/dev/zero", "/dev", "..", "\u202e"])
+@pytest.mark.parametrize("choice", ["weights", "distill"])
+def test_a_hostile_name_of_a_source_is_only_looked_for(
+    runs, tiny_folder, tmp_path, capsys, name, choice
+):
+    run = shutil.copytree(runs / "a", tmp_path / "run")
+    page = json.dumps({choice: name.replace("\\0", "\0"), "model": "compact"})
+    (run / "config.yaml").write_text(page)
+    found = said(capsys, run, tiny_folder)
+    assert found["n"] == 24 and "not there" in found["images"]["unknown"]
+    assert "\u202e" not in found["images"]["unknown"]
 
 
 def test_uneven_classes_are_told_before_after_and_by_evaluate(tiny_folder, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Which images the runs behind a model trained on, chose by and tested on, as `split.csv` says."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator, Sequence
@@ -148,34 +149,37 @@ def _joined(header: dict) -> list[str] | None:
 
 def _chosen_on(header: dict) -> tuple[np.ndarray, np.ndarray]:
     """Read which images chose among joined models: validation."""
+    text = str(header.get(CHOSEN_ON, ""))
     try:
-        digests = _digests([str(header.get(CHOSEN_ON, ""))])
+        parts = [_digest(text[i : i + 32]) for i in range(0, len(text), 32)]
+        digests = np.frombuffer(b"".join(parts), "S16")
     except ValueError as error:
         raise _Unknown(f"the images that the joined models were chosen by: {error}") from error
     return digests, np.full(len(digests), SPLITS.index("val"))
 
 
-def _digests(texts: list[str]) -> np.ndarray:
-    if any(len(text) % 32 for text in texts):
+def _digest(text: str) -> bytes:
+    if len(text) != 32:
         raise ValueError("a digest is no 32 hexadecimal digits")
-    return np.frombuffer(bytes.fromhex("".join(texts)), "S16")
+    return bytes.fromhex(text)
 
 
 def _find(name: str, file: Path) -> Path | None:
     """Find a model by the name that was typed: from a folder above the one that tells, or here."""
     for folder in (*file.resolve().parents, Path()):
-        if (there := file_of(folder / name)).is_file():
-            return there
+        with contextlib.suppress(OSError):  # no name of a file at all
+            if (there := file_of(folder / name)).is_file():
+                return there
     return None
 
 
 def _sources(file: Path) -> Iterator[str]:
     """Name the polyak models that a run started from or learnt from."""
-    folder = file.parent
+    page = file.parent / "config.yaml"
     try:
-        recipe = read_yaml(folder / "config.yaml")
+        recipe = read_yaml(page) if page.is_file() else {}
     except UsageError as error:
-        raise _Unknown(f"{shown(folder)} does not say what it started from: {error}") from error
+        raise _Unknown(f"{shown(page)} does not say what it started from: {error}") from error
     for choice in _SOURCES:
         name = recipe.get(choice)
         if isinstance(name, str) and name != "hub" and not _foreign(name, file, recipe):
@@ -200,15 +204,14 @@ def _rows(file: Path, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
             reader = csv.reader(lines)
             header = next(reader, [])
             split, path = header.index("split"), header.index("path")
-            told = "digest" in header
-            name = header.index("digest") if told else path
-            found = [(row[name], row[split]) for row in reader if row]
-        splits = np.array([SPLITS.index(part) for _, part in found], np.int64)
-        if not told:
-            return _without_digests(file.parent, dict(found), data)
-        if len(digests := _digests([text for text, _ in found])) != len(splits):
-            raise ValueError("digests are missing")
-        return digests, splits
+            rows = (row for row in reader if row)
+            if "digest" not in header:
+                return _without_digests(file.parent, {r[path]: r[split] for r in rows}, data)
+            digest, digests, splits = header.index("digest"), bytearray(), bytearray()
+            for row in rows:  # of a million images no more is kept than their digests
+                digests += _digest(row[digest])
+                splits.append(SPLITS.index(row[split]))
+        return np.frombuffer(bytes(digests), "S16"), np.frombuffer(splits, np.uint8).astype(int)
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise _Unknown(f"{shown(table)} cannot be read: {error}") from error
 

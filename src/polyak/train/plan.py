@@ -32,7 +32,7 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         began: `time.monotonic()` when the command began.
 
     Yields:
-        Records with a "kind": "features", "probe", "cell", "curve", "row", at last "plan".
+        Records with a "kind": "note", "features", "probe", "cell", "curve", "row", at last "plan".
 
     Raises:
         UsageError: no weights to start from.
@@ -45,6 +45,8 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
     with Stop() as stop:
         where = job.set_up(recipe, World())
         dataset, parts = job.open_data(recipe, where, World())
+        for line in source.seen_before(recipe, dataset):
+            yield {"kind": "note", "line": line}
         recipe, _ = decide(recipe, dataset)
         dataset, parts = job.decoded(dataset, parts, recipe, where, World())  # for trials
         network, spec, page = job.make_network(recipe, parts["train"], where)
