@@ -36,8 +36,8 @@ def check_fill(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
     """
     fills = sorted(_fills(data, parts), key=lambda fill: fill[0] - fill[1])[:_MOST]
     for start, stop in fills:
-        idle = not _matters(data, stop - 3, pixels, decode)
-        if idle and _matters(data, start + 1, pixels, decode):
+        last, first = (stop - 3, stop - 4), (start + 1,)
+        if not _matter(data, last, pixels, decode) and _matter(data, first, pixels, decode):
             raise Unreadable("truncated: its compressed data were overwritten")
 
 
@@ -47,8 +47,9 @@ def check_end(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) -> 
     Args and Raises as `check_fill`.
     """
     start, stop = parts[-1] if parts else (0, 0)
-    if stop - start >= 2 * _IDLE and _flat(pixels[-8:]):
-        if not _matters(data, stop - _IDLE, pixels, decode):
+    if stop - start >= 4 * _IDLE and _flat(pixels[-8:]):
+        last = (stop - _IDLE, stop - _IDLE * 3 // 2, stop - 2 * _IDLE)
+        if not _matter(data, last, pixels, decode):
             raise Unreadable("truncated: the end of its compressed data is not of the image")
 
 
@@ -61,14 +62,18 @@ def _fills(data: bytes, parts: Parts) -> Iterator[tuple[int, int]]:
             yield start + int(edges[i]), start + int(edges[i + 1])
 
 
-def _matters(data: bytes, position: int, pixels: np.ndarray, decode: Decode) -> bool:
-    changed = bytearray(data)
-    changed[position] ^= 0xFF
-    try:
-        other = decode(bytes(changed))
-    except Exception:  # as good as other pixels
-        return True
-    return other.shape != pixels.shape or bool((other != pixels).any())
+def _matter(data: bytes, positions: tuple[int, ...], pixels: np.ndarray, decode: Decode) -> bool:
+    """Tell whether any pixel changes with any of some bytes."""
+    for position in positions:
+        changed = bytearray(data)
+        changed[position] ^= 0xFF
+        try:
+            other = decode(bytes(changed))
+        except Exception:  # as good as other pixels
+            return True
+        if other.shape != pixels.shape or (other != pixels).any():
+            return True
+    return False
 
 
 def _flat(rows: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from polyak.decoding import png
 from polyak.decoding.exif import ORIENTATION, legal, orientation_of
-from polyak.decoding.jpeg import Jpeg, parse
+from polyak.decoding.jpeg import Jpeg, read_jpeg
 from polyak.decoding.parts import gif_frame
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.sniff import sniff
@@ -84,7 +84,7 @@ def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
 
 
 def _jpeg(data: bytes, pixel_cap: int) -> Header:
-    jpeg = parse(data, pixel_cap)
+    jpeg = read_jpeg(data, pixel_cap)
     return Header("JPEG", jpeg.stored, jpeg.orientation, jpeg.shrinkable, jpeg)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from polyak.decoding.exif import orientation_of
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, check_pixels
 
@@ -22,13 +20,16 @@ START, END, SCAN = 0xD8, 0xD9, 0xDA
 PROGRESSIVE, LOSSLESS = 0xC2, 0xC3
 FRAMES = (0xC0, 0xC1, PROGRESSIVE, LOSSLESS)
 
-_ARITHMETIC = (0xC9, 0xCA, 0xCB, 0xCC)  # SOF9 to SOF11, and the table of their contexts
-_HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE, 0xDF)
-_ALONE = (0x01, *range(0xD0, 0xD8))  # markers without a segment
-_SKIPPED = (0xDC, 0xFE, *range(0xE0, 0xF0))  # number of lines, comment, applications
-_MARKER = re.compile(rb"\xff[^\0\xff]")
-_BEHIND_A_SCAN = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
-_MOST_SEGMENTS = 1 << 16
+_ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCC}  # SOF9 to SOF11, and the table of their contexts
+_HIERARCHICAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE, 0xDF}
+_ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a segment
+_SKIPPED = {0xDC, 0xFE, *range(0xE0, 0xF0)}  # number of lines, comment, applications
+_KNOWN = {*FRAMES, *_SKIPPED, HUFFMAN, QUANTISERS, RESTARTS, SCAN}
+_PLAIN = {0xFE, *range(0xE0, 0xF0), HUFFMAN, QUANTISERS, RESTARTS}
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_BEHIND_A_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_FILL = bytes(10)  # zeros that no usual table has
+_MOST_MARKERS = 1 << 16
 _MOST_SCANS = 500  # libjpeg-turbo's own tests stop there: each costs a pass over the image
 
 
@@ -63,33 +64,87 @@ class Scan(NamedTuple):
     low: int
 
 
-@dataclass(frozen=True)
-class Jpeg:
-    """Describe a JPEG file.
+class Jpeg(NamedTuple):
+    """Describe a JPEG.
 
-    Args:
-        kind: the frame's marker, one of `FRAMES`.
-        stored: (height, width), pixels.
-        components: the planes.
-        segments: all segments up to the end of the image, in their order.
-        scans: of the segments that are scans, what they bring.
-        orientation: EXIF orientation, 1 to 8.
+    `kind`: the frame's marker, one of `FRAMES`; `stored`: (height, width), pixels; `planes`: how
+    many; `orientation`: EXIF orientation, 1 to 8; `bodies`: where the compressed data of each scan
+    lie, (start, end).
     """
 
     kind: int
     stored: tuple[int, int]
-    components: tuple[Component, ...]
-    segments: tuple[Segment, ...]
-    scans: tuple[Scan, ...]
+    planes: int
     orientation: int
+    bodies: tuple[tuple[int, int], ...]
 
     @property
     def shrinkable(self) -> bool:
         """Whether libjpeg may decode it smaller: of a lossless one it would write all pixels."""
-        return self.kind != LOSSLESS and len(self.components) in (1, 3)
+        return self.kind != LOSSLESS and self.planes in (1, 3)
 
 
-def parse(data: bytes, pixel_cap: int = PIXEL_CAP) -> Jpeg:
+@dataclass(frozen=True)
+class Structure:
+    """Hold all that a JPEG is made of.
+
+    Args:
+        jpeg: what it is.
+        components: its planes.
+        segments: all segments up to the end of the image, in their order.
+        scans: of the segments that are scans, what they bring.
+    """
+
+    jpeg: Jpeg
+    components: tuple[Component, ...]
+    segments: tuple[Segment, ...]
+    scans: tuple[Scan, ...]
+
+
+def read_jpeg(data: bytes, pixel_cap: int = PIXEL_CAP) -> Jpeg:
+    r"""Describe a JPEG; see `parse`. Where nothing is odd, its compressed data are not looked at.
+
+    Raises:
+        Unreadable: another kind of JPEG, too large, or broken.
+
+    >>> from PIL import Image
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (3, 2)).save(file, "JPEG")
+    >>> read_jpeg(file.getvalue()).stored, read_jpeg(file.getvalue()).planes
+    ((2, 3), 3)
+    """
+    return _usual(data, pixel_cap) or parse(data, pixel_cap).jpeg
+
+
+def _usual(data: bytes, pixel_cap: int) -> Jpeg | None:
+    """Describe a JPEG of one scan that ends where its file does; None: it may be another."""
+    at, orientation, frame = 2, 1, None
+    while at + 20 < len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+        if marker == SCAN:
+            if frame is None or data[at + 4] != frame[3] or not data.endswith(b"\xff\xd9"):
+                return None
+            body = at + 2 + length, len(data) - 2
+            return Jpeg(0xC0, frame[1:3], frame[3], orientation, (body,))
+        if marker == 0xC0:
+            if frame is not None:
+                return None
+            frame = struct.unpack_from(">BHHB", data, at + 4)
+            if frame[0] != 8 or frame[3] not in (1, 3, 4):
+                return None
+            check_pixels(frame[1:3], pixel_cap)
+        elif marker == APP1 and data.startswith(b"Exif\0\0", at + 4):
+            orientation = orientation_of(data[at + 10 : at + 2 + length])
+        elif marker not in _PLAIN or data.startswith(b"MPF\0", at + 4):
+            return None
+        elif marker in (HUFFMAN, QUANTISERS):
+            _check_tables(marker, data[at + 4 : at + 2 + length])
+        at += 2 + length
+    return None
+
+
+def parse(data: bytes, pixel_cap: int = PIXEL_CAP) -> Structure:
     r"""Read the structure of a JPEG: 8 bits, Huffman-coded, one frame, all scans, an end.
 
     Bytes between segments are passed over, as libjpeg does.
@@ -100,10 +155,9 @@ def parse(data: bytes, pixel_cap: int = PIXEL_CAP) -> Jpeg:
     >>> from PIL import Image
     >>> import io
     >>> file = io.BytesIO()
-    >>> Image.new("RGB", (3, 2)).save(file, "JPEG")
-    >>> jpeg = parse(file.getvalue())
-    >>> jpeg.stored, len(jpeg.components), len(jpeg.scans)
-    ((2, 3), 3, 1)
+    >>> Image.new("RGB", (3, 2)).save(file, "JPEG", progressive=True)
+    >>> len(parse(file.getvalue()).scans)
+    10
     """
     kind, stored, components = 0, (0, 0), ()
     segments, scans, orientation = [], [], 1
@@ -121,17 +175,20 @@ def parse(data: bytes, pixel_cap: int = PIXEL_CAP) -> Jpeg:
         elif marker == APP1 and data[start : start + 6] == b"Exif\0\0" and not scans:
             orientation = orientation_of(data[start + 6 : stop])
         segments.append(segment)
-        if len(segments) > _MOST_SEGMENTS or len(scans) > _MOST_SCANS:
-            raise Unreadable("broken JPEG: too many segments")
     if not scans:
         raise Unreadable("broken JPEG: no size" if not kind else "truncated JPEG: no scan")
     _check_all_there(kind, components, scans)
-    return Jpeg(kind, stored, components, tuple(segments), tuple(scans), orientation)
+    bodies = tuple((segment.stop, segment.end) for segment in segments if segment.marker == SCAN)
+    jpeg = Jpeg(kind, stored, len(components), orientation, bodies)
+    return Structure(jpeg, components, tuple(segments), tuple(scans))
 
 
 def _segments(data: bytes) -> Iterator[Segment]:
-    at = 2
-    while found := _MARKER.search(data, at):
+    at, scans = 2, 0
+    for _ in range(_MOST_MARKERS):
+        found = _MARKER.search(data, at)
+        if not found:
+            raise Unreadable("truncated JPEG: its end is missing")
         marker, at = data[found.end() - 1], found.end()
         if marker == END:
             return
@@ -139,16 +196,18 @@ def _segments(data: bytes) -> Iterator[Segment]:
             continue
         _check_known(marker)
         length = int.from_bytes(data[at : at + 2], "big")
-        start, at = at + 2, at + length
-        if length < 2 or at > len(data):
-            raise Unreadable("truncated JPEG" if at > len(data) else "broken JPEG: no length")
-        end = at
+        start, stop = at + 2, at + length
+        if length < 2 or stop > len(data):
+            raise Unreadable("truncated JPEG" if stop > len(data) else "broken JPEG: no length")
+        at = stop
         if marker == SCAN:
-            found = _BEHIND_A_SCAN.search(data, at)
-            end = found.start() if found else len(data)
-        yield Segment(marker, start, at, end)
-        at = end
-    raise Unreadable("truncated JPEG: its end is missing")
+            behind = _BEHIND_A_SCAN.search(data, stop)
+            at = behind.start() if behind else len(data)
+            scans += 1
+        if scans > _MOST_SCANS:
+            break
+        yield Segment(marker, start, stop, at)
+    raise Unreadable("broken JPEG: too many segments")
 
 
 def _check_known(marker: int) -> None:
@@ -156,7 +215,7 @@ def _check_known(marker: int) -> None:
         raise Unreadable("arithmetic-coded JPEG, whose end cannot be checked: convert it: jpegtran")
     if marker in _HIERARCHICAL:
         raise Unreadable("hierarchical JPEG")
-    if marker not in (*FRAMES, *_SKIPPED, HUFFMAN, QUANTISERS, RESTARTS, SCAN):
+    if marker not in _KNOWN:
         raise Unreadable(f"broken JPEG: marker {marker:02x} where none may be")
 
 
@@ -169,7 +228,7 @@ def _frame(payload: bytes, pixel_cap: int) -> tuple[tuple[int, int], tuple[Compo
         raise Unreadable(f"broken JPEG: {count} components")
     rows = (payload[i : i + 2] for i in range(6, len(payload), 3))
     components = tuple(Component(name, factors >> 4, factors & 15) for name, factors in rows)
-    if not all(1 <= c.across <= 4 and 1 <= c.down <= 4 for c in components):
+    if any(not 1 <= n <= 4 for c in components for n in c[1:]):
         raise Unreadable("broken JPEG: impossible sampling")
     return (height, width), components
 
@@ -192,19 +251,20 @@ def _scan(payload: bytes, components: tuple[Component, ...]) -> Scan:
 
 def _check_tables(marker: int, payload: bytes) -> None:
     """Refuse tables that were overwritten: a symbol with two codes, a quantiser of zero."""
+    if marker == HUFFMAN and _FILL not in payload:
+        return
     at = 0
     while at < len(payload):
         if marker == HUFFMAN:
-            length = sum(payload[at + 1 : at + 17])
-            symbols = payload[at + 17 : at + 17 + length]
-            at += 17 + length
-            bad = len(symbols) != length or len(set(symbols)) != length
+            start = at + 17
+            at = start + sum(payload[at + 1 : start])
+            bad = len(set(payload[start:at])) != at - start
         else:
-            length = 128 if payload[at] >> 4 else 64
-            table = payload[at + 1 : at + 1 + length]
-            at += 1 + length
-            bad = len(table) != length or not np.frombuffer(table, f">u{length // 64}").all()
-        if bad:
+            start, wide = at + 1, payload[at] >> 4 > 0
+            at = start + (128 if wide else 64)
+            steps = payload[start:at]
+            bad = not all(struct.unpack(">64H", steps)) if wide else 0 in steps
+        if bad or at > len(payload):
             raise Unreadable("broken JPEG: an impossible table")
 
 

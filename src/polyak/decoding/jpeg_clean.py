@@ -17,8 +17,8 @@ from polyak.decoding.jpeg import (
     QUANTISERS,
     RESTARTS,
     SCAN,
-    Jpeg,
     Scan,
+    Structure,
     parse,
 )
 from polyak.decoding.unreadable import Unreadable
@@ -29,7 +29,7 @@ _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 _STUFFED = re.compile(rb"\xff+\0")
 
 
-def cleaned(data: bytes, jpeg: Jpeg) -> bytes:
+def cleaned(data: bytes) -> bytes:
     """Write a JPEG anew: tables, frame and compressed data, each code of which is accounted for.
 
     Raises:
@@ -37,16 +37,16 @@ def cleaned(data: bytes, jpeg: Jpeg) -> bytes:
 
     >>> import io
     >>> from PIL import Image
-    >>> from polyak.decoding.jpeg import parse
     >>> file = io.BytesIO()
     >>> Image.new("L", (8, 8)).save(file, "JPEG", comment="a comment")
     >>> data = file.getvalue()
-    >>> len(data) - len(cleaned(data, parse(data)))  # a comment is no pixel
+    >>> len(data) - len(cleaned(data))  # a comment is no pixel
     13
     """
-    codes, scans = _Codes(jpeg), iter(jpeg.scans)
+    whole = parse(data, pixel_cap=1 << 32)
+    codes, scans = _Codes(whole), iter(whole.scans)
     out = [b"\xff\xd8"]
-    for segment in jpeg.segments:
+    for segment in whole.segments:
         payload, body = data[segment.start : segment.stop], b""
         if segment.marker == HUFFMAN:
             codes.learn(payload)
@@ -54,10 +54,10 @@ def cleaned(data: bytes, jpeg: Jpeg) -> bytes:
             codes.every = int.from_bytes(payload, "big")
         elif segment.marker == SCAN:
             body = codes.read(next(scans), data[segment.stop : segment.end])
-            if jpeg.kind not in (PROGRESSIVE, LOSSLESS):
+            if whole.jpeg.kind not in (PROGRESSIVE, LOSSLESS):
                 payload = payload[:-3] + b"\0\x3f\0"  # what others say here is of no effect
         elif segment.marker in (APP0, APP14):
-            payload = _colours(segment.marker, payload, len(jpeg.components))
+            payload = _colours(segment.marker, payload, whole.jpeg.planes)
         elif segment.marker not in (*FRAMES, QUANTISERS):
             continue
         length = (len(payload) + 2).to_bytes(2, "big")
@@ -78,8 +78,8 @@ def _colours(marker: int, payload: bytes, components: int) -> bytes:
 class _Codes:
     """What a decoder remembers from segment to segment: tables, restarts, coefficients not zero."""
 
-    def __init__(self, jpeg: Jpeg):
-        self.jpeg, self.every = jpeg, 0
+    def __init__(self, whole: Structure):
+        self.jpeg, self.components, self.every = whole.jpeg, whole.components, 0
         self._tables = _usual_tables().copy()
         self._seen: dict[int, np.ndarray] = {}
 
@@ -117,7 +117,7 @@ class _Codes:
     def _mcus(self, scan: Scan) -> int:
         """Count what a scan is made of: blocks of one plane, or groups of blocks of several."""
         side = 1 if self.jpeg.kind == LOSSLESS else 8
-        planes = self.jpeg.components
+        planes = self.components
         across, down = max(c.across for c in planes), max(c.down for c in planes)
         height, width = self.jpeg.stored
         if len(scan.planes) == 1:
@@ -132,7 +132,7 @@ class _Codes:
             raise Unreadable("broken JPEG: no such Huffman table")
         blocks = []
         for plane, dc, ac in scan.planes:
-            component = self.jpeg.components[plane]
+            component = self.components[plane]
             several = component.across * component.down if len(scan.planes) > 1 else 1
             blocks += [(dc, 4 + ac)] * several
         seen = np.zeros(1, np.uint64)
@@ -193,6 +193,7 @@ def _kept(piece: bytes, used: int) -> bytes:
     if rest:
         ones = (1 << (-used % 8)) - 1
         fill = not rest.strip(rest[:1])
-        if kept[-1] & ones != ones or (kept[-1] == rest[0] if fill else len(rest) > _MOST_STRAY):
+        lost = kept.endswith(rest[:1] * 2) if fill else len(rest) > _MOST_STRAY
+        if lost or kept[-1] & ones != ones:
             raise Unreadable("broken JPEG: its compressed data hold something else")
     return kept.replace(b"\xff", b"\xff\0")

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from polyak.decoding.jpeg import LOSSLESS, SCAN, Jpeg
+from polyak.decoding.jpeg import LOSSLESS, Jpeg
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.unreadable import Unreadable
 
@@ -31,7 +31,7 @@ def jpeg_pixels(data: bytes, jpeg: Jpeg, factor: int = 1) -> np.ndarray:
     try:
         pixels = _libjpeg(data, jpeg, factor)
     except ValueError:
-        whole = cleaned(data, jpeg)
+        whole = cleaned(data)
         try:
             return _libjpeg(whole, jpeg, factor)
         except ValueError as error:
@@ -39,7 +39,7 @@ def jpeg_pixels(data: bytes, jpeg: Jpeg, factor: int = 1) -> np.ndarray:
                 raise
             return _pillow(whole, jpeg, factor)
     if jpeg.kind == LOSSLESS or _may_be_overwritten(data, jpeg):
-        cleaned(data, jpeg)
+        cleaned(data)
     return pixels
 
 
@@ -64,10 +64,10 @@ def _libjpeg(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
 
 
 def _colours(jpeg: Jpeg) -> str:
-    if len(jpeg.components) == 4:
+    if jpeg.planes == 4:
         return "CMYK"
     # of lossless data libjpeg makes no other colours than they have
-    return "GRAY" if jpeg.kind == LOSSLESS and len(jpeg.components) == 1 else "RGB"
+    return "GRAY" if jpeg.kind == LOSSLESS and jpeg.planes == 1 else "RGB"
 
 
 def _pillow(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
@@ -81,19 +81,16 @@ def _pillow(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:
 
 
 def _may_be_overwritten(data: bytes, jpeg: Jpeg) -> bool:
-    """Tell compressed data that hold fifteen bytes alike, or end in two: libjpeg may have made
+    """Tell compressed data with zeros in them, or bytes alike at their end: libjpeg may have made
     blocks of a fill, and is silent about a few bytes too many.
     """
-    for segment in jpeg.segments:
-        start, end = segment.stop, segment.end
-        if segment.marker == SCAN and end - start >= 2:
-            one, other = data[end - 2 : end]
-            if one == other or (other == 0 and one != 0xFF):
-                return True
-            eights = np.frombuffer(data, "<u8", (end - start) // 8, start)
-            if ((eights ^ eights >> _BYTE) & _LOWER_SEVEN == 0).any():
-                return True
+    for start, end in jpeg.bodies:
+        last = data[end - 3 : end]
+        if last == last[:1] * 3 or (last[2] == 0 and last[1] != 0xFF):
+            return True
+        if data.rfind(_ZEROS, start, end) >= 0:
+            return True
     return False
 
 
-_BYTE, _LOWER_SEVEN = np.uint64(8), np.uint64((1 << 56) - 1)
+_ZEROS = bytes(64)  # sectors have 512 bytes and more

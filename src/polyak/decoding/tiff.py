@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageChops, TiffImagePlugin
 
-from polyak.decoding.jpeg import parse
+from polyak.decoding.jpeg import read_jpeg
 from polyak.decoding.jpeg_pixels import jpeg_pixels
 from polyak.decoding.unreadable import Unreadable
 
@@ -57,7 +57,7 @@ def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, i
         for piece in pieces:
             _check_jpeg(data, tags, piece)
     elif kind in _FAX:
-        _check_fax(tags, image, pieces)
+        _check_fax(data, tags, image, pieces)
     elif kind != _NONE:
         return _joined(pieces)
     return []
@@ -94,13 +94,13 @@ def _check_jpeg(data: bytes, tags: dict, piece: Piece) -> None:
     """Decode a piece as the JPEG that it is, with the tables that all pieces share."""
     tables = bytes(tags.get(_JPEG_TABLES, b""))[2:-2]
     whole = b"\xff\xd8" + tables + data[piece.start + 2 : piece.stop]
-    jpeg = parse(whole)
+    jpeg = read_jpeg(whole)
     if jpeg.stored[1] != piece.columns or jpeg.stored[0] < piece.rows:
         raise Unreadable("broken TIFF: a JPEG of another size")
     jpeg_pixels(whole, jpeg)
 
 
-def _check_fax(tags: dict, image: Image.Image, pieces: list[Piece]) -> None:
+def _check_fax(data: bytes, tags: dict, image: Image.Image, pieces: list[Piece]) -> None:
     """Refuse a fax with other data than its pixels need: libtiff leaves what it misses white.
 
     There is one way to code a line, so that pixels written again take as many bytes, but for marks:
@@ -117,8 +117,9 @@ def _check_fax(tags: dict, image: Image.Image, pieces: list[Piece]) -> None:
         top += piece.rows
         needed = _fax_length(strip, tags)
         more = piece.stop - piece.start - needed
-        unmarked = tags[_COMPRESSION] == 3 and abs(more + piece.rows * 12 // 8) <= 2
-        if not unmarked and not -4 <= more <= 16 + needed // 50:
+        if tags[_COMPRESSION] == 3 and data[piece.start]:  # no code but a mark begins with zeros
+            more += piece.rows * 12 // 8
+        if not -4 <= more <= 16 + needed // 50:
             raise Unreadable("truncated TIFF: its compressed data end early or are damaged")
 
 
