@@ -1,6 +1,7 @@
 """Whole files of every format and kind, from a generator: what attacks begin with."""
 
 import io
+import itertools
 import struct
 import zlib
 from collections.abc import Callable
@@ -161,7 +162,7 @@ def _run_lengths(draw: Draw, image: Image.Image) -> Base:
     body = b""
     for row in pixels[::-1]:
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             body += bytes([stop - start, row[start]])
         body += b"\0\0"
     body += b"\0\1"

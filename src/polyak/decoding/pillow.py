@@ -62,7 +62,8 @@ def _covered(image: ImageFile.ImageFile) -> bool:
     across, down, layers = *image.size, 1
     if isinstance(image, TiffImagePlugin.TiffImageFile) and not image.use_load_libtiff:
         layers = len(image.getbands()) if image._planar_configuration == 2 else 1
-    areas = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    boxes = [box for _, box, *_ in image.tile if box is not None]
+    areas = ((right - left) * (bottom - top) for left, top, right, bottom in boxes)
     return sum(areas) >= across * down * layers
 
 

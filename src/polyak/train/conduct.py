@@ -132,8 +132,7 @@ def _conduct(
         state, lines = saved(path, network) if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
         how = recipe, loader, network, judge, clock, where, world, teacher
-        again = path is not None and state is not None and recipe.epochs is None
-        pace = resumable.first_pace(state, path) if again else first_pace(*how)
+        pace = again(state, path, recipe) or first_pace(*how)
         steps = round(1 / pace.rate)
         learner = job.make_learner(recipe, network, where, world, steps, teacher, loader)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
@@ -146,6 +145,13 @@ def _conduct(
     finally:
         if run is not None:
             run.close()
+
+
+def again(state: dict | None, path: Path | None, recipe: Recipe) -> Pace | None:
+    """Give the pace that a clock planned when the run began, where one did."""
+    if path is None or state is None or recipe.epochs is not None:
+        return None
+    return resumable.first_pace(state, path)
 
 
 def saved(path: Path, network: nn.Module) -> tuple[dict | None, list[str]]:
