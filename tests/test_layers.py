@@ -31,6 +31,7 @@ ROWS = (
     ("data",),
     ("augment", "optim", "regularize"),
     ("precision",),
+    ("locks",),
     ("files", "machine"),
     ("errors", "keys"),
 )

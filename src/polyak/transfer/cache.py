@@ -1,8 +1,6 @@
 """Tables on disk that are whole or absent, shared by runs, and never larger than was promised."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,10 +15,10 @@ import numpy as np
 
 from polyak.errors import DiskError
 from polyak.files import disk_error, sync
+from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
 STALE = 86_400.0  # seconds after which an unfinished table is nobody's
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 @dataclass
@@ -51,22 +49,16 @@ def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise disk_error(error, folder) from error
+    lock = Lock(folder / f"{name}.lock")
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in _NO_LOCKS_HERE:
-                    break  # both may make it: the second finds the first's and leaves it
+        while not lock.acquire():
             check()
             time.sleep(0.1)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
