@@ -18,6 +18,7 @@ from polyak.files import disk_error, sync
 from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
+_PIECE = 1 << 18  # numbers of a new table that are written at once
 STALE = 86_400.0  # seconds after which an unfinished table is nobody's
 
 
@@ -119,15 +120,16 @@ def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
 
 
 def _fresh(part: Path, shape: tuple[int, int]) -> New:
+    left = shape[0] * shape[1]
+    nothing = np.full(min(left, _PIECE), np.nan, "<f4")
     with (part / "table.npy").open("wb") as file:
         np.lib.format.write_array_header_2_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": shape}
         )
-        # reserved now: a mapped page that finds no room later would kill the process
-        os.posix_fallocate(file.fileno(), file.tell(), shape[0] * shape[1] * 4)
-    new = New(np.lib.format.open_memmap(part / "table.npy", "r+"))
-    new.table[:] = np.nan
-    return new
+        # written, not mapped: a mapped page that finds no room later would kill the process
+        for first in range(0, left, _PIECE):
+            file.write(nothing[: left - first].data)
+    return New(np.lib.format.open_memmap(part / "table.npy", "r+"))
 
 
 def _taken_up(half: Path, part: Path, shape: tuple[int, int]) -> New | None:
