@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak.errors import DiskError
-from polyak.files import disk_error, sync
+from polyak.files import cache_folder, disk_error, sync
 from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
@@ -32,13 +32,12 @@ class New:
 
 
 def home() -> Path:
-    """Name the folder of remembered features: below $XDG_CACHE_HOME or ~/.cache.
+    """Name the folder of remembered features, below `polyak.files.cache_folder`.
 
     >>> home().name
     'features-1'
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "polyak" / "features-1"  # the number changes when the format does
+    return cache_folder() / "features-1"  # the number changes when the format does
 
 
 @contextlib.contextmanager
