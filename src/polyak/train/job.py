@@ -295,10 +295,5 @@ def schedule(recipe: Recipe) -> Callable[[float], float]:
     >>> ramp(0.25), round(ramp(0.625), 3), ramp(0.75)
     (0.5, 0.5, 1.0)
     """
-    chosen = getattr(optim.schedules, recipe.schedule)
-    if recipe.schedule == "sgdr":
-        how = {"multiply": recipe.cycle_growth, "restart": recipe.cycle_peak}
-        chosen = partial(chosen, cycles=recipe.cycles, **how)
-    if recipe.schedule == "cyclic":
-        chosen = partial(chosen, cycles=recipe.cycles)
-    return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen
+    how = recipe.cycles, recipe.cycle_growth, recipe.cycle_peak, recipe.warm_up
+    return optim.schedules.named(recipe.schedule, *how)
