@@ -96,6 +96,8 @@ def _conduct(
     where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
     tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
+    if recipe.dropout:
+        reasons["dropout"] = job.places(network)
     if recipe.transfer != "none":
         backbone = Backbone(network, spec, page, where, stop)
         how = asked, recipe, reasons, (dataset, parts), backbone, began, world

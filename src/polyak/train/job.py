@@ -26,7 +26,7 @@ from polyak.networks.build import build, page, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights, metadata_of
-from polyak.regularize import add_dropout
+from polyak.regularize import add_dropout, dropped
 from polyak.train import environment, source
 from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
@@ -158,8 +158,17 @@ def make_network(
     if isinstance(network, Compact) and earlier is None:
         whiten(network, train, page, where)
     if recipe.dropout:
-        add_dropout(network, recipe.dropout_where, recipe.dropout, recipe.dropout_kind)
+        example = torch.zeros((1, 3, *page.size), device=where.device)
+        how = recipe.dropout_where, recipe.dropout, recipe.dropout_kind
+        add_dropout(network, *how, example=example)
     return network, spec(recipe.model, classes, **options), page
+
+
+def places(network: nn.Module) -> str:
+    """Say where dropout was put into a network."""
+    found = dropped(network)
+    count = "1 place" if len(found) == 1 else f"{len(found)} places"
+    return f"in {count}: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
 
 
 def whiten(network: Compact, train: Data, page: Preprocessing, where: Machine) -> None:
