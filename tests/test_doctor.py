@@ -37,6 +37,14 @@ def test_the_machine_alone(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_falls_back_is_told(monkeypatch):
+    monkeypatch.setattr("polyak.networks.zoo.obstacle", lambda: "torch has no such file")
+    monkeypatch.setattr("polyak.optim.threads.obstacle", lambda: "no GOMP_parallel")
+    page = told(None)
+    assert page["timm"].endswith("takes seconds: torch has no such file")
+    assert page["optimizer"].endswith("which is slower: no GOMP_parallel")
+
+
 def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tiny_folder, broken)

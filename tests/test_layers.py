@@ -32,6 +32,7 @@ ROWS = (
     ("augment", "optim", "regularize"),
     ("decoding",),
     ("precision", "tensor_file"),
+    ("locks",),
     ("files", "machine"),
     ("errors", "keys"),
 )

@@ -62,6 +62,18 @@ def _machine() -> Iterator[str]:
     yield _line("threads", f"{split.compute} compute, {split.loader} load")
     number = precision.precision("auto", device)
     yield _line("precision", f"{number.name}: {number.reason}")
+    yield from _slower()
+
+
+def _slower() -> Iterator[str]:
+    """Say what other libraries do not let polyak do as fast as it can."""
+    from polyak.networks import zoo
+    from polyak.optim import threads
+
+    if why := zoo.obstacle():
+        yield _line("timm", f"imported with torch's compiler, which takes seconds: {why}")
+    if why := threads.obstacle():
+        yield _line("optimizer", f"steps on threads of its own, which is slower: {why}")
 
 
 def _disk(out: Path) -> str:

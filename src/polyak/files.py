@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -96,32 +95,38 @@ def sweep(folder: Path) -> None:
                 os.close(handle)
 
 
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+
 def _hold(folder: Path, alive: bool = True) -> int | None:
     """Lock a workspace for the life of this process; None where another holds or removed it."""
     try:
-        handle = os.open(folder / ".polyak.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        handle = os.open(folder / ".polyak.lock", _LOCK_FLAGS, 0o600)
     except FileNotFoundError:
         return None
+    from filelock import lock_descriptor
+
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owned = lock_descriptor(handle, blocking=False)
     except OSError as error:
-        if alive and error.errno in NO_LOCKS_HERE:
-            return handle
-        os.close(handle)
-        return None
-    if os.fstat(handle).st_nlink == 0:
+        owned = alive and error.errno in NO_LOCKS_HERE
+    if not owned or os.fstat(handle).st_nlink == 0:
         os.close(handle)
         return None
     return handle
 
 
 def cache_folder() -> Path:
-    """Name the folder for what can be computed again: $XDG_CACHE_HOME/polyak, or ~/.cache/polyak.
+    """Name the folder for what can be computed again, where this system keeps such things.
 
-    >>> cache_folder().name
-    'polyak'
+    On Linux that is $XDG_CACHE_HOME/polyak, or ~/.cache/polyak.
+
+    >>> "polyak" in cache_folder().parts
+    True
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("polyak", appauthor=False)
 
 
 def sync(path: Path) -> None:
@@ -130,7 +135,10 @@ def sync(path: Path) -> None:
     >>> import tempfile
     >>> sync(Path(tempfile.mkdtemp()))
     """
-    handle = os.open(path, os.O_RDONLY)
+    posix = hasattr(os, "O_DIRECTORY")
+    if not posix and path.is_dir():  # Windows opens no directories
+        return
+    handle = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

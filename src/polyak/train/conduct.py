@@ -106,6 +106,8 @@ def _conduct(
     opened = dataset  # what a resume will find again; later some may turn out broken
     tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
+    if recipe.dropout:
+        reasons["dropout"] = job.places(network)
     if recipe.transfer != "none":
         backbone = Backbone(network, spec, page, where, stop)
         how = asked, recipe, reasons, (dataset, parts), backbone, began, world
@@ -306,9 +308,8 @@ def cycle_ends(recipe: Recipe) -> list[float]:
     """Progress at which each snapshot of a decided recipe is due; none where none are taken."""
     if recipe.ensemble != "snapshots":
         return []
-    growth, ramp = recipe.cycle_growth if recipe.schedule == "sgdr" else 1.0, recipe.warm_up or 0.0
-    ends = schedules.cycle_ends(recipe.cycles or 1, growth)
-    return [ramp + (1 - ramp) * end for end in ends]
+    how = recipe.cycles, recipe.cycle_growth, recipe.warm_up
+    return schedules.named_ends(recipe.schedule, *how)
 
 
 def first_pace(recipe, loader, network, judge, clock, where, world, teacher) -> Pace:

@@ -11,6 +11,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.errors import UsageError, counted
 from polyak.networks import compact
+from polyak.optim.schedules import CYCLES
 from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
 
@@ -134,7 +135,7 @@ def _schedule(recipe: Recipe, choose: Callable, small: bool, reason: str) -> str
         usual, reason = "sgdr", "a snapshot is taken where the rate has fallen"
     schedule = choose("schedule", usual, reason)
     if schedule in CYCLIC:
-        choose("cycles", 5, "as many snapshots as Huang et al. 2017 tried")
+        choose("cycles", CYCLES, "as many snapshots as Huang et al. 2017 tried")
     elif snapshots:
         where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
         raise UsageError("snapshots want a rate that comes back", where=where, then=then)

@@ -27,7 +27,7 @@ from polyak.networks.build import build, page, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights, metadata_of
-from polyak.regularize import add_dropout
+from polyak.regularize import add_dropout, dropped
 from polyak.train import environment, source
 from polyak.train.decide import colours, decide
 from polyak.train.distributed import World
@@ -160,8 +160,17 @@ def make_network(
     if isinstance(network, Compact) and earlier is None:
         whiten(network, train, page, where)
     if recipe.dropout:
-        add_dropout(network, recipe.dropout_where, recipe.dropout, recipe.dropout_kind)
+        example = torch.zeros((1, 3, *page.size), device=where.device)
+        how = recipe.dropout_where, recipe.dropout, recipe.dropout_kind
+        add_dropout(network, *how, example=example)
     return network, spec(recipe.model, classes, **options), page
+
+
+def places(network: nn.Module) -> str:
+    """Say where dropout was put into a network."""
+    found = dropped(network)
+    count = "1 place" if len(found) == 1 else f"{len(found)} places"
+    return f"in {count}: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
 
 
 def whiten(network: Compact, train: Data, page: Preprocessing, where: Machine) -> None:
@@ -302,10 +311,5 @@ def schedule(recipe: Recipe) -> Callable[[float], float]:
     >>> ramp(0.25), round(ramp(0.625), 3), ramp(0.75)
     (0.5, 0.5, 1.0)
     """
-    chosen = getattr(optim.schedules, recipe.schedule)
-    if recipe.schedule == "sgdr":
-        how = {"multiply": recipe.cycle_growth, "restart": recipe.cycle_peak}
-        chosen = partial(chosen, cycles=recipe.cycles, **how)
-    if recipe.schedule == "cyclic":
-        chosen = partial(chosen, cycles=recipe.cycles)
-    return optim.schedules.warm_up(chosen, recipe.warm_up) if recipe.warm_up else chosen
+    how = recipe.cycles, recipe.cycle_growth, recipe.cycle_peak, recipe.warm_up
+    return optim.schedules.named(recipe.schedule, *how)

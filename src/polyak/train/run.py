@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -17,7 +16,6 @@ import yaml
 
 from polyak.errors import BusyError, RefusedError, UsageError, shown
 from polyak.files import (
-    NO_LOCKS_HERE,
     disk_error,
     read_json,
     read_yaml,
@@ -26,6 +24,7 @@ from polyak.files import (
     workspace,
     write_atomic,
 )
+from polyak.locks import Lock
 from polyak.report.records import records
 from polyak.train import environment
 from polyak.train import recipe as recipes
@@ -67,7 +66,7 @@ class Run:
 
     def close(self) -> None:
         """Give the directory back; the system does the same when the process dies."""
-        os.close(self._lock)
+        self._lock.release()
 
     def log(self, line: str) -> None:
         """Append one line to log.txt."""
@@ -284,33 +283,25 @@ def _is_run(path: Path) -> bool:
     return not path.name.startswith(".") and (path / "config.yaml").is_file()
 
 
-def lock(path: Path) -> int:
+def lock(path: Path) -> Lock:
     """Lock a run directory for the life of this process; kill -9 releases it too.
 
     Raises:
         BusyError: a living process owns it.
+        DiskError: nothing can be written there.
     """
-    try:
-        handle = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise disk_error(error, path / "run.lock") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in NO_LOCKS_HERE:
-            return handle
-        owner = os.pread(handle, 100, 0).decode(errors="replace")
-        os.close(handle)
-        raise BusyError(
-            "another process is training in this run directory",
-            where=str(path),
-            why=owner,
-            kept="everything in it",
-            then="wait for it, or choose another --name",
-        ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-    return handle
+    found = Lock(path / "run.lock")
+    if found.acquire():
+        return found
+    owner = found.owner()
+    found.release()
+    raise BusyError(
+        "another process is training in this run directory",
+        where=str(path),
+        why=owner,
+        kept="everything in it",
+        then="wait for it, or choose another --name",
+    )
 
 
 def slug(name: str) -> str:

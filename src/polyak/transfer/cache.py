@@ -1,7 +1,6 @@
 """Tables on disk that are whole or absent, shared by runs, and never larger than was promised."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,9 +14,11 @@ import numpy as np
 
 from polyak import machine
 from polyak.errors import DiskError
-from polyak.files import NO_LOCKS_HERE, cache_folder, disk_error, read_json, sync, workspace
+from polyak.files import cache_folder, disk_error, read_json, sync, workspace
+from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
+_PIECE = 1 << 18  # numbers of a new table that are written at once
 STALE = 86_400.0  # seconds after which an unfinished table is nobody's
 
 
@@ -39,7 +40,7 @@ class New:
 
 
 def home() -> Path:
-    """Name the folder of remembered features: below $XDG_CACHE_HOME or ~/.cache.
+    """Name the folder of remembered features, below `polyak.files.cache_folder`.
 
     >>> home().name
     'features-1'
@@ -55,23 +56,17 @@ def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
+        lock = Lock(folder / f"{name}.lock")
+    except (OSError, DiskError):
         yield
         return
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in NO_LOCKS_HERE:
-                    break  # both may make it: the second finds the first's and leaves it
+        while not lock.acquire():
             check()
             time.sleep(0.1)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
@@ -148,15 +143,16 @@ def _reason(error: Exception) -> str:
 
 
 def _fresh(part: Path, shape: tuple[int, int]) -> New:
+    left = shape[0] * shape[1]
+    nothing = np.full(min(left, _PIECE), np.nan, "<f4")
     with (part / "table.npy").open("wb") as file:
         np.lib.format.write_array_header_2_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": shape}
         )
-        # reserved now: a mapped page that finds no room later would kill the process
-        os.posix_fallocate(file.fileno(), file.tell(), shape[0] * shape[1] * 4)
-    new = New(np.lib.format.open_memmap(part / "table.npy", "r+"))
-    new.table[:] = np.nan
-    return new
+        # written, not mapped: a mapped page that finds no room later would kill the process
+        for first in range(0, left, _PIECE):
+            file.write(nothing[: left - first].data)
+    return New(np.lib.format.open_memmap(part / "table.npy", "r+"))
 
 
 def _taken_up(half: Path, part: Path, shape: tuple[int, int]) -> New | None:
