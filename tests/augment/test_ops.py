@@ -82,7 +82,7 @@ def test_maps_undo_each_other(a, b, c):
         (geometry.scale(c, 2 * c, size), geometry.scale(1 / c, 0.5 / c, size)),
         (geometry.shear(a, 0.0, size), geometry.shear(-a, 0.0, size)),
         (geometry.flip(50), geometry.flip(50)),
-        (geometry.upset(30), geometry.upset(30)),
+        (geometry.vflip(30), geometry.vflip(30)),
     ]:
         np.testing.assert_allclose(one @ other, eye, atol=1e-9)
 

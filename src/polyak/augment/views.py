@@ -5,6 +5,7 @@ set of crops (ResNet: ten crops at five scales).
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.augment.policy import Policy
 from polyak.errors import UsageError
@@ -13,7 +14,14 @@ _STEP = 1 / 32  # a shift of one pixel for pictures of 32 pixels, in proportion 
 _FLIPS = ("", " | flip")
 
 
-def views(name: str, sizes, size: tuple[int, int], mean, std, fraction: float = 0.875) -> list:
+def views(
+    name: str,
+    sizes: ArrayLike,
+    size: tuple[int, int],
+    mean: ArrayLike,
+    std: ArrayLike,
+    fraction: float = 0.875,
+) -> list[np.ndarray]:
     """Plan every view of some pictures; no view is random.
 
     Args:
