@@ -24,7 +24,9 @@ from polyak.augment.draft import BORDERS, Draft
 Draw = Callable[[int | str], np.ndarray]
 Amount = float | tuple[float, float]  # symmetric, or from the one to the other
 
-LIMITS = {  # lowest and highest value, or the words that are allowed
+LIMITS: dict[
+    str, dict[str, tuple[float, float] | tuple[str, ...]]
+] = {  # lowest and highest value, or the words that are allowed
     "crop": {"scale": (1e-6, 1.0), "ratio": (1e-3, 1e3)},
     "centre": {"fraction": (1e-3, 10.0), "down": (0.0, 1.0), "right": (0.0, 1.0)},
     "border": {"mode": BORDERS},

@@ -55,7 +55,11 @@ class Transform:
         std: ArrayLike,
         seed: int = 0,
     ):
-        self.policy, self.size, self.mean, self.std, self.seed = policy, size, mean, std, seed
+        self.policy = policy
+        self.size = size
+        self.mean = mean
+        self.std = std
+        self.seed = seed
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._met: dict[int, int] = {}
 

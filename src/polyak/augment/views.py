@@ -4,6 +4,8 @@ Source: CS231n lecture 7, slide "Random crops and scales", testing: average a fi
 set of crops (ResNet: ten crops at five scales).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -82,4 +84,10 @@ def _scales(fraction):
     return [view for part in dict.fromkeys(shown) for view in _flip(part)]
 
 
-VIEWS = {"one": _one, "flip": _flip, "flip+shift": _flip_shift, "ten": _ten, "scales": _scales}
+VIEWS: dict[str, Callable[[float], list[str]]] = {
+    "one": _one,
+    "flip": _flip,
+    "flip+shift": _flip_shift,
+    "ten": _ten,
+    "scales": _scales,
+}
