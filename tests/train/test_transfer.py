@@ -15,7 +15,7 @@ from polyak.errors import RefusedError, UsageError
 from polyak.networks import Staged, backbone_of, build
 from polyak.train import make, probing, train
 from polyak.transfer import Probe
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 
 NAME = "mobilenetv3_small_050"
 
@@ -223,20 +223,20 @@ def test_tuning_resumes_to_the_same_bytes(job, tmp_path, choices):
 
 def test_what_sleeps_runs_once_where_nothing_is_random(job, tmp_path, monkeypatch):
     looked = []
-    called = Memory.__call__
+    called = FrozenFeatureCache.__call__
 
     def look(self, images, indices):
         if indices[0] >= 0:  # a picture of somebody's
-            looked.append(bool(self.tables) and self.known[indices].all())
+            looked.append(bool(self.tables) and self.filled[indices].all())
         return called(self, images, indices)
 
-    monkeypatch.setattr(Memory, "__call__", look)
+    monkeypatch.setattr(FrozenFeatureCache, "__call__", look)
     jobs.run(few(job, augment="none", epochs=4, name="once"))
     assert looked and all(looked)
     looked.clear()
     jobs.run(few(job, augment="flip()", epochs=1, name="random"))
     assert looked and not any(looked)
-    monkeypatch.setattr(Memory, "of", lambda *_: None)
+    monkeypatch.setattr(FrozenFeatureCache, "of", lambda *_: None)
     jobs.run(few(job, augment="none", epochs=4, name="always"))
     once, always = (load(tmp_path / "runs" / name, kind="weights") for name in ("once", "always"))
     for one, other in zip(once.network.parameters(), always.network.parameters(), strict=True):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class View:
         return Policy.parse(self.policy) if self.policy else Policy.centre(fraction)
 
 
-def extract(*inputs, **how) -> Features:
+def extract(*inputs: Any, **options: Any) -> Features:
     """Do what `extraction` does, without telling of it on the way.
 
     >>> from polyak.networks import Compact
@@ -92,7 +93,7 @@ def extract(*inputs, **how) -> Features:
     >>> extract(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((5, 2))).of(["head"]).shape
     (5, 6)
     """
-    work = extraction(*inputs, **how)
+    work = extraction(*inputs, **options)
     while True:
         try:
             next(work)
@@ -201,7 +202,7 @@ class _Work:
 
 
 @contextmanager
-def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Future]]:
+def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Future[np.ndarray]]]:
     """Run forward passes on threads of their own: (N, 3, h, w) to a future of float32 (N, D).
 
     On a processor each thread computes whole batches alone: threads that share a layer wait for one
