@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine, precision
-from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import decodable
+from polyak.data.near_duplicates import grouped
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
 from polyak.errors import DiskError, counted, shown

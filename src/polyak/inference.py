@@ -166,7 +166,7 @@ def check_finite(
     if len(rows):
         raise RefusedError(
             "the network's answer is not finite",
-            where=str(images.files[positions[rows[0]]]),
+            where=str(images.files[int(positions[rows[0]])]),
             why="its weights are damaged, or too large for the numbers that they meet",
             then="take other weights",
         )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from polyak.errors import Stopped
 from polyak.inference import log_probabilities
 from polyak.train import job as jobs
 from polyak.train.decide import decide
@@ -127,7 +128,9 @@ def test_judges_are_never_learnt_from(arm):
 
 
 def test_a_stop_is_heard(arm):
-    one, _ = arm(0.0)
+    one, log = arm(0.0)
     one.stop.signal = 2
-    with pytest.raises(BaseException, match="stopped"):
+    with pytest.raises(Stopped) as stopped:
         one.go(5)
+    assert stopped.value.exit_code == 130
+    assert log == []  # before the first step

@@ -1,10 +1,11 @@
 """Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak import machine
 from polyak.data.dataset import Dataset
@@ -24,16 +25,16 @@ class Files:
     '1.jpg'
     """
 
-    def __init__(self, root, names):
+    def __init__(self, root: str | Path, names: Sequence[str | Path]):
         self._root, self._names = Path(root), names
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, position) -> Path:
+    def __getitem__(self, position: int) -> Path:
         return self._root / self._names[position]
 
-    def name(self, position) -> str:
+    def name(self, position: int) -> str:
         """Name a file below the root.
 
         >>> Files(Path("data"), ["a/1.jpg"]).name(0)
@@ -41,7 +42,7 @@ class Files:
         """
         return str(self._names[position])
 
-    def take(self, positions) -> "Files":
+    def take(self, positions: Iterable[int]) -> "Files":
         """Keep some positions, in their order."""
         return Files(self._root, [self._names[i] for i in positions])
 
@@ -67,8 +68,20 @@ class Images:
     (2, (4, 5, 3), 2)
     """
 
-    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP, least=None, digests=None):
-        self.files, self.sizes, self.pixel_cap, self.least = files, sizes, pixel_cap, least
+    def __init__(
+        self,
+        files: Files,
+        sizes: np.ndarray,
+        starts: np.ndarray,
+        pixels: np.ndarray,
+        pixel_cap: int = PIXEL_CAP,
+        least: tuple[int, int] | None = None,
+        digests: np.ndarray | None = None,
+    ):
+        self.files = files
+        self.sizes = sizes
+        self.pixel_cap = pixel_cap
+        self.least = least
         self.failed: list[tuple[int, str]] = []
         self.lost: dict[str, str] = {}
         self._digests = digests
@@ -147,13 +160,12 @@ class Images:
         """Positions of the pictures that did not fail: int64."""
         return np.setdiff1d(np.arange(len(self)), [position for position, _ in self.failed])
 
-    def take(self, positions) -> "Images":
+    def take(self, positions: ArrayLike) -> "Images":
         """Keep some positions, in their order, sharing the memory."""
-        positions = np.asarray(positions)
-        files = self.files.take(positions)
-        starts = self._starts[positions]
-        sizes, how = self.sizes[positions], (self.pixel_cap, self.least)
-        digests = None if self._digests is None else self._digests[positions]
+        chosen = np.asarray(positions)
+        files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
+        starts, how = self._starts[chosen], (self.pixel_cap, self.least)
+        digests = None if self._digests is None else self._digests[chosen]
         taken = Images(files, sizes, starts, self._pixels, *how, digests)
         taken.lost = self.lost
         return taken

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from polyak import keys, machine, optim
 from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
-from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
 from polyak.data.images import Images
 from polyak.data.loader import Loader
+from polyak.data.near_duplicates import grouped
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.data.split import split
 from polyak.decoding.decode import LEAST_SIDE, least_for
 from polyak.errors import DataError
-from polyak.networks.build import build, page, spec
+from polyak.networks.build import build, pretrained_config, spec
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights, metadata_of
@@ -34,7 +34,7 @@ from polyak.train.distributed import World
 from polyak.train.environment import Machine
 from polyak.train.learner import Learner, decay_groups
 from polyak.train.recipe import Recipe
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import STRATEGIES, Tuning
 
 WHITENED = 5000  # pictures that compact's first layer is computed from
@@ -109,7 +109,7 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if earlier := source.earlier(recipe.weights):
         return least_for(earlier.preprocessing.size)
     # weights know their size, and the pictures are needed before the network that they start
-    known = Compact(2) if decided.model == "compact" else page(decided.model)
+    known = Compact(2) if decided.model == "compact" else pretrained_config(decided.model)
     metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
     return least_for(preprocessing(known, metadata).size)
 
@@ -226,7 +226,9 @@ def make_learner(
         tuning = tune(recipe, network)
         if world.size == 1 and sleeps(recipe):
             kept = len(loader.labels) if loader and undisturbed(recipe) else 0
-            memory = Memory.of(network, tuning, kept, machine.memory() / 4 if kept else 0)
+            memory = FrozenFeatureCache.of(
+                network, tuning, kept, machine.memory() / 4 if kept else 0
+            )
         groups = tuning.groups(recipe.learning_rate, recipe.weight_decay or 0.0)
     elif isinstance(network, Compact):
         groups = network.parameter_groups(recipe.learning_rate, recipe.weight_decay or 0.0)

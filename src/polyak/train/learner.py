@@ -13,7 +13,7 @@ from polyak.errors import UsageError
 from polyak.optim.scheduler import check_momentum, cycle_momentum
 from polyak.optim.schedules import momentum_for
 from polyak.train.distributed import World
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -70,7 +70,7 @@ class Learner:
         precision: str,
         teacher: Callable[[Tensor], Tensor] | None = None,
         tuning: Tuning | None = None,
-        memory: Memory | None = None,
+        memory: FrozenFeatureCache | None = None,
     ):
         if optimizer not in OPTIMIZERS:
             raise UsageError("no such optimizer", where=optimizer)

@@ -14,7 +14,7 @@ from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier
 from polyak.model.known_splits import file_of, is_polyaks, known_splits
 from polyak.networks import STAGES, backbone_of, hub
-from polyak.networks.build import page as page_of
+from polyak.networks.build import pretrained_config
 from polyak.networks.head import head_names, zero_head
 from polyak.networks.weights import check_path
 from polyak.train.recipe import Recipe
@@ -42,7 +42,7 @@ def check(recipe: Recipe) -> None:
         name = Path(weights).stem
         if recipe.model == "auto" and not is_polyaks(Path(weights)):
             try:
-                page_of(name)
+                pretrained_config(name)
             except UsageError as error:
                 raise UsageError(
                     "cannot tell which network these weights are of",
