@@ -31,6 +31,11 @@ def test_the_machine_alone(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_machine_of_one_core_has_one_core(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    assert ", 1 core, " in told(None, out=str(tmp_path))["machine"]
+
+
 def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tiny_folder, broken)
