@@ -117,3 +117,17 @@ def test_the_table_of_candidates_tells_price_and_reason():
     assert "* 3 [bold]members" in said and "90.00% (80.00% to 95.00%)" in said
     assert "5.0" in said and "soup" not in said  # what was refused is told below it
     assert "which also chose: expect a little less" in said and "chosen: lowest NLL" in said
+
+
+def test_one_of_a_thing_is_one():
+    one = END | {"confused": [["cat", "dog", 1, 1.0]]}
+    one["evaluation"] = END["evaluation"] | {"n": 1}
+    said = " ".join(follow([START | {"found": 1, "left_out": 0, "steps": 1}, one]).split())
+    for right in (
+        "1 file found",
+        "1 step; run",
+        "1 time (100%)",
+        "1 file left out",
+        "on 1 image of",
+    ):
+        assert right in said

@@ -45,6 +45,11 @@ def test_what_falls_back_is_told(monkeypatch):
     assert page["optimizer"].endswith("which is slower: no GOMP_parallel")
 
 
+def test_a_machine_of_one_core_has_one_core(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    assert ", 1 core, " in told(None, out=str(tmp_path))["machine"]
+
+
 def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tiny_folder, broken)

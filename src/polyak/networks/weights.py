@@ -85,10 +85,10 @@ def check_path(path: Path | str) -> None:
 a .safetensors or .pth file, an earlier run, or 'hub'
     """
     path, why = Path(path), ""
-    if not path.exists():
-        why = "there is no such file"
-    elif path.suffix not in (".safetensors", ".pth", ".pt"):
+    if path.suffix not in (".safetensors", ".pth", ".pt") and (path.suffix or path.exists()):
         why = "its name ends in neither .safetensors nor .pth"
+    elif not path.exists():
+        why = "there is no such file"
     if why:
         then = "give a .safetensors or .pth file, an earlier run, or 'hub'"
         raise UsageError("cannot read the weights", where=str(path), why=why, then=then)
