@@ -179,8 +179,9 @@ def test_the_classes_of_a_model_decide_by_themselves(tree):
     assert find(root, known=("cam1", "cam2", "cam3")).classes == ("cam1", "cam2")
     vehicles = tree(images("train", "test"), "vehicles")
     assert find(vehicles, known=("bus", "test", "train")).classes == ("test", "train")
-    alone = tree(images("cat/2020", "cat/2021"), "alone")
-    assert find(alone, known=("cat", "dog")).classes == ("cat",)
+    for number, within in enumerate(("", "photos/", "photos/holiday/")):
+        alone = tree(images(f"{within}cat/2020", f"{within}cat/2021"), f"alone {number}")
+        assert find(alone, known=("cat", "dog")).classes == ("cat",)
 
 
 def test_images_that_lie_between_the_leaves_are_left_out(tree):

@@ -64,14 +64,15 @@ def read_layout(walk: Walk, classes_from: str, known: Collection[str] = frozense
     [Place(label='cat', split='train', folder='Training/cat')]
     """
     layout = Layout()
-    if known and set(walk.folders("")) <= set(known):
-        layout.places = [Place(name, "", name) for name in walk.folders("")]
-        return layout
-    top = unwrapped(walk, "", lambda name: named([name]))
+    top = unwrapped(walk, "", lambda name: name in known or named([name]))
+    layout.between.append(top)
     if top:
         layout.notes.append(f"looked into {shown(top)}, for it lies alone")
+    if classes_from == "auto" and known and set(walk.folders(top)) <= set(known):
+        _add_classes(layout, walk, top, "", "top")
+        return layout
     splits = split_folders(walk, top, classes_from)
-    layout.between += [top, *splits.between]
+    layout.between += splits.between
     layout.notes += splits.notes
     if not splits.parts and classes_from != "leaf" and (inside := _splits_inside(walk, top)):
         layout.places = inside
