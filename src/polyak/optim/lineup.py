@@ -48,7 +48,8 @@ class Run:
         """Give the run of some of its places."""
         kept = [k for k, place in enumerate(self.places) if place in places]
         chosen = [self.places[k] for k in kept]
-        return Run(self.precision, chosen, self.table[:, kept], self.sizes[kept])
+        table = np.ascontiguousarray(self.table[:, kept])  # as the loops are compiled for
+        return Run(self.precision, chosen, table, self.sizes[kept])
 
 
 @dataclass

@@ -108,6 +108,7 @@ class Tuning:
             if self.depth[name] < self.first:
                 parameter.requires_grad_(False)
         self.asleep = self._asleep(norms)
+        self._memos: dict[int, dict] = {}
         heads = tuple(f"{name}." for name in head_names(network))
         self._source = {
             parameter: parameter.detach().clone()
@@ -158,9 +159,10 @@ class Tuning:
     @torch.no_grad()
     def pull(self, groups: list[dict]) -> None:
         """Move weights toward their source by lr * pull of the way: an average with it."""
-        for group in groups if self._source else ():
+        for number, group in enumerate(groups if self._source else ()):
             kept = [p for p in group["params"] if p in self._source]
             if kept and group["lr"] > 0:
                 columns: list[list[Tensor]] = [kept, [self._source[p] for p in kept]]
                 decay = max(0.0, 1 - group["lr"] * self.strength)
-                engine.apply(engine.Pass(polyak, {"decay": decay}), columns)
+                memo = self._memos.setdefault(number, {})
+                engine.apply(engine.Pass(polyak, {"decay": decay}), columns, memo)
