@@ -187,7 +187,6 @@ class Average:
         others = {name: p for name, p in self._parameters.items() if id(p) not in stepped}
         return self._line_up(others, "others") if others else None
 
-    @torch.no_grad()
     def take(self, lineup: Lineup) -> None:
         """Average parameters that were lined up, with the decay of the last `advance`."""
         engine.run(engine.Pass(polyak, {"decay": self._now}), lineup)

@@ -80,8 +80,7 @@ def run(work: Pass, lineup: Lineup, engine: str | None = None) -> None:
         ValueError: the rule has another number of tensors of state, or there are other averages.
     """
     columns = lineup.columns
-    states = len(signature(work.rule).state)
-    if len(columns) != 2 + states + len(work.decays):
+    if len(columns) != 2 + len(signature(work.rule).state) + len(work.decays):
         raise ValueError(f"{work.rule.__name__} does not go through {len(columns)} columns")
     rest = list(lineup.rest)
     for part in lineup.runs:
@@ -90,14 +89,8 @@ def run(work: Pass, lineup: Lineup, engine: str | None = None) -> None:
             rest += part.places
         else:
             _run(go, work, part)
-    devices = dict.fromkeys(columns[0][place].device for place in rest)
-    for device in devices:
-        places = [k for k in rest if columns[0][k].device == device]
-        chosen = [[column[k] for k in places] for column in columns]
-        if (engine or choose(device.type)) == "compiled":
-            compiled(work, chosen, kernel(work.rule))
-        else:
-            eager(work, chosen, states)
+    if rest:
+        _run_as_tensors(work, columns, rest, engine)
 
 
 def choose(device: str) -> str:
@@ -208,6 +201,18 @@ def count(steps: Sequence[Tensor], memo: dict | None = None) -> list[float]:
 def _is_count(step):
     one = step.dtype == torch.float32 and step.numel() == 1 and step.is_cpu
     return one and bool(step.data_ptr()) and not step.is_neg()
+
+
+@torch.no_grad()
+def _run_as_tensors(work, columns, places, engine):
+    """Step some places with tensor arithmetic, those of a device together."""
+    for device in dict.fromkeys(columns[0][place].device for place in places):
+        there = [place for place in places if columns[0][place].device == device]
+        chosen = [[column[place] for place in there] for column in columns]
+        if (engine or choose(device.type)) == "compiled":
+            compiled(work, chosen, kernel(work.rule))
+        else:
+            eager(work, chosen, len(signature(work.rule).state))
 
 
 def compiled(work: Pass, columns: Columns, step: Callable) -> None:

@@ -8,7 +8,7 @@ addresses are handed out.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import attrgetter, is_
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -48,7 +48,8 @@ class Run:
         """Give the run of some of its places."""
         kept = [k for k, place in enumerate(self.places) if place in places]
         chosen = [self.places[k] for k in kept]
-        return Run(self.precision, chosen, self.table[:, kept], self.sizes[kept])
+        table = np.ascontiguousarray(self.table[:, kept])  # as the loops are compiled for
+        return Run(self.precision, chosen, table, self.sizes[kept])
 
 
 @dataclass
@@ -82,16 +83,18 @@ class _Seen:
     """
 
     run: Run
-    kept: list[Tensor]  # state and averages
-    addresses: list[int]  # of the weights, then of what is kept
+    # of the weights, then of state and averages
+    addresses: list[int]
     shapes: list[torch.Size]
-    strides: list[tuple[int, ...]]  # of the weights
-    dtypes: list[torch.dtype]
+    strides: list[tuple[int, ...]]
     contiguous: bool
     storages: list
-    scalars: list[int]
+    # of the weights alone
+    dtypes: list[torch.dtype]
+    single: list[int]  # places of one weight: a negated view of a gradient may look in order
 
 
+@torch.no_grad()
 def line_up(columns: Columns, memo: dict | None = None, loops: bool = True) -> Lineup:
     """Compare the tensors of every place, and take the addresses of those that the loops can do.
 
@@ -182,17 +185,16 @@ def _sharing(table, sizes, width):
 
 def _remember(columns, run):
     x, _, *others = columns
-    kept = list(chain.from_iterable(others))
+    written = [*x, *chain.from_iterable(others)]
     return _Seen(
         run,
-        kept,
-        [t.data_ptr() for t in (*x, *kept)],
-        [t.shape for t in (*x, *kept)],
-        [p.stride() for p in x],
-        [p.dtype for p in x],
-        all(p.is_contiguous() for p in x),
-        [t.untyped_storage() for t in (*x, *kept)],
-        [place for place, p in enumerate(x) if not p.dim()],
+        addresses=[t.data_ptr() for t in written],
+        shapes=[t.shape for t in written],
+        strides=[t.stride() for t in written],
+        contiguous=all(t.is_contiguous() for t in written),
+        storages=[t.untyped_storage() for t in written],
+        dtypes=[p.dtype for p in x],
+        single=[place for place, p in enumerate(x) if p.numel() == 1],
     )
 
 
@@ -212,19 +214,16 @@ def known(columns: Columns, memo: dict) -> Lineup | None:
     run, shapes = seen.run, seen.shapes
     if (len(columns), len(x)) != run.table.shape:
         return None
-    kept = list(chain.from_iterable(others))
-    written = [*x, *kept]
+    written = [*x, *chain.from_iterable(others)]
     try:
-        if not all(map(is_, kept, seen.kept)):
-            return None
         if list(map(Tensor.data_ptr, written)) != seen.addresses:
             return None
         if list(map(_shape, written)) != shapes or list(map(_shape, dx)) != shapes[: len(x)]:
             return None
-        if not _ordered_as_before(x, dx, seen) or list(map(_dtype, dx)) != seen.dtypes:
+        if not _ordered_as_before(written, dx, seen) or list(map(_dtype, dx)) != seen.dtypes:
             return None
         addresses = list(map(Tensor.data_ptr, dx))
-        if set(map(Tensor.get_device, dx)) != _CPU or any(dx[k].is_neg() for k in seen.scalars):
+        if set(map(Tensor.get_device, dx)) != _CPU or any(dx[k].is_neg() for k in seen.single):
             return None
     except (RuntimeError, TypeError, AttributeError):  # sparse, or no tensor at all
         return None
@@ -234,9 +233,10 @@ def known(columns: Columns, memo: dict) -> Lineup | None:
     return Lineup(columns, [run], [])
 
 
-def _ordered_as_before(x, dx, seen):
+def _ordered_as_before(written, dx, seen):
     if seen.contiguous:
-        return all(map(Tensor.is_contiguous, x)) and all(map(Tensor.is_contiguous, dx))
-    if list(map(Tensor.stride, x)) != seen.strides:
+        return all(map(Tensor.is_contiguous, written)) and all(map(Tensor.is_contiguous, dx))
+    if list(map(Tensor.stride, written)) != seen.strides:
         return False
-    return list(map(Tensor.stride, dx)) == seen.strides or all(map(_same_order, x, dx))
+    strides = list(map(Tensor.stride, dx))
+    return strides == seen.strides[: len(dx)] or all(map(_same_order, written, dx))

@@ -13,6 +13,7 @@ from polyak.optim.lineup import PRECISION, Lineup
 from polyak.optim.mismatch import stretch
 
 
+@torch.no_grad()
 def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     """Measure the Euclidean length of all gradients together, in double precision on the CPU.
 
@@ -57,8 +58,10 @@ def norm_of(lineups: Sequence[Lineup]) -> float | Tensor:
             addresses = chain.from_iterable(run.table[1].tolist() for run in runs)
             sizes = chain.from_iterable(run.sizes.tolist() for run in runs)
             squares += _squares(addresses, sizes, precision)
-    rest = norm([lineup.columns[1][place] for lineup in lineups for place in lineup.rest])
-    return (squares + float(rest) ** 2) ** 0.5 if squares else rest
+    rest = [lineup.columns[1][place] for lineup in lineups for place in lineup.rest]
+    if not rest:
+        return squares**0.5
+    return (squares + float(norm(rest)) ** 2) ** 0.5 if squares else norm(rest)
 
 
 def _squares(tensors, sizes, precision):

@@ -242,5 +242,6 @@ def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
 
     Own.rule = staticmethod(rule)  # type: ignore[assignment]
     Own.__name__ = Own.__qualname__ = name or rule.__name__
+    Own.__module__ = rule.__module__  # where it is found by this name, it can be pickled
     Own.__doc__ = rule.__doc__
     return Own

@@ -120,7 +120,6 @@ class Ruled(Portable):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "averages": self.averages}
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step; returns the closure's loss, or None.
 
