@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -161,7 +162,7 @@ def _run_lengths(draw: Draw, image: Image.Image) -> Base:
     body = b""
     for row in pixels[::-1]:
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             body += bytes([stop - start, row[start]])
         body += b"\0\0"
     body += b"\0\1"

@@ -120,7 +120,7 @@ class _Codes:
         planes = self.components
         across, down = max(c.across for c in planes), max(c.down for c in planes)
         height, width = self.jpeg.stored
-        if len(scan.planes) == 1:
+        if len(scan.planes) < 2:
             plane = planes[scan.planes[0][0]]
             height, width = -(-height * plane.down // down), -(-width * plane.across // across)
             across = down = 1
@@ -137,7 +137,8 @@ class _Codes:
             blocks += [(dc, 4 + ac)] * several
         seen = np.zeros(1, np.uint64)
         if kind in (huffman.AC_FIRST, huffman.AC_MORE):
-            seen = self._seen.setdefault(scan.planes[0][0], np.zeros(mcus, np.uint64))
+            plane = scan.planes[0][0]
+            seen = self._seen.setdefault(plane, np.zeros(mcus, np.uint64))
         return np.array(blocks), seen
 
 
@@ -169,7 +170,7 @@ def _intervals(body: bytes, wanted: int) -> tuple[list[bytes], list[bytes]]:
     *pieces, last = _RESTART.split(body)
     pieces, marks = [*pieces[::2], last], [b"\xff" + mark for mark in pieces[1::2]]
     if len(pieces) == wanted + 1 and not last:  # a marker behind the last block is of no effect
-        pieces.pop(), marks.pop()
+        del pieces[-1], marks[-1]
     if len(pieces) != wanted or any(mark[1] != 0xD0 + i % 8 for i, mark in enumerate(marks)):
         raise Unreadable("broken JPEG: parts of its compressed data are missing")
     stuffed = b"\xff\xff" in body
