@@ -1,10 +1,10 @@
 """Whole files of every format and kind, from a generator: what attacks begin with."""
 
 import io
-import itertools
 import struct
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +162,7 @@ def _run_lengths(draw: Draw, image: Image.Image) -> Base:
     body = b""
     for row in pixels[::-1]:
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for start, stop in itertools.pairwise(edges):
+        for start, stop in pairwise(edges):
             body += bytes([stop - start, row[start]])
         body += b"\0\0"
     body += b"\0\1"

@@ -106,8 +106,7 @@ def _conduct(
     opened = dataset  # what a resume will find again; later some may turn out broken
     tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
-    if recipe.dropout:
-        reasons["dropout"] = job.places(network)
+    reasons |= {"dropout": job.places(network)} if recipe.dropout else {}
     if recipe.transfer != "none":
         backbone = Backbone(network, spec, page, where, stop)
         how = asked, recipe, reasons, (dataset, parts), backbone, began, world
@@ -141,7 +140,7 @@ def _conduct(
         if path and state:
             resumable.check(loop, state, path / "checkpoints")
             loop.load_state_dict(state)
-        counts = loop.step, round(1 / pace.rate)
+        counts = loop.step, steps
         start = opening(recipe, reasons, dataset, where, run, *counts, path, lines)
         yield from told(run, recipe, _records(start, loop, recipe, dataset, spec))
     finally:
