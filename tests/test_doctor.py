@@ -82,7 +82,11 @@ def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
     empty.write_bytes(b"")
     page = told(str(data), out=str(tmp_path))
     assert page["found"] == "96 = 93 used + 3 left out"
-    for name in ("square 1/3.jpg: broken JPEG", "square 1/5.jpg: ", "square 2/0.jpg: empty file"):
+    for name in (
+        "square 1/3.jpg: truncated JPEG",
+        "square 1/5.jpg: ",
+        "square 2/0.jpg: empty file",
+    ):
         assert name in page["left out"]
     assert page["classes"] == "4: 22 to 24 images each"
     dataset, _ = open_data(

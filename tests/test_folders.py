@@ -98,6 +98,9 @@ def cameras(tiny_folder, tmp_path) -> Path:
 def test_every_verb_refuses_a_tree_of_two_meanings(verb, cameras, tmp_path, capsys):
     name = "a.png" if verb == "augment" else "runs"
     out = [] if verb == "doctor" else ["--out", str(tmp_path / name)]
+    if verb == "plan":  # its weights are looked for first
+        (tmp_path / "resnet18.pth").touch()
+        out += ["--weights", str(tmp_path / "resnet18.pth")]
     assert cli.main([verb, str(cameras), *out]) == 65
     error = one_line(capsys.readouterr().err.strip())
     assert "read in two ways" in error and "--classes-from leaf" in error

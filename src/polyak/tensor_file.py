@@ -84,6 +84,13 @@ class Stored:
         file: opened by safetensors, which has checked that names and shapes fit its length.
         facts: what the header says, without the seal.
         sealed: the seal, "" in a file from before there was one.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.safetensors"
+    >>> _ = write(path, {"x": torch.ones(2)}, {"step": 3})
+    >>> with opened(path) as stored:
+    ...     stored.facts, stored.shapes, stored.tensor("x").tolist()
+    ({'step': 3}, {'x': (2,)}, [1.0, 1.0])
     """
 
     def __init__(self, file: Any, facts: dict[str, Any], sealed: str):

@@ -38,7 +38,7 @@ def test_an_ensemble_is_one_graph(written, capsys, tmp_path):
         (["--to", "hf", "--opset", "0"], 64, "--opset goes with --to onnx"),
         (["--opset", "x"], 64, "--opset"),
         (["--to", "hf"], 64, "3 members"),
-        (["--kind", "soup"], 76, "no weights"),
+        (["--kind", "soup"], 64, "no such weights"),
         (["--data", "nowhere"], 65, "nowhere"),
         (["--out", "/dev/null/m.onnx"], 74, "cannot write"),
     ],

@@ -44,6 +44,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         assert getattr(recipe, name) == getattr(asked, name)
     open_still = {name for name, value in recipe if value in (None, "auto")}
     may = {
+        "classes_from",
         "mean",
         "std",
         "mix_alpha",

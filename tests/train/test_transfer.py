@@ -202,7 +202,7 @@ def test_halfway_lies_between_the_probe_and_the_end(job, tmp_path):
 
 
 def test_fine_tuning_that_ruins_a_network_ends_as_the_probe(job, tmp_path):
-    end = jobs.run(few(job, learning_rate=3.0, average=0, views="one"))
+    end = jobs.run(few(job, learning_rate=1.0, average=0, views="one"))
     assert end["chosen"] == "probe" and end["evaluation"]["accuracy"]["value"] > 0.8
     assert end["candidates"]["weights"]["accuracy"] < 0.6
     run = tmp_path / "runs/job"

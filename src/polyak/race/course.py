@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from polyak.data.loader import Loader
-from polyak.errors import DataError
+from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import job
@@ -104,7 +104,11 @@ class Course:
                 break
             found.losses.append(loss)
             if step + 1 in due:
-                right, nll = self._look(learner.network, page, "val", LOOKED_AT)
+                try:
+                    right, nll = self._look(learner.network, page, "val", LOOKED_AT)
+                except RefusedError:  # a finite loss, and answers that are not
+                    found.diverged, found.nll = True, math.inf
+                    break
                 found.looks.append((step + 1, float(right.mean())))
                 found.nll = nll if math.isfinite(nll) else math.inf
             yield (step + 1) / steps

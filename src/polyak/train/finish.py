@@ -52,6 +52,8 @@ def account(run: Run, data: Dataset, lost: dict[str, str]) -> Dataset:
 def counts(data: Dataset) -> dict[str, int]:
     """Count for a record: found is what was used and what was left out.
 
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> counts(Dataset(Path("."), [], *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
     {'found': 1, 'left_out': 1}
     """

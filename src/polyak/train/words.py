@@ -48,9 +48,10 @@ def _counted(record: dict) -> list[str]:
     left_out = record["left_out"]
     where = " (quarantine.csv)" if left_out else ""
     if "found" not in record:
-        return [f"{left_out} files left out{where}"] if left_out else []
+        return [f"{counted(left_out, 'file')} left out{where}"] if left_out else []
     used = record["found"] - left_out
-    return [f"{record['found']} files found = {used} used + {left_out} left out{where}"]
+    found = counted(record["found"], "file")
+    return [f"{found} found = {used} used + {left_out} left out{where}"]
 
 
 def _start(record: dict) -> list[str]:

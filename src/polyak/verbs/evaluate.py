@@ -27,7 +27,7 @@ class Options:
     split: Split = None
     """a part of the data, as the run split it, else as the data does; default test where the data
     has it, else all, without what the run was trained on"""
-    classes_from: ClassesFrom | None = None
+    classes_from: Annotated[ClassesFrom | None, option("{auto,leaf,top}")] = None
     """which folder names the class: top, or the leaf that holds the images; default as trained"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
