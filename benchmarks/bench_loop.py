@@ -17,6 +17,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from polyak.train.distributed import World
+from polyak.train.learner import Learner
+from polyak.train.loop import Loop
+from polyak.train.pace import Clock, Pace
+from polyak.train.signals import Stop
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from whole import keep
@@ -24,11 +29,6 @@ from whole import keep
 from polyak import machine
 from polyak.data.loader import Batch
 from polyak.networks.build import build
-from polyak.train.distributed import World
-from polyak.train.learner import Learner
-from polyak.train.loop import Loop
-from polyak.train.pace import Clock, Pace
-from polyak.train.signals import Stop
 
 BATCH, SIDE = 128, 32
 

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 from card import insert
+from polyak.train.decide import decide
+from polyak.train.distributed import World
+from polyak.train.judge import REFRESH_EPOCH, REFRESHED, scores
+from polyak.train.pace import Pace
 
 from polyak import machine, optim
 from polyak.files import write_atomic
 from polyak.inference import log_probabilities
 from polyak.train import job, make
-from polyak.train.decide import decide
-from polyak.train.distributed import World
-from polyak.train.judge import REFRESH_EPOCH, REFRESHED, scores
-from polyak.train.pace import Pace
 
 HALF_LIVES = (0.01, 0.02, 0.04, 0.08, 0.16)  # shares of the run
 SCHEDULES = ("constant", "triangular")

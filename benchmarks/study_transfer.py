@@ -19,11 +19,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from polyak.train.plan import plan
 
 from polyak import keys, machine
 from polyak.data import find
 from polyak.train import make, train
-from polyak.train.plan import plan
 
 SETS = ("hymenoptera", "magnetic_tile6", "clothing10", "eurosat10")
 STRATEGIES = ("linear", "stages", "few", "many", "all")

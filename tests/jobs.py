@@ -1,25 +1,32 @@
 """Ways to run a small job and to compare what came of it."""
 
+import contextlib
 import hashlib
 import itertools
 from pathlib import Path
 
-from polyak.train import train
+from polyak.jobs import stream
 
 TIME = ("seconds", "images_per_second", "wait_share", "spent", "model", "run")
 
 
-def run(recipe, **how) -> dict:
-    """Train to the end; return the last record."""
-    *_, end = train(recipe, **how)
+def train(recipe, **options):
+    """Train, and give the JSON form of every event."""
+    with contextlib.closing(stream(recipe, **options)) as events:
+        for event in events:
+            yield event.as_json()
+
+
+def run(recipe, **options) -> dict:
+    """Train to the end; return the JSON form of the last event."""
+    *_, end = train(recipe, **options)
     return end
 
 
-def steps(recipe, number, **how):
+def steps(recipe, number, **options):
     """Train for a number of steps and leave without a word, as kill -9 would."""
-    records = train(recipe, **how)
-    list(itertools.islice((r for r in records if r["kind"] == "step"), number))
-    records.close()
+    with contextlib.closing(train(recipe, **options)) as told:
+        list(itertools.islice((r for r in told if r["kind"] == "step"), number))
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -29,6 +36,6 @@ def results(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def timeless(records: list[dict]) -> list[dict]:
+def timeless(told: list[dict]) -> list[dict]:
     """Records without what the clock or the place says."""
-    return [{k: v for k, v in r.items() if k not in TIME} for r in records if r["kind"] != "start"]
+    return [{k: v for k, v in r.items() if k not in TIME} for r in told if r["kind"] != "start"]

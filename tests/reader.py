@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from jobs import train
 from polyak import cli
 from polyak.data.digits import list_digits
 from polyak.data.images import Images
 from polyak.networks import build
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import SGD
-from polyak.train import make, train
+from polyak.recipe import make
 
 RUNS = ("a", "b", "c", "one", "two", "earlier", "photos-2", "unfinished")
 JOINED = ("three", "ensemble")  # runs of several members

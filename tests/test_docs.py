@@ -14,7 +14,7 @@ import pytest
 from polyak import cli
 from polyak.errors import UsageError
 from polyak.options import flag, parse, taken, training
-from polyak.train import recipe as recipes
+from polyak.recipe import recipe as recipes
 from polyak.verbs import VERBS
 from polyak.verbs.completion import Options, kind_of
 from reader import NAMES, desk, shelf, things  # noqa: F401  (fixtures)

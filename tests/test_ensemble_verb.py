@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from jobs import train
 from polyak.cli import main
 from polyak.data.images import Images
 from polyak.ensemble import soup
@@ -17,7 +18,7 @@ from polyak.model import Classifier, join, labelled, load, save
 from polyak.model.soups import Pot
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
-from polyak.train import make, train
+from polyak.recipe import make
 
 CLASSES = ("a", "b", "c")
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jobs import results
-from polyak.train import run as runs
+from polyak.rundir import directory as runs
 from typed import one_line, picture
 
 

@@ -92,7 +92,7 @@ def test_the_first_page_resolves_and_refuses():
 
 
 def test_the_readme_tells_every_option():
-    from polyak.train.recipe import Recipe
+    from polyak.recipe.recipe import Recipe
 
     text = (SOURCE.parent.parent / "README.md").read_text()
     told = set(re.findall(r"^\| `--([a-z-]+)", text, re.MULTILINE))

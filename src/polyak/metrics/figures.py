@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,18 @@ class Evaluation:
         ['accuracy', 'ece', 'n', 'nll']
         """
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Evaluation":
+        """Read what `as_json` gave, whatever else stands there.
+
+        >>> figure = Estimate(0.5, 0.25, 0.75)
+        >>> one = Evaluation(figure, figure, figure, n=4)
+        >>> Evaluation.from_json(one.as_json() | {"split": "test"}) == one
+        True
+        """
+        names = ("accuracy", "nll", "ece")
+        return cls(*(Estimate(**found[name]) for name in names), n=int(found["n"]))
 
 
 def evaluate(probabilities, labels, *, resamples: int = 1000, seed: int = 0) -> Evaluation:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from polyak.errors import RefusedError
 from polyak.files import read_text, read_yaml
 from polyak.report.planned import Plan, read_plan
+from polyak.rundir.journal import records
 
 
 @dataclass(frozen=True)
@@ -114,22 +115,6 @@ def gather(path: Path) -> Facts:
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = str(error).splitlines()[0][:200]
         raise RefusedError("cannot read the run", where=str(path), why=why) from error
-
-
-def records(path: Path) -> list[dict]:
-    """Read a run's metrics.jsonl; a last line cut by a crash is left out."""
-    file = path / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(record, dict) or "kind" not in record:
-            break
-        found.append(record)
-    return found
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

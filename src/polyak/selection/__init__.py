@@ -1,0 +1,1 @@
+"""Which weights ship: candidates, their table, the model file."""
