@@ -24,6 +24,10 @@ class Run:
     Args:
         path: its directory.
         end: its last event.
+
+    >>> end = EndEvent("average", None, [], 1.0, 0, "runs/a/model.safetensors", 9.0, 0, 0, {})
+    >>> Run(Path("runs/a"), end).report.name, Run(Path("runs/a"), end).figures
+    ('report.html', None)
     """
 
     path: Path
@@ -150,6 +154,11 @@ def plan(
 
     Raises:
         PolyakError: what the command line would tell in one line, as the same object.
+
+    >>> plan("digits")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.UsageError: there is nothing to plan. Next: name weights with --weights
     """
     from rich.console import Console
 
@@ -173,6 +182,11 @@ def evaluate(
     Raises:
         DataError: a class that the model does not know, or nothing to measure on.
         RefusedError: this is no model.
+
+    >>> import tempfile
+    >>> run = train("digits", epochs=1, widths=(8, 8), out=tempfile.mkdtemp(), quiet=True)
+    >>> evaluate(run.path, "digits", "test").n
+    359
     """
     from polyak.model import load
 

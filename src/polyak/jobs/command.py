@@ -1,5 +1,6 @@
 """One command: what was asked, by which process, since when, and which run it resumes."""
 
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,15 @@ class Command:
     stop: Stop
     began: float
     path: Path | None = None
+
+    @classmethod
+    def alone(cls, asked: Recipe, began: float | None = None) -> "Command":
+        """Begin now, in one process, with nobody to stop it.
+
+        >>> Command.alone(make(data="digits")).process.leads
+        True
+        """
+        return cls(asked, Process(), Stop(), time.monotonic() if began is None else began)
 
     @cached_property
     def recipe(self) -> Recipe:

@@ -58,6 +58,11 @@ class PlanResult:
         seconds: that a whole run will take; None where not measured.
         notes: one line each.
         command: that does what was chosen.
+
+    >>> cell = planner.Cell("little", "similar", "12 images a class")
+    >>> probes: Any = None
+    >>> PlanResult("linear", "the probe of least NLL", probes, {}, cell).event().lecture
+    'linear'
     """
 
     chosen: str
@@ -278,6 +283,15 @@ def plan(backbone: Backbone, asked: Recipe, until: float) -> Generator[Event, No
         backbone: with its session; the images are decoded.
         asked: the user's own choices.
         until: when the trials end.
+
+    >>> from polyak.jobs.command import Command
+    >>> from polyak.jobs.open import open_session
+    >>> from polyak.recipe import make
+    >>> asked = make(data="digits", epochs=1, widths=(8, 8))
+    >>> session = open_session(Command.alone(asked))
+    >>> events = plan(Backbone(session, session.network()), asked, until=0.0)  # no time for trials
+    >>> [event.kind for event in events if event.kept][-3:]
+    ['row', 'row', 'plan']
     """
     return (yield from Planner(backbone, asked, until).events())
 

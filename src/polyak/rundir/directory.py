@@ -30,6 +30,10 @@ class RunDirectory:
 
     Args:
         path: an existing run directory.
+
+    >>> run = create(tempfile.mkdtemp(), "mine", "", {"config.yaml": "data: digits"})
+    >>> run.log("hello"); (run.path / "log.txt").read_text(); run.close()
+    'hello\\n'
     """
 
     def __init__(self, path: Path):

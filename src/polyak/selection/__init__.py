@@ -1,1 +1,5 @@
 """Which weights ship: candidates, their table, the model file."""
+
+from polyak.selection.candidates import choose
+
+__all__ = ["choose"]

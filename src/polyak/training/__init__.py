@@ -1,6 +1,6 @@
 """One run's training: a session of context, the step, the only loop, validation."""
 
-from polyak.training.loop import StepTaken, fit
+from polyak.training.loop import fit
 from polyak.training.session import Session
 
-__all__ = ["Session", "StepTaken", "fit"]
+__all__ = ["Session", "fit"]

@@ -31,6 +31,14 @@ class Session:
         data: the images by split.
         clock: of the budget.
         stop: the signal that was noted.
+
+    >>> from polyak.jobs.command import Command
+    >>> from polyak.jobs.open import open_session
+    >>> from polyak.recipe import make
+    >>> session = open_session(Command.alone(make(data="digits", epochs=1, widths=(8, 8))))
+    >>> network = session.network()
+    >>> len(session.loader(network)), network.preprocessing.size, session.resolved.optimizer
+    (20, (8, 8), 'nesterov')
     """
 
     resolved: Resolved
