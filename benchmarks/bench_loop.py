@@ -3,8 +3,8 @@
     python benchmarks/bench_loop.py --rounds 9 --out benchmarks/results/loop.json
 
 Bare: zero_grad, forward, loss, backward, torch.optim.SGD(nesterov). polyak: the training of
-a run with checks of the loss, clock, events, seeds and schedule. A second row adds Polyak's average on both
-sides, kept by torch's AveragedModel in the bare loop.
+a run with checks of the loss, clock, events, seeds and schedule. A second row adds Polyak's
+average on both sides, kept by torch's AveragedModel in the bare loop.
 """
 
 import argparse

@@ -54,13 +54,15 @@ class Resolved(Recipe, frozen=True):
         >>> asked = make(data="digits", learning_rate="auto")
         >>> one = resolve(asked, split(scan(find("digits"))))
         >>> two = one.decided("a range test", learning_rate=0.5)
-        >>> one.measured, two.measured, two.learning_rate, two.reasons["learning_rate"]
-        (frozenset({'learning_rate'}), frozenset(), 0.5, 'a range test')
+        >>> sorted(one.measured), sorted(two.measured), two.learning_rate
+        (['learning_rate'], [], 0.5)
+        >>> two.reasons["learning_rate"]
+        'a range test'
         """
         reasons = dict.fromkeys(choices, reason) if reason else {}
         return self.model_copy(
             update=choices
-            | {"reasons": self.reasons | reasons, "measured": self.measured - choices.keys()}
+            | {"reasons": self.reasons | reasons, "measured": self.measured.difference(choices)}
         )
 
     @property

@@ -23,7 +23,7 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class RunDirectory:
-    """Own one run directory: its lock, its log, its metrics.
+    r"""Own one run directory: its lock, its log, its metrics.
 
     Raises:
         BusyError: another process owns the directory.
@@ -33,7 +33,7 @@ class RunDirectory:
 
     >>> run = create(tempfile.mkdtemp(), "mine", "", {"config.yaml": "data: digits"})
     >>> run.log("hello"); (run.path / "log.txt").read_text(); run.close()
-    'hello\\n'
+    'hello\n'
     """
 
     def __init__(self, path: Path):

@@ -96,7 +96,7 @@ class Pacer:
     >>> pacer = Pacer(Pace(1 / 4))
     >>> pacer.replan(2, steps_left=4)
     >>> pacer.at(4), pacer.first.at(4), pacer.steps_left(4)
-    (0.75, 1.0, 2)
+    (0.75, 1.0, 2.0)
     """
 
     def __init__(self, pace: Pace):

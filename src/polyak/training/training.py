@@ -78,8 +78,8 @@ class MeanLoss:
     >>> import torch
     >>> losses = MeanLoss(); losses.add(torch.tensor(2.0)); losses.value
     nan
-    >>> losses.add(torch.tensor(4.0)); losses.value, losses.read(), losses.value
-    (2.0, 4.0, 3.0)
+    >>> losses.add(torch.tensor(4.0)), losses.value, losses.read(), losses.value
+    (2.0, 2.0, 4.0, 3.0)
     """
 
     total: float = 0.0
