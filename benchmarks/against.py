@@ -14,8 +14,11 @@ HERE = Path(__file__).parent
 PAGES = {"en": HERE.parent / "README.md", "ko": HERE.parent / "README.ko.md"}
 WORDS = {
     "en": {
-        "head": "| what, on 2 processor cores | polyak | the best of the others | polyak is |",
-        "times": "{:.2f} times as fast",
+        "head": "| what, on 2 processor cores | polyak | the best of the others | times as fast "
+        "| the same, pair by pair |",
+        "quartiles": "{} (quartiles {} to {})",
+        "range": "{} ({} to {})",
+        "unpaired": "not paired",
         "load": "photographs of 500x375 from files to batches of 224, pictures/s",
         "kept": "the same from the second epoch on, when they fit into memory",
         "small": "pictures of 32x32 from files, pictures/s",
@@ -29,8 +32,11 @@ WORDS = {
         "lerp": "clip, torch's fused Adam, `lerp`",
     },
     "ko": {
-        "head": "| 무엇을 (프로세서 코어 2개) | polyak | 다른 것 가운데 최고 | polyak의 속도 |",
-        "times": "{:.2f}배",
+        "head": "| 무엇을 (프로세서 코어 2개) | polyak | 다른 것 가운데 최고 | 몇 배 빠른가 "
+        "| 짝지어 잰 배수 |",
+        "quartiles": "{} (사분위수 {}~{})",
+        "range": "{} ({}~{})",
+        "unpaired": "짝짓지 않음",
         "load": "500x375 사진을 파일에서 224 배치로, 초당 사진 수",
         "kept": "같은 일을 두 번째 에폭부터, 메모리에 들어갈 때",
         "small": "32x32 사진을 파일에서, 초당 사진 수",
@@ -51,12 +57,11 @@ def results(name):
 
 
 def loaded(case, own):
-    """Give (polyak, the best other, its name, times as fast) of the loader: pictures a second."""
+    """Give (polyak, the best other, its name, ratios of pairs) of the loader: pictures a second."""
     speeds = results("loader")[case]["images_per_second"]
     peers = {k: v["median"] for k, v in speeds.items() if not k.startswith("polyak")}
     best = max(peers, key=lambda name: peers[name])
-    mine = speeds[own]["median"]
-    return mine, peers[best], best, mine / peers[best]
+    return speeds[own]["median"], peers[best], best, None
 
 
 def augmented(case):
@@ -67,8 +72,8 @@ def augmented(case):
         whole = [k for k in whole if "no lens" not in k]
     speeds = {name: found[name]["pictures_a_second"]["median"] for name in ("polyak", *whole)}
     best = max(whole, key=lambda name: speeds[name])
-    ratio = found[best]["polyak_is_faster_by"]["median"]
-    return speeds["polyak"], speeds[best], best.removesuffix(" (no lens)"), ratio
+    name = best.removesuffix(" (no lens)")
+    return speeds["polyak"], speeds[best], name, found[best]["polyak_is_faster_by"]
 
 
 def optimized(rule):
@@ -77,66 +82,82 @@ def optimized(rule):
     times = {k: v["median"] for k, v in found["milliseconds"].items() if k != "triad"}
     own = times.pop("polyak")
     best = min(times, key=lambda name: times[name])
-    return own, times[best], f"torch, `{best}`", found["speed_against_fastest"]["median"]
+    return own, times[best], f"torch, `{best}`", found["speed_against_fastest"]
 
 
 def together(words):
     """Give the same of clipping, Adam and the average: milliseconds a step."""
     found = results("optim")["everything"]["resnet50"]
     own, other = (found["milliseconds"][k]["median"] for k in ("polyak", "clip+fused+lerp"))
-    return own, other, words["lerp"], found["speed_against_best"]["median"]
+    return own, other, words["lerp"], found["speed_against_best"]
 
 
 def looped(words):
     """Give the same of a whole training step: milliseconds."""
     found = results("loop")["plain"]
     own, other = (found["milliseconds a step"][k] for k in ("polyak", "bare"))
-    return own, other, words["bare"], 1 / found["polyak / bare"]["median"]
+    took = found["polyak / bare"]
+    pairs = {"median": 1 / took["median"], "min": 1 / took["max"], "max": 1 / took["min"]}
+    return own, other, words["bare"], pairs
 
 
 def rows(words):
-    """List (what, polyak, the best other, its name, times as fast)."""
-    yield words["load"], *loaded("photographs of 500x375 to 224", "polyak, files")
-    yield words["kept"], *loaded("photographs of 500x375 to 224", "polyak, kept")
-    yield words["small"], *loaded("pictures of 32x32", "polyak, files")
-    yield words["list"], *augmented("whole list")
-    yield words["crop"], *augmented("crop and flip")
-    yield words["whole"], *together(words)
-    yield words["adam"], *optimized("adam")
-    yield words["nesterov"], *optimized("nesterov")
-    yield words["loop"], *looped(words)
+    """List (what, whether the smaller figure wins, polyak, the best other, its name, pairs)."""
+    yield words["load"], False, *loaded("photographs of 500x375 to 224", "polyak, files")
+    yield words["kept"], False, *loaded("photographs of 500x375 to 224", "polyak, kept")
+    yield words["small"], False, *loaded("pictures of 32x32", "polyak, files")
+    yield words["list"], False, *augmented("whole list")
+    yield words["crop"], False, *augmented("crop and flip")
+    yield words["whole"], True, *together(words)
+    yield words["adam"], True, *optimized("adam")
+    yield words["nesterov"], True, *optimized("nesterov")
+    yield words["loop"], True, *looped(words)
+
+
+def shown(value):
+    """Write a figure as the tables do: three digits and more without decimals."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def divided(own, other, smaller_wins):
+    """Divide two figures as they are shown, so that who looks at both finds the same."""
+    own, other = (float(shown(value).replace(",", "")) for value in (own, other))
+    return f"{other / own if smaller_wins else own / other:.2f}"
+
+
+def paired(found, words):
+    """Write the median of ratios of neighbouring measurements, and how far they spread."""
+    if found is None:
+        return words["unpaired"]
+    kind = "quartiles" if "quartiles" in found else "range"
+    ends = found.get("quartiles") or (found["min"], found["max"])
+    return words[kind].format(*(f"{ratio:.2f}" for ratio in (found["median"], *ends)))
 
 
 def table(language):
     words = WORDS[language]
-    lines = [words["head"], "|---|---|---|---|"]
-    for what, own, other, name, ratio in rows(words):
-        own, other = (f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in (own, other))
-        lines.append(f"| {what} | {own} | {other} ({name}) | {words['times'].format(ratio)} |")
+    lines = [words["head"], "|---|---|---|---|---|"]
+    for what, smaller_wins, own, other, name, pairs in rows(words):
+        ratios = f"{divided(own, other, smaller_wins)} | {paired(pairs, words)}"
+        lines.append(f"| {what} | {shown(own)} | {shown(other)} ({name}) | {ratios} |")
     return "\n".join(lines)
 
 
 def steps():
     """Lay out one step of each rule beside torch's fastest way, and all in one pass."""
     lines = [
-        "| rule | polyak, ms | torch's fastest, ms | times as fast (quartiles) |",
-        "|---|---|---|---|",
+        "| rule | polyak, ms | torch's fastest, ms | times as fast | the same, pair by pair |",
+        "|---|---|---|---|---|",
     ]
-    found = results("optim")
-    for rule in found["plain"]["resnet50"]:
-        own, other, name, _ = optimized(rule)
-        speed = found["plain"]["resnet50"][rule]["speed_against_fastest"]
-        lines.append(_step(f"`{rule}`", own, other, name.removeprefix("torch, "), speed))
-    whole = found["everything"]["resnet50"]
-    own, other, name, _ = together(WORDS["en"])
-    lines.append(_step("clip, Adam, average", own, other, name, whole["speed_against_best"]))
+    found, words = results("optim"), WORDS["en"]
+    named = {f"`{rule}`": optimized(rule) for rule in found["plain"]["resnet50"]}
+    for what, (own, other, name, pairs) in (
+        named | {"clip, Adam, average": together(words)}
+    ).items():
+        name = name.removeprefix("torch, ")
+        ratios = f"{divided(own, other, True)} | {paired(pairs, words)}"
+        lines.append(f"| {what} | {shown(own)} | {shown(other)} ({name}) | {ratios} |")
     return "\n".join(lines)
-
-
-def _step(what, own, other, name, speed):
-    low, high = speed["quartiles"]
-    spread = f"{speed['median']:.2f} ({low:.2f} to {high:.2f})"
-    return f"| {what} | {own:.1f} | {other:.1f} ({name}) | {spread} |"
 
 
 def pages():

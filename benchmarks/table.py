@@ -50,9 +50,13 @@ def grid(head, lines):
 
 
 def optim(results):
-    """A row for every rule and set of weights; ratios above 1: polyak is faster; quartiles."""
-    head = ["weights", "rule", "polyak, ms", "torch fused, ms", "times as fast as fused"]
-    head += ["as torch's fastest", "share of a triad's bytes a second"]
+    """A row for every rule and set of weights; ratios above 1: polyak is faster; quartiles.
+
+    A ratio is the median of those of neighbouring measurements, not that of the two medians.
+    """
+    head = ["weights", "rule", "polyak, ms", "torch fused, ms"]
+    head += ["pair by pair: times as fast as fused", "as torch's fastest"]
+    head += ["share of a triad's bytes a second"]
     lines = []
     for weights, rules in results["plain"].items():
         for rule, found in rules.items():
@@ -61,7 +65,8 @@ def optim(results):
             line.append(brief(took["fused=True"]["median"]) if fused else "none")
             line.append(spread(found["speed_against_reference"]) if fused else "none")
             lines.append([*line, *map(spread, (found["speed_against_fastest"], found[SHARE]))])
-    both = ["weights", "polyak, ms", "against clip, fused, lerp", "against clip, default, average"]
+    both = ["weights", "polyak, ms", "pair by pair: times as fast as clip, fused, lerp"]
+    both += ["as clip, default, average"]
     whole = []
     for weights, found in results["everything"].items():
         ratios = map(spread, (found["speed_against_best"], found["speed_against_default"]))

@@ -1,5 +1,6 @@
 """The TAB key knows verbs, options, values and files: asked of the shells themselves."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -51,29 +52,43 @@ def offered(installed, tmp_path):
     return press
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("polyak ", {*VERBS, "--help", "-h", "--version", "--completion"}),
-        ("polyak tr", {"train"}),
-        ("polyak train --optim", {"--optimizer"}),
-        ("polyak train photos --optimizer ada", {"adagrad", "adam", "adamw"}),
-        ("polyak train photos --transfer lin", {"linear"}),
-        ("polyak train photos --augment.ro", {"--augment.rotate"}),
-        ("polyak train pho", {"photos/", "photons.csv"}),
-        ("polyak train x --weights photon", {"photons.csv"}),
-        ("polyak evaluate runs/a phot", {"photos/", "photons.csv"}),
-        ("polyak evaluate runs/a x --split ", {"train", "val", "test"}),
-        ("polyak predict m photos phot", {"photos/", "photons.csv"}),
-        ("polyak report runs/a --language k", {"ko"}),
-        ("polyak train x --resume --na", {"--name"}),
-        ("polyak race --precision b", {"bfloat16"}),
-        ("polyak race --seeds ", set()),
-        ("polyak --completion f", {"fish"}),
-    ],
-)
+LINES = [
+    ("polyak ", {*VERBS, "--help", "-h", "--version", "--completion"}),
+    ("polyak tr", {"train"}),
+    ("polyak train --optim", {"--optimizer"}),
+    ("polyak train photos --optimizer ada", {"adagrad", "adam", "adamw"}),
+    ("polyak train photos --transfer lin", {"linear"}),
+    ("polyak train photos --augment.ro", {"--augment.rotate"}),
+    ("polyak train pho", {"photos/", "photons.csv"}),
+    ("polyak train x --weights photon", {"photons.csv"}),
+    ("polyak evaluate runs/a phot", {"photos/", "photons.csv"}),
+    ("polyak evaluate runs/a x --split ", {"train", "val", "test"}),
+    ("polyak predict m photos phot", {"photos/", "photons.csv"}),
+    ("polyak report runs/a --language k", {"ko"}),
+    ("polyak train x --resume --na", {"--name"}),
+    ("polyak race --precision b", {"bfloat16"}),
+    ("polyak race --seeds ", set()),
+    ("polyak --completion f", {"fish"}),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), LINES)
 def test_bash_offers(line, said, offered):
     assert offered(line) == said
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("line", "said"), LINES)
+def test_fish_offers_the_same(line, said, installed, offered, tmp_path):
+    (installed / "script.fish").write_text(script("fish"))
+    ask = f"source {installed}/script.fish; complete -C '{line}'"
+    places = {"PATH": f"{installed}:{os.environ['PATH']}", "HOME": str(tmp_path / "home")}
+    run = ["fish", "--no-config", "-c", ask]
+    told = subprocess.run(
+        run, capture_output=True, text=True, cwd=tmp_path, timeout=60, env=os.environ | places
+    )
+    found = {word.split("\t")[0].strip() for word in told.stdout.split("\n") if word.strip()}
+    assert found == said
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from polyak.errors import DiskError
-from polyak.files import check_writable, disk_error, sync, write_atomic
+from polyak.files import cache_folder, check_writable, disk_error, sync, write_atomic
+from polyak.transfer import cache
 
 
 @pytest.fixture
@@ -152,3 +153,17 @@ def test_sync_takes_files_and_folders(target):
     sync(target.parent)
     with pytest.raises(FileNotFoundError):
         sync(target.parent / "gone")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where Linux keeps such things")
+@pytest.mark.parametrize(
+    ("set_to", "place"),
+    [("/data/cache", "/data/cache/polyak"), ("", "~/.cache/polyak"), (None, "~/.cache/polyak")],
+)
+def test_what_can_be_computed_again_lies_where_it_always_did(monkeypatch, set_to, place):
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    if set_to is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", set_to)
+    assert cache_folder() == Path(place).expanduser()
+    assert cache.home() == Path(place).expanduser() / "features-1"

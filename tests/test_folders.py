@@ -150,10 +150,10 @@ def test_two_runs_in_one_directory(tiny_folder, train, tmp_path):
     code, _, error = train(tiny_folder, "--name", "mine")
     assert code == 73
     assert "--resume" in one_line(error)
-    handle = runs.lock(tmp_path / "runs/mine")
+    owned = runs.lock(tmp_path / "runs/mine")
     (tmp_path / "runs/mine/metrics.jsonl").write_text("")  # as if it were unfinished
     code, _, error = train(tiny_folder, "--name", "mine", "--resume")
-    os.close(handle)
+    owned.release()
     assert code == 73
     assert "another process" in one_line(error)
     assert results(tmp_path / "runs/mine") == before

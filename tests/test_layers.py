@@ -39,6 +39,7 @@ ROWS = (
     ("data",),
     ("augment", "optim", "regularize"),
     ("precision",),
+    ("locks",),
     ("files", "machine"),
     ("errors", "keys"),
 )

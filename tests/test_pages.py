@@ -83,6 +83,18 @@ def test_tables_are_those_of_the_results(monkeypatch):
         assert filled(text, name, table) == text, "python benchmarks/against.py"
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md", "docs/methods/optimizers.md"])
+def test_who_divides_two_figures_of_a_table_finds_the_third(page):
+    text = (HOUSE / page).read_text(encoding="utf-8")
+    [table] = re.findall(r"<!-- (?:against|steps): begin -->\n(.*?)<!--", text, re.DOTALL)
+    _, _, *rows = [line.strip("| ").split(" | ") for line in table.strip().splitlines()]
+    assert len(rows) >= 8
+    for what, *columns in rows:
+        own, other, ratio = (float(one.split(" ")[0].replace(",", "")) for one in columns[:3])
+        found = own / other if re.search(r"pictures/s|epoch|사진|에폭", what) else other / own
+        assert found == pytest.approx(ratio, abs=0.005), what
+
+
 def test_what_is_wrong_would_be_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# Two words!\n[a](gone.md) [b](#two-words)\n```\n[c](inside)\n```\n")

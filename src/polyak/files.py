@@ -53,12 +53,16 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
 
 
 def cache_folder() -> Path:
-    """Name the folder for what can be computed again: $XDG_CACHE_HOME/polyak, or ~/.cache/polyak.
+    """Name the folder for what can be computed again, where this system keeps such things.
 
-    >>> cache_folder().name
-    'polyak'
+    On Linux that is $XDG_CACHE_HOME/polyak, or ~/.cache/polyak.
+
+    >>> "polyak" in cache_folder().parts
+    True
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("polyak", appauthor=False)
 
 
 def sync(path: Path) -> None:
@@ -67,7 +71,10 @@ def sync(path: Path) -> None:
     >>> import tempfile
     >>> sync(Path(tempfile.mkdtemp()))
     """
-    handle = os.open(path, os.O_RDONLY)
+    posix = hasattr(os, "O_DIRECTORY")
+    if not posix and path.is_dir():  # Windows opens no directories
+        return
+    handle = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -5,9 +5,12 @@ torch is imported only by what needs it, so that describing a machine costs noth
 
 import os
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import psutil
 
 from polyak.errors import UsageError
 
@@ -40,26 +43,29 @@ def cores() -> int:
     >>> 1 <= cores() <= (os.cpu_count() or 1)
     True
     """
-    allowed = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    return max(1, min(allowed, int(_quota() or allowed)))
+    process: Any = psutil.Process()  # macOS has no affinity
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else 0
+    allowed = allowed or psutil.cpu_count() or 1
+    return max(1, int(min([allowed, *_quotas()])))
 
 
 def memory() -> int:
     """Count the bytes of memory still available to this process, the container's limit included.
 
+    What files fill and the system would give back at once counts as available.
+
     >>> memory() > 0
     True
     """
-    free = [_meminfo("MemAvailable") or _meminfo("MemTotal") or 4 << 30]
-    for limit_file, used_file in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit, used = _read(_CGROUP / limit_file), _read(_CGROUP / used_file)
-        if limit.isdigit() and used.isdigit():
-            free.append(int(limit) - int(used))
+    try:
+        free = [psutil.virtual_memory().available]
+    except OSError:  # a sandbox without /proc
+        free = [_UNKNOWN]
+    for group in _groups("memory"):
+        for most, taken, unused_files in _MEMORY:
+            limit, used = _number(group / most), _number(group / taken)
+            if limit is not None and used is not None:
+                free.append(limit - used + _statistic(group, unused_files))
     return max(1, min(free))
 
 
@@ -153,26 +159,55 @@ def device(wanted: str = "auto") -> str:
     return wanted
 
 
+_UNKNOWN = 4 << 30  # bytes taken to be there where nobody says
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+# of control groups, version 2 and version 1: limit, used, what of it is of files nobody uses now
+_MEMORY = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
-def _quota() -> float | None:
-    words = _read(_CGROUP / "cpu.max").split()
-    if not words:
-        words = [_read(_CGROUP / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
-    try:
-        quota, period = (float(word) for word in words)
-    except ValueError:  # "max", or no such file
-        return None
-    return quota / period if quota > 0 and period > 0 else None
+def _groups(controller: str) -> list[Path]:
+    """List the control groups this process is in, version 2 and version 1, each up to its root.
+
+    The limits of all of them hold. What lies above a container's own cannot be seen, or has no
+    folder here.
+    """
+    own = {"": "", controller: ""}  # version 2 has no name for its only hierarchy
+    for line in _read(_OWN_GROUPS).splitlines():
+        _, names, path = (*line.split(":", 2), "", "")[:3]
+        own |= {name: path.strip("/") for name in names.split(",") if name in own}
+    found: list[Path] = []
+    for name, path in own.items():
+        inner = _CGROUP / name / (path if ".." not in path else "")
+        found += [inner, *inner.parents[: len(inner.relative_to(_CGROUP / name).parts)]]
+    return found
 
 
-def _meminfo(field: str) -> int:
-    for line in _read(Path("/proc/meminfo")).splitlines():
-        name, _, rest = line.partition(":")
-        if name == field:
-            return int(rest.split()[0]) * 1024
+def _quotas() -> Iterator[float]:
+    for group in _groups("cpu"):
+        words = _read(group / "cpu.max").split()
+        words = words or [_read(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+        try:
+            quota, period = (float(word) for word in words)
+        except ValueError:  # "max", or no such file
+            continue
+        if quota > 0 and period > 0:
+            yield quota / period
+
+
+def _statistic(group: Path, name: str) -> int:
+    for line in _read(group / "memory.stat").splitlines():
+        if line.startswith(f"{name} "):
+            return int(line.split()[1])
     return 0
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) if text.isdigit() else None
 
 
 def cpu_field(field: str) -> str:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 
 import numpy as np
 import onnx
@@ -75,6 +76,24 @@ def test_a_file_tells_what_it_is(tmp_path):
     assert wanted.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     free = [one.dim_param for one in wanted.type.tensor_type.shape.dim]
     assert free[:3] == ["batch", "height", "width"]
+
+
+@pytest.mark.parametrize("opset", [17, 18, 22])
+def test_the_operators_are_of_the_version_that_was_asked_for(tmp_path, opset):
+    found = to_onnx(made(), tmp_path / "m.onnx", opset=opset)
+    assert found.same == 64
+    (wanted,) = onnx.load(tmp_path / "m.onnx").opset_import
+    assert (wanted.domain, wanted.version) == ("", opset)
+
+
+@pytest.mark.parametrize("opset", [9, 999, 0, -1])
+def test_a_version_that_cannot_be_written_is_refused_in_one_line(tmp_path, opset, capfd):
+    with pytest.raises(UsageError, match=f"--opset {opset}: ") as refused:
+        to_onnx(made(), tmp_path / "m.onnx", opset=opset)
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ("", "")  # the converter's tracebacks are not for a person
+    assert logging.root.manager.disable == logging.NOTSET
 
 
 def test_a_graph_that_says_something_else_gets_no_name(tmp_path, monkeypatch):

@@ -77,6 +77,27 @@ def test_a_signal_to_one_stops_all_and_resumes(tiny_folder, tmp_path, environmen
     assert not any(record["kind"] == "end" for record in records)
 
 
+TEXTS = """
+import sys
+from polyak.train import distributed
+
+world = distributed.join("cpu")
+for text in ("", "runs/고양이 \\udcff", "x" * 100_000):
+    mine = text if world.leads else "another, and of another length"
+    assert world.text_from_leader(mine) == text, (world.rank, text[:20])
+distributed.leave()
+"""
+
+
+def test_everybody_takes_the_leaders_text(tmp_path, environment):
+    (tmp_path / "texts.py").write_text(TEXTS, encoding="utf-8")
+    told = subprocess.run(
+        [*TORCHRUN, "29631", str(tmp_path / "texts.py")],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+
+
 THREADS = """
 import os, sys
 from pathlib import Path

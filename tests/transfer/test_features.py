@@ -215,6 +215,36 @@ def test_too_large_is_refused_before_any_work_and_the_oldest_make_room(tmp_path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from polyak.errors import DiskError
+from polyak.transfer.cache import making
+folder = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    with making(folder, "x", (1000, 1000)):
+        print("work")
+except DiskError as error:
+    print(error)
+"""
+
+
+def test_a_disk_too_small_for_the_table_is_told_before_any_work(tmp_path):
+    run = [sys.executable, "-c", FULL, str(tmp_path)]
+    told = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.startswith("cannot write: ") and "work" not in told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_table_holds_nothing_yet_and_all_of_its_place(tmp_path):
+    with cache.making(tmp_path, "x", (700, 1001)) as new:
+        assert np.isnan(new.table).all()
+        (file,) = tmp_path.glob(".part-*/table.npy")
+        assert file.stat().st_blocks * 512 >= 700 * 1001 * 4
+        new.table[:] = 1
+
+
 def test_pictures_that_cannot_be_read_are_named(network, tmp_path):
     for number in range(20):
         file = tmp_path / f"{number:02}.png"

@@ -1,12 +1,12 @@
 """Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.data.decode import decode
 from polyak.data.header import PIXEL_CAP, Unreadable, quiet, read_header
@@ -79,7 +79,7 @@ class Images:
             least: (height, width) that large JPEGs may be shrunk to while decoding, in whole
                 powers of two; `sizes` then are the smaller ones. The same whether kept or not.
         """
-        threads = threads or os.cpu_count() or 1
+        threads = threads or machine.cores()
         if isinstance(source, Dataset):
             files = Files(source.root, source.paths)
             sizes = source.sizes.copy()
@@ -92,7 +92,9 @@ class Images:
         failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
         lengths = sizes.prod(1) * 3
         ends = np.cumsum(lengths)
-        kept = int(np.searchsorted(ends, _budget() if budget is None else budget, side="right"))
+        kept = int(
+            np.searchsorted(ends, machine.memory() // 4 if budget is None else budget, side="right")
+        )
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
@@ -199,26 +201,3 @@ def _measure(files, positions, sizes, threads, how):
     with quiet(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(measure, positions.tolist(), chunksize=_CHUNK))
     return failed
-
-
-def _budget():
-    """A quarter of the memory that is available, a container's limit included."""
-    return max(0, min(_number(read) for read in (_machine, _container))) // 4
-
-
-def _number(read):
-    try:
-        return read()
-    except (OSError, ValueError, AttributeError, StopIteration):  # not Linux, or no limit
-        return 16 << 30
-
-
-def _machine():
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
-
-
-def _container():
-    folder = Path("/sys/fs/cgroup")
-    limit = int((folder / "memory.max").read_text())
-    return limit - int((folder / "memory.current").read_text())

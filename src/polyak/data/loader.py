@@ -1,7 +1,6 @@
 """Batches as functions: order of (seed, epoch), pixels of (seed, epoch, index)."""
 
 import copy
-import os
 import time
 from collections import deque
 from collections.abc import Generator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polyak import keys
+from polyak import keys, machine
 from polyak.augment import Policy, render, render_batch
 from polyak.data.header import Unreadable
 from polyak.data.images import Images
@@ -90,7 +89,7 @@ class Loader:
         self.images, self.labels, self.policy = images, np.asarray(labels, np.int64), policy
         self.size, self.mean, self.std = size, mean, std
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or machine.cores()
         self.rank, self.world = rank, world
         self.failed: list[tuple[int, str]] = []
         self._seen_failing: set[int] = set()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.data.header import BYTE_CAP, PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.listing import Listing, refuse_unseen
@@ -58,7 +59,7 @@ def scan(
             except Unreadable as error:
                 reasons[i] = error.reason
 
-    with quiet(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with quiet(), ThreadPoolExecutor(threads or machine.cores()) as pool:
         list(pool.map(judge, range(0, n, _CHUNK)))
     everything = Dataset(
         listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits

@@ -1,7 +1,10 @@
 """A classifier as one ONNX file: pictures in, probabilities out, for any runtime."""
 
+import contextlib
 import importlib.util
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,12 @@ LARGEST = 2_000_000_000  # bytes: one protobuf message holds no more than 2 GiB
 
 
 def to_onnx(
-    classifier: Classifier, path: Path | str, *, bare: bool = False, data: str | None = None
+    classifier: Classifier,
+    path: Path | str,
+    *,
+    bare: bool = False,
+    data: str | None = None,
+    opset: int | None = None,
 ) -> Agreement:
     """Write a classifier as one ONNX file, checked against onnxruntime before it gets its name.
 
@@ -30,12 +38,14 @@ def to_onnx(
         bare: leave preparing out: normalised float32 (N, 3, h, w) in, logits out, one view. Else
             uint8 (N, H, W, 3) of any size in, probabilities out, all views.
         data: a folder of pictures to check with; made-up ones by default.
+        opset: version of ONNX's operators that the file asks for; default torch's own choice.
 
     Returns:
         How onnxruntime's answers compare with polyak's.
 
     Raises:
-        UsageError: the extra is not installed, or the network cannot be traced.
+        UsageError: the extra is not installed, the network cannot be traced, or not be written in
+            that version.
         RefusedError: the file says something else than polyak.
         DiskError: the disk refused.
 
@@ -50,7 +60,7 @@ def to_onnx(
     """
     check_installed()
     images = samples(classifier, data)
-    program, found = translated(classifier, bare), []
+    program, found = translated(classifier, bare, opset), []
 
     def write(temporary: Path) -> None:
         program.save(temporary, external_data=False)
@@ -75,11 +85,11 @@ def check_installed() -> None:
             )
 
 
-def translated(classifier: Classifier, bare: bool) -> Any:
+def translated(classifier: Classifier, bare: bool, opset: int | None = None) -> Any:
     """Translate a classifier into torch's ONNX program, with its facts in the metadata.
 
     Raises:
-        UsageError: torch cannot, or the weights are more than one file holds.
+        UsageError: torch cannot, not in that version, or the weights are more than a file holds.
     """
     program = traced(classifier, bare)
     size = sum(value.numel() * value.element_size() for value in program.state_dict.values())
@@ -91,18 +101,35 @@ def translated(classifier: Classifier, bare: bool) -> Any:
         "input_names": ["pictures"],
         "output_names": ["logits" if bare else "probabilities"],
         "dynamic_shapes": (free,),
+        "opset_version": opset,
     }
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the translator's own housekeeping
+        with _quiet():
             made = torch.onnx.export(program, verbose=False, external_data=False, **names)
     except Exception as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UsageError("cannot export to ONNX", why=why, then="--to torch-export") from error
     assert made is not None
+    if opset not in (None, written := made.model.opset_imports[""]):
+        # what cannot be converted, the translator leaves in its own version
+        why = f"torch can write this network in version {written}, not in {opset}"
+        raise UsageError("cannot export to ONNX", where=f"--opset {opset}", why=why)
     made.model.metadata_props.update(facts(classifier, bare))
     made.model.doc_string = "\n".join(inputs(classifier, bare))
     return made
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the translator's housekeeping, and its tries to change the version, off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def runtime(path: Path) -> Run:

@@ -14,7 +14,7 @@ from polyak.recipe.resolve import probe_views, usual_epochs
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event
 from polyak.training.distillation import Teacher
-from polyak.training.network import Network
+from polyak.training.network import Network, dropout_places
 from polyak.training.session import Session
 
 PLAN_SHARE = 1 / 3  # of a budget, for finding out what to spend the rest on
@@ -58,7 +58,11 @@ class Beginning:
 
 def begin(command: Command, session: Session) -> Generator[Event, None, Beginning]:
     """Fit the probes that a run starts from, plan, and test rates, where a recipe asks for it."""
-    network, resolved = session.network(), session.resolved
+    network = session.network()
+    if session.resolved.dropout:
+        where = {"dropout": session.resolved.dropout}
+        session = session.decided(dropout_places(network.module), **where)
+    resolved = session.resolved
     if resolved.transfer == "none":
         return _to_train(Beginning(session, network))
     if _plans(session):

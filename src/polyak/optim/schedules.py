@@ -9,6 +9,9 @@ puts a ramp before. There is nothing to save: the rate at step k of n is `base *
 
 import math
 from collections.abc import Callable
+from functools import partial
+
+from polyak.errors import UsageError
 
 Schedule = Callable[[float], float]
 
@@ -164,3 +167,65 @@ def momentum_for(factor: float, low: float = 0.85, high: float = 0.95) -> float:
     (0.85, 0.95)
     """
     return high - (high - low) * factor
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {
+    one.__name__: one
+    for one in (
+        constant, step, exponential, inverse, cosine, sgdr, cyclic, one_cycle, triangular
+    )
+}  # fmt: skip
+CYCLES = 5  # where nobody says how many: as many snapshots as Huang et al. 2017 tried
+
+
+def named(
+    name: str,
+    cycles: int | None = None,
+    growth: float = 1.0,
+    peak: float = 1.0,
+    ramp: float | None = None,
+) -> Schedule:
+    """Make a schedule from its name and the choices that shape it.
+
+    Args:
+        name: of a function of this page.
+        cycles: of `sgdr` and `cyclic`.
+        growth: length of each cycle of `sgdr` to the one before.
+        peak: of each cycle of `sgdr` to the one before.
+        ramp: share of the run that a warm-up takes.
+
+    Raises:
+        UsageError: there is no such schedule.
+
+    >>> ramped = named("sgdr", cycles=2, ramp=0.5)
+    >>> ramped(0.25), round(ramped(0.625), 3), ramped(0.75)
+    (0.5, 0.5, 1.0)
+    """
+    if name not in SCHEDULES:
+        then = f"choose of {', '.join(SCHEDULES)}"
+        raise UsageError("no such schedule", where=str(name)[:80], then=then)
+    made = SCHEDULES[name]
+    if name == "sgdr":
+        made = partial(made, cycles=cycles or CYCLES, multiply=growth, restart=peak)
+    if name == "cyclic":
+        made = partial(made, cycles=cycles or CYCLES)
+    return warm_up(made, ramp) if ramp else made
+
+
+def named_ends(
+    name: str, cycles: int | None = None, growth: float = 1.0, ramp: float | None = None
+) -> list[float]:
+    """Give the progress at which each cycle of a `named` schedule ends, the run's end included.
+
+    Only the cycles of `sgdr` grow; a schedule that never comes back has none.
+
+    >>> named_ends("sgdr", cycles=2, growth=3.0), named_ends("cyclic", cycles=2, growth=3.0)
+    ([0.25, 1.0], [0.5, 1.0])
+    >>> named_ends("cyclic", cycles=2, ramp=0.5), named_ends("cosine")
+    ([0.75, 1.0], [])
+    """
+    if name not in ("sgdr", "cyclic"):
+        return []
+    ends = cycle_ends(cycles or CYCLES, growth if name == "sgdr" else 1.0)
+    ramp = ramp or 0.0
+    return [ramp + (1 - ramp) * end for end in ends]

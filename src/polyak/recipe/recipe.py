@@ -98,7 +98,7 @@ class Recipe(BaseModel, frozen=True):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop")
     dropout_where: str = Field(
-        "head", description="head, blocks (after every block), or a pattern of module names"
+        "head", description="head, blocks (after every block), or a pattern such as layer[34].*"
     )
     dropout_kind: Literal["dropout", "spatial", "connect", "depth"] = Field(
         "dropout", description="what is dropped: numbers, channels, weights, residual branches"

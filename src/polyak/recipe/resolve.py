@@ -10,6 +10,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError
 from polyak.model import source
 from polyak.networks import compact
+from polyak.optim.schedules import CYCLES
 from polyak.recipe.rates import usual_rate
 from polyak.recipe.recipe import USUAL, Recipe
 from polyak.recipe.resolved import PROBES, Resolved
@@ -179,7 +180,7 @@ def _schedule(choices: _Choices, small: bool, reason: str) -> str:
         usual, reason = "sgdr", "a snapshot is taken where the rate has fallen"
     schedule = choices.choose("schedule", usual, reason)
     if schedule in CYCLIC:
-        choices.choose("cycles", 5, "as many snapshots as Huang et al. 2017 tried")
+        choices.choose("cycles", CYCLES, "as many snapshots as Huang et al. 2017 tried")
     elif snapshots:
         where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
         raise UsageError("snapshots want a rate that comes back", where=where, then=then)

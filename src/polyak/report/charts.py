@@ -43,11 +43,12 @@ def chart(width: float, height: float, columns: int = 1) -> Iterator[tuple]:
         drawn.append(text[text.index("<svg") :])
 
 
-def course(validations: list[dict], ends: list[float], words) -> str:
+def course(validations: list[dict], rates: tuple | None, ends: list[float], words) -> str:
     """Draw loss, accuracy and learning rate over the epochs; ends of cycles are marked.
 
     Args:
         validations: records.
+        rates: (epochs, learning rates) of the schedule; None marks what validations saw of it.
         ends: epochs at which a snapshot was taken.
         words: key -> text.
     """
@@ -65,7 +66,12 @@ def course(validations: list[dict], ends: list[float], words) -> str:
         line(axes[0], "average_loss", words("averaged"), 2)
         line(axes[1], "val_accuracy", words("validation"), 1)
         line(axes[1], "average_accuracy", words("averaged"), 2)
-        line(axes[2], "learning_rate", words("learning rate"), 0)
+        if rates is None:
+            line(axes[2], "learning_rate", words("learning rate"), 0, "none")
+        else:
+            axes[2].plot(*rates, color=COLOURS[0])
+            for one in axes[:2]:
+                one.set_xlim(axes[2].get_xlim())
         for one, title in zip(axes, ("loss", "accuracy", "learning rate"), strict=True):
             one.set(title=words(title), xlabel=words("epoch"))
             for end in ends:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from polyak.errors import PolyakError
 from polyak.files import read_text, write_atomic
-from polyak.optim.schedules import cycle_ends
 from polyak.report import charts, planned, tiles
+from polyak.report.course import rates, snapshots
 from polyak.report.findings import MATRIX, Findings, Mistake, findings
 from polyak.report.gather import Facts, gather
 from polyak.report.render import render
@@ -83,17 +83,6 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
     }
 
 
-def snapshots(facts: Facts) -> list[float]:
-    """Give the epochs at which a snapshot run took its members."""
-    config = facts.config
-    if config.get("ensemble") != "snapshots" or not facts.validations:
-        return []
-    ramp, last = config.get("warm_up") or 0.0, facts.validations[-1]
-    epochs = last["epoch"] / max(last["progress"], 1e-9)
-    ends = cycle_ends(int(config.get("cycles") or 1), float(config.get("cycle_growth") or 1))
-    return [(ramp + (1 - ramp) * end) * epochs for end in ends]
-
-
 def root_of(data: str) -> Path | None:
     """Find the folder that a run's pictures are named from; None where it is gone."""
     if data == "digits":
@@ -149,7 +138,7 @@ def _classes(found: Findings, names: list[str]) -> list[tuple]:
 
 def _course(facts: Facts, ends: list[float], words) -> str:
     rows = facts.validations
-    return Markup(charts.course(rows, ends, words)) if rows else ""
+    return Markup(charts.course(rows, rates(facts), ends, words)) if rows else ""
 
 
 def _gallery(root: Path | None, mistakes: list[Mistake]) -> list[tuple[Mistake, str]]:

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import fcntl
 import io
 import json
 import os
@@ -16,10 +15,9 @@ import yaml
 
 from polyak.errors import BusyError, UsageError, shown
 from polyak.files import disk_error, sync, write_atomic
+from polyak.locks import Lock
 from polyak.rundir.events import EndEvent, Event, ValidationEvent
 from polyak.rundir.journal import NAME, records
-
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class RunDirectory:
@@ -50,7 +48,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Give the directory back; the system does the same when the process dies."""
-        os.close(self._lock)
+        self._lock.release()
 
     def log(self, line: str) -> None:
         """Append one line to log.txt."""
@@ -207,33 +205,25 @@ def _is_run(path: Path) -> bool:
     return not path.name.startswith(".") and (path / "config.yaml").is_file()
 
 
-def lock(path: Path) -> int:
+def lock(path: Path) -> Lock:
     """Lock a run directory for the life of this process; kill -9 releases it too.
 
     Raises:
         BusyError: a living process owns it.
+        DiskError: nothing can be written there.
     """
-    try:
-        handle = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise disk_error(error, path / "run.lock") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS_HERE:
-            return handle
-        owner = os.pread(handle, 100, 0).decode(errors="replace")
-        os.close(handle)
-        raise BusyError(
-            "another process is training in this run directory",
-            where=str(path),
-            why=owner,
-            kept="everything in it",
-            then="wait for it, or choose another --name",
-        ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-    return handle
+    found = Lock(path / "run.lock")
+    if found.acquire():
+        return found
+    owner = found.owner()
+    found.release()
+    raise BusyError(
+        "another process is training in this run directory",
+        where=str(path),
+        why=owner,
+        kept="everything in it",
+        then="wait for it, or choose another --name",
+    )
 
 
 def slug(name: str) -> str:

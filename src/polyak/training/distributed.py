@@ -67,10 +67,12 @@ class Process:
         """
         if self.size == 1:
             return text
-        letters = [float(byte) for byte in text.encode("utf-8", "surrogateescape")]
-        length = int(self.from_leader([float(len(letters))])[0])
-        told = self.from_leader((letters + [0.0] * length)[:length])
-        return bytes(int(byte) for byte in told).decode("utf-8", "surrogateescape")
+        import torch
+        import torch.distributed as dist
+
+        shared = [text]
+        dist.broadcast_object_list(shared, 0, device=torch.device(_device(self)))
+        return shared[0]
 
     def alone(self) -> "Process":
         """This process as a run of its own that leaves the processor's share to the others.

@@ -19,7 +19,7 @@ from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
 from polyak.recipe.machine import Machine
 from polyak.recipe.resolved import Resolved
-from polyak.regularize import add_dropout
+from polyak.regularize import add_dropout, dropped
 
 WHITENED = 5000  # images that compact's first layer is computed from
 COLOURED = 1000  # images that mean and deviation of colours are measured on
@@ -74,8 +74,17 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
     if isinstance(module, Compact) and earlier is None:
         _whiten(module, train, wanted, on)
     if resolved.dropout:
-        add_dropout(module, resolved.dropout_where, resolved.dropout, resolved.dropout_kind)
+        example = torch.zeros((1, 3, *wanted.size), device=on.device)
+        where, p, kind = resolved.dropout_where, resolved.dropout, resolved.dropout_kind
+        add_dropout(module, where, p, kind, example=example)
     return Network(module, spec(resolved.model, classes, **options), wanted)
+
+
+def dropout_places(module: nn.Module) -> str:
+    """Say where dropout was put into a network."""
+    found = dropped(module)
+    count = "1 place" if len(found) == 1 else f"{len(found)} places"
+    return f"in {count}: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
 
 
 def _overrides(resolved: Resolved, images: Images) -> dict[str, Any]:

@@ -82,25 +82,19 @@ def make_rates(resolved: Resolved, optimizer: torch.optim.Optimizer) -> Rates:
 
 def schedule(resolved: Resolved) -> Callable[[float], float]:
     """Make the schedule of a recipe: progress in [0, 1] -> factor of the peak rate."""
-    chosen = getattr(optim.schedules, resolved.schedule)
-    if resolved.schedule == "sgdr":
-        chosen = partial(
-            chosen, cycles=resolved.cycles, multiply=resolved.cycle_growth,
-            restart=resolved.cycle_peak,
-        )  # fmt: skip
-    if resolved.schedule == "cyclic":
-        chosen = partial(chosen, cycles=resolved.cycles)
-    return optim.schedules.warm_up(chosen, resolved.warm_up) if resolved.warm_up else chosen
+    return optim.schedules.named(
+        resolved.schedule, resolved.cycles, resolved.cycle_growth, resolved.cycle_peak,
+        resolved.warm_up,
+    )  # fmt: skip
 
 
 def cycle_ends(resolved: Resolved) -> list[float]:
     """Progress at which each snapshot is due; none where none are taken."""
-    if resolved.ensemble != "snapshots" or resolved.cycles is None:
+    if resolved.ensemble != "snapshots":
         return []
-    growth = resolved.cycle_growth if resolved.schedule == "sgdr" else 1.0
-    ramp = resolved.warm_up
-    ends = optim.schedules.cycle_ends(resolved.cycles, growth)
-    return [ramp + (1 - ramp) * end for end in ends]
+    return optim.schedules.named_ends(
+        resolved.schedule, resolved.cycles, resolved.cycle_growth, resolved.warm_up
+    )
 
 
 def make_targets(

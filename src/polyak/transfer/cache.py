@@ -1,8 +1,6 @@
 """Tables on disk that are whole or absent, shared by runs, and never larger than was promised."""
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from polyak.errors import DiskError
-from polyak.files import disk_error, sync
+from polyak.files import cache_folder, disk_error, sync
+from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
+_PIECE = 1 << 18  # numbers of a new table that are written at once
 STALE = 86_400.0  # seconds after which an unfinished table is nobody's
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 @dataclass
@@ -33,13 +32,12 @@ class New:
 
 
 def home() -> Path:
-    """Name the folder of remembered features: below $XDG_CACHE_HOME or ~/.cache.
+    """Name the folder of remembered features, below `polyak.files.cache_folder`.
 
     >>> home().name
     'features-1'
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "polyak" / "features-1"  # the number changes when the format does
+    return cache_folder() / "features-1"  # the number changes when the format does
 
 
 @contextlib.contextmanager
@@ -51,22 +49,16 @@ def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise disk_error(error, folder) from error
+    lock = Lock(folder / f"{name}.lock")
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in _NO_LOCKS_HERE:
-                    break  # both may make it: the second finds the first's and leaves it
+        while not lock.acquire():
             check()
             time.sleep(0.1)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
@@ -127,15 +119,16 @@ def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
 
 
 def _fresh(part: Path, shape: tuple[int, int]) -> New:
+    left = shape[0] * shape[1]
+    nothing = np.full(min(left, _PIECE), np.nan, "<f4")
     with (part / "table.npy").open("wb") as file:
         np.lib.format.write_array_header_2_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": shape}
         )
-        # reserved now: a mapped page that finds no room later would kill the process
-        os.posix_fallocate(file.fileno(), file.tell(), shape[0] * shape[1] * 4)
-    new = New(np.lib.format.open_memmap(part / "table.npy", "r+"))
-    new.table[:] = np.nan
-    return new
+        # written, not mapped: a mapped page that finds no room later would kill the process
+        for first in range(0, left, _PIECE):
+            file.write(nothing[: left - first].data)
+    return New(np.lib.format.open_memmap(part / "table.npy", "r+"))
 
 
 def _taken_up(half: Path, part: Path, shape: tuple[int, int]) -> New | None:

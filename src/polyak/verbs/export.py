@@ -39,6 +39,8 @@ class Options:
     """pictures to check with, files below a folder; default made-up ones of four sizes"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
+    opset: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """version of ONNX's operators, for an older runtime; default torch's own choice"""
     license: Text = None
     """for hf's model card: an identifier of the hub; default what is known of the source weights"""
 
@@ -46,8 +48,10 @@ class Options:
 def run(arguments: list[str]) -> int:
     """Write the export; say how it compares, what goes in and what comes out."""
     options = parse(Options, arguments, "polyak export")
-    for name, to in (("bare", ("onnx", "torch-export")), ("license", ("hf",))):
-        if getattr(options, name) and options.to not in to:
+    formats = {"bare": ("onnx", "torch-export"), "license": ("hf",), "opset": ("onnx",)}
+    for name, to in formats.items():
+        given = getattr(options, name)
+        if given is not None and given is not False and options.to not in to:
             raise UsageError(f"--{name} goes with --to {' or '.join(to)}")
     from polyak.export import onnx_file, to_hub, to_onnx, to_torch
     from polyak.export.facts import inputs
@@ -62,9 +66,10 @@ def run(arguments: list[str]) -> int:
     how = {"data": options.data}
     if options.to == "hf":
         said = to_hub(model, out, licence=options.license, **how)
+    elif options.to == "onnx":
+        said = to_onnx(model, out, bare=options.bare, opset=options.opset, **how)
     else:
-        write = to_onnx if options.to == "onnx" else to_torch
-        said = write(model, out, bare=options.bare, **how)
+        said = to_torch(model, out, bare=options.bare, **how)
     by = {"onnx": "onnxruntime", "torch-export": "torch.export.load", "hf": "timm"}[options.to]
     print(f"checked with {by}: {said}")
     if options.to != "hf":
