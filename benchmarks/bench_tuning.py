@@ -24,7 +24,7 @@ from polyak.files import write_atomic
 from polyak.networks import build
 from polyak.optim import AdamW
 from polyak.transfer import Tuning
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 
 SIZE, CLASSES = 32, 10
 
@@ -53,7 +53,9 @@ def contenders(images, labels, norms):
         one = network()
         tuning = Tuning(one, strategy, norms=norms)
         optimizer = AdamW(tuning.groups(1e-4, 0.05), lr=1e-4)
-        memory = Memory.of(one, tuning, SIZE * remember, float("inf") if remember else 0)
+        memory = FrozenFeatureCache.of(
+            one, tuning, SIZE * remember, float("inf") if remember else 0
+        )
         if remember:
             list(memory.fill([Batch(images, labels, numbers)]))
         one.train()

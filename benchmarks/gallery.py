@@ -17,7 +17,7 @@ OUT = Path(__file__).parent.parent / "docs/methods/augmentation-ops.jpg"
 CELL, ACROSS, GAP, LETTERS = 132, 6, 10, 16
 OPERATIONS = (
     "none", "crop(scale=0.35..0.35)", "centre(fraction=0.6)", "shift(by=-0.2..-0.2)", "flip",
-    "upset", "zoom(by=0.6..0.6)", "stretch(by=1.6..1.6)", "rotate(degrees=20..20)",
+    "vflip", "zoom(by=0.6..0.6)", "stretch(by=1.6..1.6)", "rotate(degrees=20..20)",
     "shear(degrees=15..15)", "perspective(by=0.6)", "lens(k1=0.35..0.35)",
     "lens(k1=-0.25..-0.25)", "fisheye(by=0.9..0.9)", "elastic(by=0.08)",
     "elastic(by=0.12, cells=2)", "border(mode=edge) | zoom(by=0.6..0.6)",

@@ -100,16 +100,16 @@ def test_unusable_data_leaves_with_65(case, tmp_path, train):
     ("table", "said"),
     [
         ("name,label\nx.png,cat\n", "no column 'path'"),
-        ("path,label\n../../etc/passwd,cat\n", "row"),
-        ("path,label\n/etc/passwd,cat\n", "row"),
-        ("path,label\nhttp://a/b.png,cat\n", "row"),
+        ("path,label\n../../etc/passwd,cat\n", "row 2"),
+        ("path,label\n/etc/passwd,cat\n", "row 2"),
+        ("path,label\nhttp://a/b.png,cat\n", "row 2"),
     ],
 )
 def test_a_bad_table_leaves_with_65(table, said, tmp_path, train):
     (tmp_path / "data.csv").write_text(table)
     code, _, error = train(tmp_path / "data.csv")
     assert code == 65
-    assert said in one_line(error) or "line 2" in error
+    assert said in one_line(error)
 
 
 # what the machine does

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine, precision
-from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
+from polyak.data.near_duplicates import grouped
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.errors import DiskError, shown

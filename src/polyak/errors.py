@@ -19,10 +19,16 @@ class PolyakError(Exception):
     65
     """
 
-    exit_code = 70
+    exit_code: int = 70
 
-    def __init__(self, what: str, *, where="", why="", kept="", then=""):
-        self.what, self.where, self.why, self.kept, self.then = what, where, why, kept, then
+    def __init__(
+        self, what: str, *, where: str = "", why: str = "", kept: str = "", then: str = ""
+    ):
+        self.what = what
+        self.where = where
+        self.why = why
+        self.kept = kept
+        self.then = then
         line = ": ".join(shown(part) for part in (what, where, why) if str(part))
         line += f". Kept: {shown(kept)}" if kept else ""
         line += f". Next: {shown(then)}" if then else ""
@@ -96,7 +102,7 @@ class Stopped(PolyakError):
     143
     """
 
-    def __init__(self, what: str, *, signal: int, kept="", then=""):
+    def __init__(self, what: str, *, signal: int, kept: str = "", then: str = ""):
         super().__init__(what, kept=kept, then=then)
         self.exit_code = 128 + signal
 

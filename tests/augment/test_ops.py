@@ -82,7 +82,7 @@ def test_maps_undo_each_other(a, b, c):
         (geometry.scale(c, 2 * c, size), geometry.scale(1 / c, 0.5 / c, size)),
         (geometry.shear(a, 0.0, size), geometry.shear(-a, 0.0, size)),
         (geometry.flip(50), geometry.flip(50)),
-        (geometry.upset(30), geometry.upset(30)),
+        (geometry.vflip(30), geometry.vflip(30)),
     ]:
         np.testing.assert_allclose(one @ other, eye, atol=1e-9)
 
@@ -97,7 +97,8 @@ def test_colours_keep_grey_and_compose(a, b, c):
     np.testing.assert_allclose(both, colour.hue(a + b), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS))
+# the border shows only where another operation has moved the picture: tests/augment/test_warp.py
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - {"border"}))
 def test_every_operation_changes_the_picture_within_bounds(name):
     changed = 0
     for index in range(8):
@@ -105,7 +106,7 @@ def test_every_operation_changes_the_picture_within_bounds(name):
         out = drawn(f"{name}", image, index=index)
         assert np.isfinite(out).all() and -1e-6 <= out.min() and out.max() <= 1 + 1e-6
         changed += np.abs(out - image / 255).max() > 0.01
-    assert changed >= (0 if name == "border" else 2)
+    assert changed >= 2
 
 
 @pytest.mark.parametrize("name", ["rand", "trivial"])

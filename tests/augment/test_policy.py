@@ -5,9 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import yaml
+from polyak.train.recipe import make, read
 
 from polyak.augment import Policy
+from polyak.augment.change import changed
 from polyak.augment.kernels import COLOUR, COLUMNS, MATRIX, SHARP
+from polyak.augment.policy import Operation
 from polyak.errors import UsageError
 
 CALL = {"size": (24, 24), "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
@@ -132,3 +135,29 @@ def test_plans_are_the_same_everywhere(name, golden):
     rows = rows if rows[:, SHARP].any() else rows[:, :SHARP]  # a column that came later
     digest = hashlib.sha256(rows.tobytes()).hexdigest()
     assert digest[:16] == golden
+
+
+# drawn when vflip was called upset: which of 16 images stand on their heads
+FLIPPED = {
+    "p=alternate": [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 0, 1, 0],
+    "p=0.5": [0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 1, 1, 0, 1, 0, 1],
+}
+
+
+@pytest.mark.parametrize("name", ["vflip", "upset"])
+@pytest.mark.parametrize("p", FLIPPED)
+def test_an_operation_that_was_renamed_is_read_and_draws_as_before(name, p):
+    policy = Policy.parse(f"flip | {name}({p})")
+    assert str(policy) == f"flip | vflip({p})"
+    assert (plan(policy, seed=7, epoch=3, n=16)[:, MATRIX + 4] < 0).astype(int).tolist() == FLIPPED[
+        p
+    ]
+    assert policy == Policy((Operation("flip"), Operation(name, p=policy.operations[1].p)))
+
+
+def test_the_old_name_of_an_operation_changes_it(tmp_path):
+    assert str(changed(Policy.parse("vflip | flip"), "upset", "0.5")) == "vflip(p=0.5) | flip"
+    assert str(changed(Policy.parse("upset | flip"), "upset", "off")) == "flip"
+    (tmp_path / "config.yaml").write_text("data: photos\naugment: flip | upset(p=0.5)\n")
+    recipe = make(**read(tmp_path / "config.yaml"))
+    assert Policy.parse(recipe.augment) == Policy.parse("flip | vflip(p=0.5)")

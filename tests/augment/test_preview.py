@@ -23,7 +23,7 @@ def words(text, shape=(40, 40)):
         ("flip", ["mirrored"]),
         ("rotate(degrees=-17..-17)", ["turned -17\N{DEGREE SIGN}"]),
         ("flip | rotate(degrees=20..20)", ["mirrored", "turned 20\N{DEGREE SIGN}"]),
-        ("upset", ["mirrored", "turned 180\N{DEGREE SIGN}"]),
+        ("vflip", ["mirrored", "turned 180\N{DEGREE SIGN}"]),
         ("zoom(by=2..2)", ["shows 25%"]),
         ("stretch(by=1.5..1.5)", ["stretched 1.50"]),
         ("crop(scale=0.5, ratio=1)", ["shows 50%"]),

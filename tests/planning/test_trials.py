@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from polyak.errors import Stopped
 from polyak.inference import log_probabilities
 from polyak.jobs.command import Command
 from polyak.jobs.open import open_session
@@ -125,7 +126,9 @@ def test_what_measures_is_never_learnt_from(trial):
 
 
 def test_a_stop_is_heard(trial):
-    one, _ = trial(0.0)
+    one, log = trial(0.0)
     one.session.stop.signal = 2
-    with pytest.raises(BaseException, match="stopped"):
+    with pytest.raises(Stopped) as stopped:
         one.run(5)
+    assert stopped.value.exit_code == 130
+    assert log == []  # before the first step

@@ -14,7 +14,7 @@ from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.scan import scan
 from polyak.data.sources import find
-from polyak.networks.build import build, page
+from polyak.networks.build import build, pretrained_config
 from polyak.networks.preprocessing import preprocessing
 from polyak.recipe import make
 from polyak.recipe import decode_size as sizes
@@ -76,7 +76,7 @@ def test_weights_say_how_much_they_need(large_folder):
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto.d2_in1k", "vit_tiny_patch16_384"])
 def test_a_page_says_what_the_network_would(name):
-    assert preprocessing(page(name)) == preprocessing(build(name, 2))
+    assert preprocessing(pretrained_config(name)) == preprocessing(build(name, 2))
 
 
 def test_a_first_pass_does_not_wait_for_the_compiler(large_folder, tmp_path):

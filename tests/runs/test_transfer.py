@@ -19,7 +19,7 @@ from polyak.planning import probes as probing
 from polyak.planning.probes import ProbePredictions
 from polyak.recipe import make
 from polyak.transfer import Probe
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 
 NAME = "mobilenetv3_small_050"
 
@@ -229,20 +229,20 @@ def test_tuning_resumes_to_the_same_bytes(job, tmp_path, choices):
 
 def test_what_sleeps_runs_once_where_nothing_is_random(job, tmp_path, monkeypatch):
     looked = []
-    called = Memory.__call__
+    called = FrozenFeatureCache.__call__
 
     def look(self, images, indices):
         if indices[0] >= 0:  # a picture of somebody's
-            looked.append(bool(self.tables) and self.known[indices].all())
+            looked.append(bool(self.tables) and self.filled[indices].all())
         return called(self, images, indices)
 
-    monkeypatch.setattr(Memory, "__call__", look)
+    monkeypatch.setattr(FrozenFeatureCache, "__call__", look)
     jobs.run(few(job, augment="none", epochs=4, name="once"))
     assert looked and all(looked)
     looked.clear()
     jobs.run(few(job, augment="flip()", epochs=1, name="random"))
     assert looked and not any(looked)
-    monkeypatch.setattr(Memory, "of", lambda *_: None)
+    monkeypatch.setattr(FrozenFeatureCache, "of", lambda *_: None)
     jobs.run(few(job, augment="none", epochs=4, name="always"))
     once, always = (load(tmp_path / "runs" / name, kind="weights") for name in ("once", "always"))
     for one, other in zip(once.network.parameters(), always.network.parameters(), strict=True):
@@ -265,9 +265,8 @@ def test_an_earlier_run_is_a_source_and_its_head_is_known_by_name(job, tiny_fold
     now = second.classes.index("square 1")
     torch.testing.assert_close(after[now], before[1], rtol=0, atol=1e-6)
     assert after[second.classes.index("new")].abs().max() < 1e-6
-    assert torch.equal(second.network.conv_stem.weight, first.network.conv_stem.weight) or (
-        (second.network.conv_stem.weight - first.network.conv_stem.weight).abs().max() < 1e-6
-    )
+    stems = [model.network.conv_stem.weight for model in (second, first)]
+    torch.testing.assert_close(*stems, rtol=0, atol=1e-6)
 
 
 def test_a_run_of_stages_and_a_folder_that_is_no_run(job, tmp_path):

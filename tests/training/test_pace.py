@@ -59,10 +59,21 @@ def test_when_time_is_up_one_step_is_left():
     assert clock.steps_left(3) == 1
 
 
-@pytest.mark.parametrize(("trained", "seconds"), [(100, 5.0), (10_000, 3 + 81.92)])
-def test_the_end_keeps_no_more_time_than_there_are_pictures(trained, seconds):
+def finish_seconds(trained, held_out=0, views=1):
+    """Seconds kept for the end of a run with two averages beside its weights, 10 ms an image."""
     loader = SimpleNamespace(labels=range(trained))
-    how = {"times": 1, "patience": None, "views": 1, "check": None, "candidates": 3}
-    validator = Validator({}, loader, None, None, **how)
+    how = {"times": 1, "patience": None, "views": views, "check": None, "candidates": 3}
+    validator = Validator({"val": range(held_out)}, loader, None, None, **how)
     validator.image_seconds = 0.01
-    assert validator.finish_seconds() == pytest.approx(seconds)
+    return validator.finish_seconds()
+
+
+def test_the_end_keeps_no_more_time_than_there_are_pictures():
+    assert finish_seconds(100) > 2.0  # the statistics of two averages
+    assert finish_seconds(200) - finish_seconds(100) == pytest.approx(2.0)
+    assert finish_seconds(10_000) == finish_seconds(20_000) < 100
+
+
+def test_the_end_keeps_time_for_every_candidate_and_for_all_views_of_the_chosen():
+    kept = finish_seconds(100, 1000, views=2) - finish_seconds(100)
+    assert 50 < kept < 52  # 1000 images by three candidates, and in two views by one

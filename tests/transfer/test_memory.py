@@ -9,7 +9,7 @@ import torch
 from polyak.data.loader import Batch
 from polyak.networks import Staged, build, stages
 from polyak.transfer import Tuning
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 
 
 def tuned(name, strategy="few", staged=False):
@@ -36,7 +36,7 @@ def test_what_is_remembered_is_what_would_be_computed(name, staged):
     network.eval()  # no dropout: two passes shall agree
     size = 224 if name.startswith("vit") else 64
     images = torch.randn(6, 3, size, size)
-    memory = Memory.of(network, tuning, 6)
+    memory = FrozenFeatureCache.of(network, tuning, 6)
     assert memory is not None
     assert list(memory.fill(batches(images, 4))) == [4, 6]
     chosen = np.array([5, 0, 2, 2])
@@ -60,7 +60,7 @@ def counted(network, memory):
 
 def test_the_frozen_part_sees_one_picture():
     network, tuning = tuned("mobilenetv3_small_050")
-    memory = Memory.of(network, tuning, 8)
+    memory = FrozenFeatureCache.of(network, tuning, 8)
     assert memory is not None
     seen, twin = counted(network, memory)
     images = torch.randn(8, 3, 64, 64)
@@ -73,7 +73,7 @@ def test_the_frozen_part_sees_one_picture():
 
 def test_too_much_is_not_kept():
     network, tuning = tuned("mobilenetv3_small_050")
-    memory = Memory.of(network, tuning, 8, limit=1000)
+    memory = FrozenFeatureCache.of(network, tuning, 8, limit=1000)
     assert memory is not None
     seen, twin = counted(network, memory)
     images = torch.randn(4, 3, 64, 64)
@@ -84,7 +84,7 @@ def test_too_much_is_not_kept():
 
 def test_a_twin_stops_where_learning_begins():
     network, tuning = tuned("mobilenetv3_small_050")
-    memory = Memory.of(network, tuning, 0, limit=0)
+    memory = FrozenFeatureCache.of(network, tuning, 0, limit=0)
     assert memory is not None
     memory.twin.conv_head.register_forward_hook(lambda *_: pytest.fail("went on"))
     memory(torch.randn(2, 3, 64, 64), np.array([0, 1]))
@@ -92,13 +92,15 @@ def test_a_twin_stops_where_learning_begins():
 
 def test_there_is_no_twin_where_nothing_folds():
     network, tuning = tuned("vit_tiny_patch16_224")
-    assert Memory.of(network, tuning, 0, limit=0) is None
-    assert Memory.of(network, tuning, 1) is not None  # what is said once can still be kept
+    assert FrozenFeatureCache.of(network, tuning, 0, limit=0) is None
+    assert (
+        FrozenFeatureCache.of(network, tuning, 1) is not None
+    )  # what is said once can still be kept
 
 
 def test_other_weights_are_noticed():
     network, tuning = tuned("resnet10t")
-    memory = Memory.of(network, tuning, 2)
+    memory = FrozenFeatureCache.of(network, tuning, 2)
     assert memory is not None
     images = torch.randn(2, 3, 64, 64)
     list(memory.fill(batches(images, 2)))
@@ -117,4 +119,4 @@ def test_a_way_round_the_frozen_stages_is_found_out(monkeypatch):
         return plain(self, images) + images.mean((1, 2, 3))[:, None]
 
     monkeypatch.setattr(type(network), "forward", past)
-    assert Memory.of(copy.deepcopy(network), tuning, 8) is None
+    assert FrozenFeatureCache.of(copy.deepcopy(network), tuning, 8) is None

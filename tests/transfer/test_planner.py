@@ -13,17 +13,25 @@ def pictures(each, noise, seed=0):
     return x.astype(np.float32), labels
 
 
-@pytest.mark.parametrize("each", [20, 250])
-@pytest.mark.parametrize("best", ["stage", "maps", "head"])
-def test_the_cell_follows_counts_and_the_best_stage(each, best):
+@pytest.mark.parametrize(
+    ("each", "best", "amount", "kind", "strategy"),
+    [
+        (20, "head", "little", "similar", "linear"),
+        (20, "maps", "little", "similar", "linear"),
+        (20, "stage", "little", "different", "stages"),
+        (199, "head", "little", "similar", "linear"),
+        (200, "head", "much", "similar", "few"),
+        (250, "maps", "much", "similar", "few"),
+        (250, "stage", "much", "different", "many"),
+    ],
+)
+def test_the_cell_follows_counts_and_the_best_stage(each, best, amount, kind, strategy):
     by_stage = {}
     for name in ("stage", "maps", "head"):
         x, labels = pictures(each, 0.5 if name == best else 3.0)
         by_stage[name] = probe(x, labels, 2)
     found = planner.cell(labels, by_stage)
-    assert found.amount == ("much" if each >= planner.MUCH else "little")
-    assert found.kind == ("different" if best == "stage" else "similar")
-    assert found.strategy == planner.CELLS[found.amount, found.kind]
+    assert (found.amount, found.kind, found.strategy) == (amount, kind, strategy)
     assert str(each) in found.why and best in found.why
 
 

@@ -71,14 +71,21 @@ def test_statistics_of_frozen_norms_are_not_estimated_anew():
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize(("strategy", "first"), [("few", 4), ("many", 2), ("all", 0)])
-def test_rates_fall_with_depth_and_stages_wake_from_the_head(pretrained, strategy, first):
+@pytest.mark.parametrize(
+    ("strategy", "first", "rates"),
+    [
+        ("few", 4, [1, 0.5]),
+        ("many", 2, [1, 0.5, 0.25, 0.125]),
+        ("all", 0, [1, 0.5, 0.25, 0.125, 0.0625, 0.03125]),
+    ],
+)
+def test_rates_fall_with_depth_and_stages_wake_from_the_head(pretrained, strategy, first, rates):
     network = copy.deepcopy(pretrained)
     tuning = Tuning(network, strategy, layer_decay=0.5, unfreeze=0.3)
     assert (tuning.first, tuning.top) == (first, 5)
     groups = tuning.groups(1.0, 0.1)
     by_rate = {group["lr"]: group["wakes"] for group in groups}
-    assert list(by_rate) == [0.5**down for down in range(6 - first)]
+    assert list(by_rate) == rates
     assert next(iter(by_rate.values())) == 0 and max(by_rate.values()) == pytest.approx(0.3)
     learning = sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert sum(p.numel() for group in groups for p in group["params"]) == learning

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from polyak.augment import ops
+from polyak.augment.draft import Draft
 
 _FAMILY: dict[str, Callable[..., None]] = ops.OPERATIONS
 _SIGNED = {  # amount at full magnitude: (RandAugment's, TrivialAugment's wide)
@@ -22,7 +23,9 @@ _SIGNED = {  # amount at full magnitude: (RandAugment's, TrivialAugment's wide)
 }
 
 
-def rand(draft, on, draw, count=2, magnitude=0.3):
+def rand(
+    draft: Draft, on: np.ndarray, draw: ops.Draw, count: float = 2, magnitude: float = 0.3
+) -> None:
     """Apply `count` operations, chosen anew for every picture, all at one `magnitude` of 0 to 1."""
     for slot in range(int(count)):
         choice = np.floor(draw(f"choice {slot}") * (len(_SIGNED) + 5))
@@ -41,7 +44,7 @@ def rand(draft, on, draw, count=2, magnitude=0.3):
         ops.autocontrast(draft, on & (choice == rest + 3), end)
 
 
-def trivial(draft, on, draw):
+def trivial(draft: Draft, on: np.ndarray, draw: ops.Draw) -> None:
     """Apply one operation, chosen anew for every picture, at any strength up to a wide limit."""
     choice = np.floor(draw("choice") * (len(_SIGNED) + 5))
     for place, (name, (parameter, _, full)) in enumerate(_SIGNED.items()):

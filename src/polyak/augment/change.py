@@ -5,7 +5,7 @@ import inspect
 from dataclasses import replace
 
 from polyak.augment.chance import OPERATIONS
-from polyak.augment.policy import Operation, Policy
+from polyak.augment.policy import RENAMED, Operation, Policy
 from polyak.errors import UsageError
 
 
@@ -26,6 +26,7 @@ def changed(policy: Policy, name: str, value: str) -> Policy:
     >>> str(changed(Policy.parse("flip | rotate(degrees=5)"), "flip", "off"))
     'rotate(degrees=5)'
     """
+    name = RENAMED.get(name, name)
     if name not in OPERATIONS:
         near = difflib.get_close_matches(name, OPERATIONS, 1)
         then = (

@@ -7,6 +7,7 @@ result leaves [0, 1].
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as Pillow and torchvision
 
@@ -32,7 +33,7 @@ def compose(first: np.ndarray, then: np.ndarray) -> np.ndarray:
     return result
 
 
-def brightness(factor) -> np.ndarray:
+def brightness(factor: ArrayLike) -> np.ndarray:
     """Multiply every value.
 
     >>> brightness(0.5) @ [1.0, 0.5, 0.25, 1.0]
@@ -41,7 +42,7 @@ def brightness(factor) -> np.ndarray:
     return _blend(np.eye(3, 4) * 0.0, factor)
 
 
-def contrast(factor, pivot: np.ndarray | float = 0.5) -> np.ndarray:
+def contrast(factor: ArrayLike, pivot: ArrayLike = 0.5) -> np.ndarray:
     """Push values away from (or to) the grey `pivot`; torchvision takes each picture's mean.
 
     >>> contrast(2.0) @ [0.75, 0.5, 0.25, 1.0]
@@ -53,7 +54,7 @@ def contrast(factor, pivot: np.ndarray | float = 0.5) -> np.ndarray:
     return _blend(flat, factor)
 
 
-def saturation(factor) -> np.ndarray:
+def saturation(factor: ArrayLike) -> np.ndarray:
     """Blend with the grey picture: 0 is grey, 1 leaves it, 2 doubles the distance to grey.
 
     >>> np.round(saturation(0.0) @ [1.0, 0.0, 0.0, 1.0], 3)
@@ -62,7 +63,7 @@ def saturation(factor) -> np.ndarray:
     return _blend(np.vstack([GREY] * 3) @ np.eye(3, 4), factor)
 
 
-def normalise(mean, std) -> np.ndarray:
+def normalise(mean: ArrayLike, std: ArrayLike) -> np.ndarray:
     """Subtract `mean` and divide by `std`, three numbers each in units of [0, 1].
 
     >>> normalise([0.5] * 3, [0.25] * 3) @ [1.0, 0.5, 0.0, 1.0]
@@ -72,12 +73,12 @@ def normalise(mean, std) -> np.ndarray:
     return np.concatenate([np.diag(1.0 / std), (-mean / std)[:, None]], axis=1)
 
 
-def _blend(other: np.ndarray, factor) -> np.ndarray:
+def _blend(other: np.ndarray, factor: ArrayLike) -> np.ndarray:
     factor = np.asarray(factor, dtype=np.float64)[..., None, None]
     return factor * np.eye(3, 4) + (1.0 - factor) * other
 
 
-def hue(degrees) -> np.ndarray:
+def hue(degrees: ArrayLike) -> np.ndarray:
     """Turn colours about the grey axis, keeping luma: a rotation in YIQ, as on television.
 
     torchvision turns HSV's hexagon instead, which is no matrix and keeps the largest channel.
@@ -93,7 +94,7 @@ def hue(degrees) -> np.ndarray:
     return np.linalg.inv(YIQ) @ turn @ YIQ @ np.eye(3, 4)
 
 
-def lighting(amounts) -> np.ndarray:
+def lighting(amounts: ArrayLike) -> np.ndarray:
     """Add amounts (..., 3) of the three principal components of ImageNet's colours.
 
     Source: Krizhevsky et al., ImageNet classification with deep CNNs, 2012, section 4.1.

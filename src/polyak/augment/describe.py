@@ -1,12 +1,13 @@
 """A plan's row in words: what a picture went through, read off the composed maps."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.augment import kernels as row_of
 from polyak.augment.colour import GREY, YIQ
 
 
-def describe(row: np.ndarray, size: tuple[int, int], mean, std) -> list[str]:
+def describe(row: np.ndarray, size: tuple[int, int], mean: ArrayLike, std: ArrayLike) -> list[str]:
     """Say what a row does to its picture; what does nothing is not said.
 
     Args:

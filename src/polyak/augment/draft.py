@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.augment import colour, geometry
 from polyak.augment import kernels as row_of
@@ -34,7 +35,7 @@ class Draft:
     colours: np.ndarray = field(init=False)  # (n, 3, 4)
     plan: np.ndarray = field(init=False)  # (n, COLUMNS)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n = len(self.sizes)
         self.maps, self.colours = geometry.identity(n), colour.identity(n)
         self.plan = np.zeros((n, row_of.COLUMNS), dtype=np.float32)
@@ -61,7 +62,7 @@ class Draft:
         """Send the colours through one more map, where `on`."""
         self.colours = np.where(on[:, None, None], colour.compose(self.colours, map), self.colours)
 
-    def set(self, on: np.ndarray, column: int, *values) -> None:
+    def set(self, on: np.ndarray, column: int, *values: ArrayLike) -> None:
         """Write values into neighbouring columns, where `on`."""
         for k, value in enumerate(values):
             self.plan[:, column + k] = np.where(on, value, self.plan[:, column + k])

@@ -7,6 +7,7 @@ therefore `first @ then` on the maps.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.keys import uniform
 
@@ -20,7 +21,14 @@ def identity(n: int) -> np.ndarray:
     return np.broadcast_to(np.eye(3), (n, 3, 3)).copy()
 
 
-def affine(xx=1.0, xy=0.0, x=0.0, yx=0.0, yy=1.0, y=0.0) -> np.ndarray:
+def affine(
+    xx: ArrayLike = 1.0,
+    xy: ArrayLike = 0.0,
+    x: ArrayLike = 0.0,
+    yx: ArrayLike = 0.0,
+    yy: ArrayLike = 1.0,
+    y: ArrayLike = 0.0,
+) -> np.ndarray:
     """Assemble maps from broadcast entries: float64 (..., 3, 3), input x = xx * x + xy * y + x.
 
     >>> affine(x=3.0) @ [0.5, 0.5, 1.0]
@@ -30,7 +38,9 @@ def affine(xx=1.0, xy=0.0, x=0.0, yx=0.0, yy=1.0, y=0.0) -> np.ndarray:
     return np.stack(entries, axis=-1).astype(np.float64).reshape(*entries[0].shape, 3, 3)
 
 
-def frame(top, left, height, width, size: tuple[int, int]) -> np.ndarray:
+def frame(
+    top: ArrayLike, left: ArrayLike, height: ArrayLike, width: ArrayLike, size: tuple[int, int]
+) -> np.ndarray:
     """Show a rectangle of the input, in its pixels, as the whole output (crop and resize).
 
     >>> frame(0, 0, 4, 4, (2, 2)) @ [0.5, 0.5, 1.0]
@@ -39,7 +49,7 @@ def frame(top, left, height, width, size: tuple[int, int]) -> np.ndarray:
     return affine(xx=np.divide(width, size[1]), x=left, yy=np.divide(height, size[0]), y=top)
 
 
-def flip(width) -> np.ndarray:
+def flip(width: ArrayLike) -> np.ndarray:
     """Mirror left and right about the middle of a picture `width` pixels wide.
 
     >>> flip(8) @ [0.5, 0.5, 1.0]
@@ -48,16 +58,16 @@ def flip(width) -> np.ndarray:
     return affine(xx=-1.0, x=width)
 
 
-def upset(height) -> np.ndarray:
+def vflip(height: ArrayLike) -> np.ndarray:
     """Mirror top and bottom about the middle of a picture `height` pixels high.
 
-    >>> upset(8) @ [0.5, 0.5, 1.0]
+    >>> vflip(8) @ [0.5, 0.5, 1.0]
     array([0.5, 7.5, 1. ])
     """
     return affine(yy=-1.0, y=height)
 
 
-def shift(down, right) -> np.ndarray:
+def shift(down: ArrayLike, right: ArrayLike) -> np.ndarray:
     """Move the picture's content down and right by pixels.
 
     >>> shift(0, 1) @ [1.5, 0.5, 1.0]
@@ -66,7 +76,7 @@ def shift(down, right) -> np.ndarray:
     return affine(x=np.negative(right), y=np.negative(down))
 
 
-def scale(down, right, size: tuple[int, int]) -> np.ndarray:
+def scale(down: ArrayLike, right: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Enlarge the content about the middle, by one factor down and one right (zoom, stretch).
 
     >>> scale(2.0, 2.0, (4, 4)) @ [0.0, 2.0, 1.0]
@@ -75,7 +85,7 @@ def scale(down, right, size: tuple[int, int]) -> np.ndarray:
     return about(affine(xx=np.divide(1.0, right), yy=np.divide(1.0, down)), size)
 
 
-def rotate(degrees, size: tuple[int, int]) -> np.ndarray:
+def rotate(degrees: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Turn the content counter-clockwise about the middle (Pillow's and torchvision's sense).
 
     >>> np.round(rotate(90.0, (4, 4)) @ [0.5, 3.5, 1.0], 6)
@@ -86,7 +96,7 @@ def rotate(degrees, size: tuple[int, int]) -> np.ndarray:
     return about(affine(xx=c, xy=-s, yx=s, yy=c), size)
 
 
-def shear(right, down, size: tuple[int, int]) -> np.ndarray:
+def shear(right: ArrayLike, down: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Slant about the middle by degrees: rows slide right with y, columns slide down with x.
 
     >>> np.round(shear(45.0, 0.0, (4, 4)) @ [2.0, 3.0, 1.0], 6)
@@ -96,7 +106,7 @@ def shear(right, down, size: tuple[int, int]) -> np.ndarray:
     return about(np.linalg.inv(affine(xy=a, yx=b)), size)
 
 
-def perspective(corners, size: tuple[int, int]) -> np.ndarray:
+def perspective(corners: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Show the quadrilateral `corners` of the input as the whole output.
 
     Args:

@@ -34,7 +34,7 @@ def mixup(
     seed: int,
     step: int,
     rank: int = 0,
-    alpha=0.2,
+    alpha: float = 0.2,
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Blend every picture with another of the batch, one weight from Beta(alpha, alpha) a batch.
 
@@ -68,7 +68,7 @@ def cutmix(
     seed: int,
     step: int,
     rank: int = 0,
-    alpha=1.0,
+    alpha: float = 1.0,
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Paste a rectangle of another picture of the batch into every picture, the same place in all.
 

@@ -13,14 +13,20 @@ sharpness act on the stored levels, before the resample.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from polyak.augment import colour, geometry
 from polyak.augment import kernels as row_of
-from polyak.augment.draft import BORDERS
+from polyak.augment.draft import BORDERS, Draft
 
-LIMITS = {  # lowest and highest value, or the words that are allowed
+Draw = Callable[[int | str], np.ndarray]
+Amount = float | tuple[float, float]  # symmetric, or from the one to the other
+
+LIMITS: dict[
+    str, dict[str, tuple[float, float] | tuple[str, ...]]
+] = {  # lowest and highest value, or the words that are allowed
     "crop": {"scale": (1e-6, 1.0), "ratio": (1e-3, 1e3)},
     "centre": {"fraction": (1e-3, 10.0), "down": (0.0, 1.0), "right": (0.0, 1.0)},
     "border": {"mode": BORDERS},
@@ -46,7 +52,13 @@ LIMITS = {  # lowest and highest value, or the words that are allowed
 }
 
 
-def crop(draft, on, draw, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3)):
+def crop(
+    draft: Draft,
+    on: np.ndarray,
+    draw: Draw,
+    scale: Amount = (0.35, 1.0),
+    ratio: Amount = (3 / 4, 4 / 3),
+) -> None:
     """Show a random rectangle of `scale` times the area, width / height in `ratio`."""
     height, width = np.maximum(draft.sizes, 1).T.astype(np.float64)
     area, (least, most) = _between(draw(0), scale), _pair(ratio)
@@ -61,57 +73,64 @@ def crop(draft, on, draw, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3)):
     draft.frames = np.where(on[:, None], rows, draft.frames)
 
 
-def centre(draft, on, draw, fraction=0.875, down=0.5, right=0.5):
+def centre(
+    draft: Draft,
+    on: np.ndarray,
+    draw: Draw,
+    fraction: float = 0.875,
+    down: float = 0.5,
+    right: float = 0.5,
+) -> None:
     """Resize the shorter side to size / `fraction` and cut; 0, 0 is the top left corner."""
     draft.place(on, fraction, down, right)
 
 
-def border(draft, on, draw, mode="reflect"):
+def border(draft: Draft, on: np.ndarray, draw: Draw, mode: str = "reflect") -> None:
     """Say what lies outside the picture: its reflection, its edge, or the data's mean colour."""
     draft.set(on, row_of.BORDER, BORDERS.index(mode))
 
 
-def shift(draft, on, draw, by=0.0625):
+def shift(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.0625) -> None:
     """Move by up to `by` of the side, in whole pixels of the result so that nothing blurs."""
     low, high = _around(by)
     moves = [_whole(draw(k), low * side, high * side) for k, side in enumerate(draft.size)]
     draft.warp(on, geometry.shift(*moves))
 
 
-def flip(draft, on, draw):
+def flip(draft: Draft, on: np.ndarray, draw: Draw) -> None:
     """Mirror left and right."""
     draft.warp(on, geometry.flip(draft.size[1]))
 
 
-def upset(draft, on, draw):
+def vflip(draft: Draft, on: np.ndarray, draw: Draw) -> None:
     """Mirror top and bottom."""
-    draft.warp(on, geometry.upset(draft.size[0]))
+    draft.warp(on, geometry.vflip(draft.size[0]))
 
 
-def zoom(draft, on, draw, by=0.2):
+def zoom(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.2) -> None:
     """Enlarge or shrink about the middle."""
     factor = np.maximum(_factor(draw(0), by), 0.05)
     draft.warp(on, geometry.scale(factor, factor, draft.size))
 
 
-def stretch(draft, on, draw, by=0.2):
+def stretch(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.2) -> None:
     """Widen by a factor and lower by the same, or the reverse; the area stays."""
     factor = np.sqrt(np.maximum(_factor(draw(0), by), 0.05))
     draft.warp(on, geometry.scale(1.0 / factor, factor, draft.size))
 
 
-def rotate(draft, on, draw, degrees=15.0):
+def rotate(draft: Draft, on: np.ndarray, draw: Draw, degrees: Amount = 15.0) -> None:
     """Turn about the middle."""
     draft.warp(on, geometry.rotate(_between(draw(0), _around(degrees)), draft.size))
 
 
-def shear(draft, on, draw, degrees=10.0):
+def shear(draft: Draft, on: np.ndarray, draw: Draw, degrees: Amount = 10.0) -> None:
     """Slant along x, and independently along y."""
     right, down = (_between(draw(k), _around(degrees)) for k in range(2))
     draft.warp(on, geometry.shear(right, down, draft.size))
 
 
-def perspective(draft, on, draw, by=0.3):
+def perspective(draft: Draft, on: np.ndarray, draw: Draw, by: float = 0.3) -> None:
     """Tilt: every corner moves by up to a quarter of `by` of the side, in or out."""
     h, w = draft.size
     moves = np.stack([draw(k) - 0.5 for k in range(8)], axis=-1).reshape(-1, 4, 2) * by / 2
@@ -119,7 +138,9 @@ def perspective(draft, on, draw, by=0.3):
     draft.warp(on, geometry.perspective(corners, draft.size))
 
 
-def lens(draft, on, draw, k1=0.15, k2=0.0, off=0.1):
+def lens(
+    draft: Draft, on: np.ndarray, draw: Draw, k1: Amount = 0.15, k2: Amount = 0.0, off: float = 0.1
+) -> None:
     """Bend as a lens does: radius r is taken from r (1 + k1 r^2 + k2 r^4), 1 at the corner.
 
     Positive is barrel, negative pincushion; the middle lies up to `off` of the side off centre.
@@ -128,47 +149,47 @@ def lens(draft, on, draw, k1=0.15, k2=0.0, off=0.1):
     _camera(draft, on, 1.0, bends, [0.5 + off * (2.0 * draw(k) - 1.0) for k in (2, 3)])
 
 
-def fisheye(draft, on, draw, by=0.7):
+def fisheye(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.7) -> None:
     """Bend as a fisheye that sees `by` radians off axis at the corner; negative undoes one."""
     half_angle = _between(draw(0), _around(by))
     half_angle = np.where(np.abs(half_angle) < 1e-3, 1e-3, half_angle)
     _camera(draft, on, 2.0, [half_angle, 0.0], [0.5, 0.5])
 
 
-def elastic(draft, on, draw, by=0.03, cells=5):
+def elastic(draft: Draft, on: np.ndarray, draw: Draw, by: float = 0.03, cells: float = 5) -> None:
     """Move pixels by up to `by` of the shown side, smoothly over `cells` squares a side."""
     amplitude = by * np.minimum(draft.frames[:, 2], draft.frames[:, 3])
     key = np.floor(draw(0) * 2.0**24)
     draft.set(on, row_of.FIELD, amplitude, int(cells), key)
 
 
-def brightness(draft, on, draw, by=0.2):
+def brightness(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.2) -> None:
     """Multiply the values."""
     draft.tint(on, colour.brightness(_factor(draw(0), by)))
 
 
-def contrast(draft, on, draw, by=0.2):
+def contrast(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.2) -> None:
     """Push the values away from the data's mean grey, or to it."""
     pivot = np.full(len(on), colour.GREY @ draft.mean)
     draft.tint(on, colour.contrast(_factor(draw(0), by), pivot))
 
 
-def saturation(draft, on, draw, by=0.2):
+def saturation(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.2) -> None:
     """Push the colours away from grey, or to it."""
     draft.tint(on, colour.saturation(_factor(draw(0), by)))
 
 
-def hue(draft, on, draw, degrees=18.0):
+def hue(draft: Draft, on: np.ndarray, draw: Draw, degrees: Amount = 18.0) -> None:
     """Turn the colours about the grey axis."""
     draft.tint(on, colour.hue(_between(draw(0), _around(degrees))))
 
 
-def grey(draft, on, draw):
+def grey(draft: Draft, on: np.ndarray, draw: Draw) -> None:
     """Take the colour away."""
     draft.tint(on, colour.saturation(np.zeros(len(on))))
 
 
-def lighting(draft, on, draw, by=0.1):
+def lighting(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.1) -> None:
     """Add AlexNet's noise along the principal components of ImageNet's colours."""
     u = [np.sqrt(-2.0 * np.log(1.0 - draw(2 * k))) for k in range(2)]  # Box and Muller
     angles = [2.0 * np.pi * draw(2 * k + 1) for k in range(2)]
@@ -176,32 +197,34 @@ def lighting(draft, on, draw, by=0.1):
     draft.tint(on, colour.lighting(by * np.stack(normal, axis=-1)))
 
 
-def equalize(draft, on, draw):
+def equalize(draft: Draft, on: np.ndarray, draw: Draw) -> None:
     """Spread every channel's histogram over all levels."""
     draft.set(on, row_of.TABLE, 1.0)
 
 
-def autocontrast(draft, on, draw):
+def autocontrast(draft: Draft, on: np.ndarray, draw: Draw) -> None:
     """Stretch every channel's levels over all that there are."""
     draft.set(on, row_of.TABLE, 2.0)
 
 
-def sharpness(draft, on, draw, by=0.9):
+def sharpness(draft: Draft, on: np.ndarray, draw: Draw, by: Amount = 0.9) -> None:
     """Push every pixel away from the mean of its neighbours, or to it: 0 smooths, 2 sharpens."""
     draft.set(on, row_of.SHARP, _factor(draw(0), by) - 1.0)
 
 
-def solarize(draft, on, draw, level=(128.0, 256.0)):
+def solarize(draft: Draft, on: np.ndarray, draw: Draw, level: Amount = (128.0, 256.0)) -> None:
     """Invert the levels from a threshold on."""
     draft.set(on, row_of.TABLE + 1, np.round(_between(draw(0), level)))
 
 
-def posterize(draft, on, draw, bits=(4, 8)):
+def posterize(draft: Draft, on: np.ndarray, draw: Draw, bits: Amount = (4, 8)) -> None:
     """Keep only the first bits of every level."""
     draft.set(on, row_of.TABLE + 2, _whole(draw(0), *_pair(bits)))
 
 
-def hole(draft, on, draw, area=(0.02, 0.2), ratio=(0.3, 3.3)):
+def hole(
+    draft: Draft, on: np.ndarray, draw: Draw, area: Amount = (0.02, 0.2), ratio: Amount = (0.3, 3.3)
+) -> None:
     """Cut a rectangle out, inside the result, and fill it with the data's mean colour."""
     h, w = draft.size
     low, high = np.log(_pair(ratio))
@@ -212,11 +235,11 @@ def hole(draft, on, draw, area=(0.02, 0.2), ratio=(0.3, 3.3)):
     draft.set(on, row_of.HOLE, top, left, top + high, left + wide)
 
 
-def _pair(value):
+def _pair(value: Amount) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def _around(value):
+def _around(value: Amount) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (-value, value)
 
 
@@ -243,8 +266,10 @@ def _camera(draft, on, kind, bends, middle):
     draft.set(on, row_of.LENS, *values)
 
 
-_GEOMETRY = (crop, centre, border, shift, flip, upset, zoom, stretch, rotate, shear, perspective)
+_GEOMETRY = (crop, centre, border, shift, flip, vflip, zoom, stretch, rotate, shear, perspective)
 _BENT = (lens, fisheye, elastic)
 _COLOUR = (brightness, contrast, saturation, hue, grey, lighting)
 _LEVELS = (equalize, autocontrast, solarize, posterize, sharpness)
-OPERATIONS = {f.__name__: f for f in (*_GEOMETRY, *_BENT, *_COLOUR, *_LEVELS, hole)}
+OPERATIONS: dict[str, Callable[..., None]] = {
+    f.__name__: f for f in (*_GEOMETRY, *_BENT, *_COLOUR, *_LEVELS, hole)
+}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak import keys
 from polyak.augment import ops
@@ -49,6 +50,9 @@ NAMED = {
     "trivial": f"{_CROPPED} | trivial",
 }
 _USUAL = 5 + 1  # numbers of an operation drawn at once, the last for its probability
+RENAMED = {"upset": "vflip"}  # what policies called an operation before
+_HASHED = {new: old for old, new in RENAMED.items()}  # purposes of `keys` are for ever
+Value = float | str | tuple[float, float]
 _WORDS = ("alternate", "any", "small", "large", *(mode for mode in ops.BORDERS))
 
 
@@ -67,14 +71,15 @@ class Operation:
     """
 
     name: str
-    parameters: tuple = ()
+    parameters: tuple[tuple[str, Value], ...] = ()
     p: float | str = 1.0
     on: str = "any"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", RENAMED.get(self.name, self.name))
         _check(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [f"{name}={_text(value)}" for name, value in self.parameters]
         parts += [f"p={_text(self.p)}"] if self.p != 1.0 else []
         parts += [f"on={self.on}"] if self.on != "any" else []
@@ -129,7 +134,7 @@ class Policy:
             return cls()
         return cls(tuple(_operation(part.strip()) for part in text.split("|")))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return " | ".join(map(str, self.operations)) or "none"
 
     def digest(self) -> str:
@@ -141,8 +146,9 @@ class Policy:
         return hashlib.sha256(str(self).encode()).hexdigest()[:16]
 
     def plan(
-        self, seed: int, epoch: int, indices, sizes, size: tuple[int, int], mean, std
-    ) -> np.ndarray:
+        self, seed: int, epoch: int, indices: ArrayLike, sizes: ArrayLike, size: tuple[int, int],
+        mean: ArrayLike, std: ArrayLike,
+    ) -> np.ndarray:  # fmt: skip
         """Draw every random number of some pictures, as one row each.
 
         Args:
@@ -170,15 +176,17 @@ class Policy:
         mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
         _check_call(indices, sizes, size, mean, std)
         draft = Draft(sizes, size, mean, std)
-        once, looks = keys.keys("picture", seed, indices), keys.keys("look", seed, epoch, indices)
+        once, anew = keys.keys("picture", seed, indices), keys.keys("look", seed, epoch, indices)
         # one call for the numbers that operations usually need: a few pictures at a time stay cheap
         usual = np.arange(_USUAL * len(self.operations))
-        blocks = keys.uniform("augment", looks[:, None], usual).T.reshape(-1, _USUAL, len(looks))
+        blocks = keys.uniform("augment", anew[:, None], usual).T.reshape(-1, _USUAL, len(anew))
         for place, (operation, block) in enumerate(zip(self.operations, blocks, strict=True)):
-            _apply(draft, operation, place, block, (once, epoch, looks))
+            _apply(draft, operation, place, block, (once, epoch, anew))
         return draft.rows()
 
-    def transform(self, size: tuple[int, int], mean, std, seed: int = 0) -> "Transform":
+    def transform(
+        self, size: tuple[int, int], mean: ArrayLike, std: ArrayLike, seed: int = 0
+    ) -> "Transform":
         """Make a callable for torchvision datasets and DataLoaders; see `Transform`.
 
         >>> Policy.named("none").transform((8, 8), (0, 0, 0), (1, 1, 1)).policy
@@ -190,16 +198,16 @@ class Policy:
 
 
 def _apply(draft, operation, place, block, counters):
-    once, epoch, looks = counters
-    purpose = f"augment {place} {operation.name}"
+    once, epoch, anew = counters
+    purpose = f"augment {place} {_HASHED.get(operation.name, operation.name)}"
 
     def draw(k):
-        return block[k] if k in range(_USUAL - 1) else keys.uniform(f"{purpose} {k}", looks)
+        return block[k] if k in range(_USUAL - 1) else keys.uniform(f"{purpose} {k}", anew)
 
     if operation.p == "alternate":
         on = (keys.keys(purpose, once) + np.uint64(epoch)) % np.uint64(2) == 1
     elif operation.p == 1.0:
-        on = np.ones(len(looks), dtype=bool)
+        on = np.ones(len(anew), dtype=bool)
     else:
         on = block[-1] < operation.p
     if operation.on != "any":

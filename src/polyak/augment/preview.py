@@ -22,17 +22,17 @@ def sheet(
     names: Sequence[str],
     policy: Policy,
     size: tuple[int, int],
-    looks: int = 4,
+    epochs: int = 4,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw a row a picture: the original, then the looks of the first epochs.
+    """Draw a row a picture: the original, then what the first epochs draw.
 
     Args:
         pictures: uint8 (H, W, 3) each.
         names: a caption for each original.
         policy: what to draw.
         size: (height, width) of what the network sees, pixels.
-        looks: how many epochs.
+        epochs: how many.
         seed: of the policy.
 
     Returns:
@@ -46,15 +46,15 @@ def sheet(
     rows = []
     for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
         cells = [(_fitted(picture, cell), [name, f"{picture.shape[1]} x {picture.shape[0]}"])]
-        for epoch in range(looks):
-            look, words = _look(picture, policy, size, (seed, epoch, index))
-            enlarged = look.resize((cell[1], cell[0]), Image.Resampling.NEAREST)
+        for epoch in range(epochs):
+            drawn, words = _drawn(picture, policy, size, (seed, epoch, index))
+            enlarged = drawn.resize((cell[1], cell[0]), Image.Resampling.NEAREST)
             cells.append((enlarged, _lines(words, cell[1])))
         rows.append(cells)
     return _laid_out(rows, cell, str(policy))
 
 
-def _look(picture, policy, size, counters):
+def _drawn(picture, policy, size, counters):
     seed, epoch, index = counters
     call = {"size": size, "mean": _MEAN, "std": (1.0, 1.0, 1.0)}
     plan = policy.plan(seed, epoch, [index], [picture.shape[:2]], **call)
@@ -88,8 +88,8 @@ def _laid_out(rows, cell, title):
     deep = [max(len(words) for _, words in cells) for cells in rows]
     top = GAP + 24 + LINE * len(head) + GAP
     height = top + sum(cell[0] + 4 + LINE * lines + GAP for lines in deep)
-    page = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(page)
+    canvas = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(canvas)
     pen.text((GAP, GAP), "the picture", INK, large)
     pen.text((2 * GAP + cell[1], GAP), "what the network sees, epoch after epoch", INK, large)
     for k, line in enumerate(head):
@@ -97,8 +97,8 @@ def _laid_out(rows, cell, title):
     for cells, lines in zip(rows, deep, strict=True):
         for column, (image, words) in enumerate(cells):
             left = GAP + column * (cell[1] + GAP)
-            page.paste(image, (left, top))
+            canvas.paste(image, (left, top))
             for k, line in enumerate(words):
                 pen.text((left, top + cell[0] + 4 + LINE * k), line, SOFT, small)
         top += cell[0] + 4 + LINE * lines + GAP
-    return page
+    return canvas

@@ -1,10 +1,14 @@
 """What a warp needs before it may shrink: the picture averaged until sampling cannot alias."""
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 
 
-def soften(image: np.ndarray, steps, part) -> tuple[np.ndarray, tuple[int, int]]:
+def soften(
+    image: np.ndarray, steps: Sequence[float], part: Sequence[int]
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Average a part of a picture for a map that steps over more than a pixel.
 
     Blocks of pixels, then a triangle over blocks: together as wide as the triangle of an upright

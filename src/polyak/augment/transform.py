@@ -6,16 +6,22 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from polyak.augment.render import decode_scale, render
 from polyak.errors import DataError
 
+Picture = Image.Image | np.ndarray | torch.Tensor
+
 
 class Plans(Protocol):
     """Whatever draws plans as `Policy.plan` does."""
 
-    def plan(self, seed, epoch, indices, sizes, size, mean, std) -> np.ndarray:
+    def plan(
+        self, seed: int, epoch: int, indices: ArrayLike, sizes: ArrayLike, size: tuple[int, int],
+        mean: ArrayLike, std: ArrayLike,
+    ) -> np.ndarray:  # fmt: skip
         """Give float32 (n, COLUMNS)."""
         ...
 
@@ -41,8 +47,19 @@ class Transform:
     torch.Size([3, 32, 32])
     """
 
-    def __init__(self, policy: Plans, size: tuple[int, int], mean, std, seed: int = 0):
-        self.policy, self.size, self.mean, self.std, self.seed = policy, size, mean, std, seed
+    def __init__(
+        self,
+        policy: Plans,
+        size: tuple[int, int],
+        mean: ArrayLike,
+        std: ArrayLike,
+        seed: int = 0,
+    ):
+        self.policy = policy
+        self.size = size
+        self.mean = mean
+        self.std = std
+        self.seed = seed
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._met: dict[int, int] = {}
 
@@ -55,7 +72,7 @@ class Transform:
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def __call__(self, picture) -> torch.Tensor:
+    def __call__(self, picture: Picture | bytes) -> torch.Tensor:
         """Draw a picture: PIL, uint8 numpy (H, W[, 3]), uint8 tensor (3, H, W), or bytes of a file.
 
         Returns:
@@ -88,7 +105,7 @@ class Transform:
         return shared + self._met[index]
 
 
-def pixels(picture) -> np.ndarray:
+def pixels(picture: Picture) -> np.ndarray:
     """Read a picture that is in memory: uint8 (H, W, 3).
 
     >>> pixels(np.zeros((4, 5), np.uint8)).shape

@@ -4,7 +4,10 @@ Source: CS231n lecture 7, slide "Random crops and scales", testing: average a fi
 set of crops (ResNet: ten crops at five scales).
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.augment.policy import Policy
 from polyak.errors import UsageError
@@ -13,7 +16,14 @@ _STEP = 1 / 32  # a shift of one pixel for pictures of 32 pixels, in proportion 
 _FLIPS = ("", " | flip")
 
 
-def views(name: str, sizes, size: tuple[int, int], mean, std, fraction: float = 0.875) -> list:
+def views(
+    name: str,
+    sizes: ArrayLike,
+    size: tuple[int, int],
+    mean: ArrayLike,
+    std: ArrayLike,
+    fraction: float = 0.875,
+) -> list[np.ndarray]:
     """Plan every view of some pictures; no view is random.
 
     Args:
@@ -74,4 +84,10 @@ def _scales(fraction):
     return [view for part in dict.fromkeys(shown) for view in _flip(part)]
 
 
-VIEWS = {"one": _one, "flip": _flip, "flip+shift": _flip_shift, "ten": _ten, "scales": _scales}
+VIEWS: dict[str, Callable[[float], list[str]]] = {
+    "one": _one,
+    "flip": _flip,
+    "flip+shift": _flip_shift,
+    "ten": _ten,
+    "scales": _scales,
+}

@@ -1,10 +1,12 @@
 """The pictures that can be used, what is known about each, and what was left out and why."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak.data.table import write_table
 
@@ -55,19 +57,19 @@ class Dataset:
         """Where the picture at a position lies."""
         return self.root / self.paths[position]
 
-    def take(self, positions) -> "Dataset":
+    def take(self, positions: ArrayLike) -> "Dataset":
         """Keep the pictures at some positions (integers or a boolean mask), in their order."""
-        positions = np.asarray(positions)
-        if positions.dtype == bool:
-            positions = np.flatnonzero(positions)
+        chosen = np.asarray(positions)
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
         return replace(
             self,
-            paths=[self.paths[i] for i in positions],
-            labels=self.labels[positions],
-            sizes=self.sizes[positions],
-            digests=self.digests[positions],
-            splits=self.splits[positions],
-            groups=None if self.groups is None else self.groups[positions],
+            paths=[self.paths[i] for i in chosen],
+            labels=self.labels[chosen],
+            sizes=self.sizes[chosen],
+            digests=self.digests[chosen],
+            splits=self.splits[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
     def part(self, name: str) -> "Dataset":
@@ -79,7 +81,7 @@ class Dataset:
         facts = np.column_stack([self.labels.astype(np.uint64), self.digests])
         return np.unique(facts, axis=0, return_inverse=True)[1].reshape(-1)
 
-    def without(self, failed) -> "Dataset":
+    def without(self, failed: Sequence[tuple[int, str]]) -> "Dataset":
         """Move pictures to quarantine: `failed` lists (position, reason)."""
         if not failed:
             return self

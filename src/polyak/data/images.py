@@ -1,10 +1,11 @@
 """Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from polyak import machine
 from polyak.data.dataset import Dataset
@@ -22,16 +23,16 @@ class Files:
     '1.jpg'
     """
 
-    def __init__(self, root, names):
+    def __init__(self, root: str | Path, names: Sequence[str | Path]):
         self._root, self._names = Path(root), names
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, position) -> Path:
+    def __getitem__(self, position: int) -> Path:
         return self._root / self._names[position]
 
-    def take(self, positions) -> "Files":
+    def take(self, positions: Iterable[int]) -> "Files":
         """Keep some positions, in their order."""
         return Files(self._root, [self._names[i] for i in positions])
 
@@ -52,8 +53,19 @@ class Images:
     (2, (4, 5, 3), 2)
     """
 
-    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP, least=None):
-        self.files, self.sizes, self.pixel_cap, self.least = files, sizes, pixel_cap, least
+    def __init__(
+        self,
+        files: Files,
+        sizes: np.ndarray,
+        starts: np.ndarray,
+        pixels: np.ndarray,
+        pixel_cap: int = PIXEL_CAP,
+        least: tuple[int, int] | None = None,
+    ):
+        self.files = files
+        self.sizes = sizes
+        self.pixel_cap = pixel_cap
+        self.least = least
         self.failed: list[tuple[int, str]] = []
         self._starts, self._pixels = starts, pixels
         self._stride = 0
@@ -130,13 +142,12 @@ class Images:
         """Positions of the pictures that did not fail: int64."""
         return np.setdiff1d(np.arange(len(self)), [position for position, _ in self.failed])
 
-    def take(self, positions) -> "Images":
+    def take(self, positions: ArrayLike) -> "Images":
         """Keep some positions, in their order, sharing the memory."""
-        positions = np.asarray(positions)
-        files = self.files.take(positions)
-        starts = self._starts[positions]
-        sizes, how = self.sizes[positions], (self.pixel_cap, self.least)
-        return Images(files, sizes, starts, self._pixels, *how)
+        chosen = np.asarray(positions)
+        files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
+        starts = self._starts[chosen]
+        return Images(files, sizes, starts, self._pixels, self.pixel_cap, self.least)
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Give one picture: uint8 (H, W, 3), not to be written to.

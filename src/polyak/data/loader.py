@@ -86,11 +86,18 @@ class Loader:
         rank: int = 0,
         world: int = 1,
     ):
-        self.images, self.labels, self.policy = images, np.asarray(labels, np.int64), policy
-        self.size, self.mean, self.std = size, mean, std
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        self.threads = threads or machine.cores()
-        self.rank, self.world = rank, world
+        self.images = images
+        self.labels: np.ndarray = np.asarray(labels, np.int64)
+        self.policy = policy
+        self.size = size
+        self.mean = mean
+        self.std = std
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.threads: int = threads or machine.cores()
+        self.rank = rank
+        self.world = world
         self.failed: list[tuple[int, str]] = []
         self._seen_failing: set[int] = set()
 

@@ -39,19 +39,19 @@ def card(classifier: Classifier, member: Member, licence: str | None = None) -> 
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "timm", "polyak"],
     }
-    page = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("polyak.export"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    page.filters["plain"] = plain
-    return page.get_template("card.md").render(
+    environment.filters["plain"] = plain
+    return environment.get_template("card.md").render(
         head=yaml.safe_dump(head, sort_keys=False).strip(),
         name=member.spec["name"],
         classes=member.classes,
-        page=member.preprocessing,
+        preprocessing=member.preprocessing,
         figures=_figures(header.get("evaluation")),
         measured=_table(header.get("evaluation")),
         data=data,

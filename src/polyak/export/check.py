@@ -38,9 +38,9 @@ class Agreement(NamedTuple):
     same: int
     difference: float
 
-    def __str__(self):
-        told = f"probabilities differ by at most {self.difference:.1e}"
-        return f"{self.n} pictures: the same class on {self.same}, {told}"
+    def __str__(self) -> str:
+        apart = f"probabilities differ by at most {self.difference:.1e}"
+        return f"{self.n} pictures: the same class on {self.same}, {apart}"
 
 
 def compare(polyak: np.ndarray, other: np.ndarray) -> Agreement:
@@ -135,10 +135,11 @@ def said_of(images: Images, run: Run) -> np.ndarray:
 
 def said_bare(classifier: Classifier, images: Images, run: Run) -> np.ndarray:
     """Run a model on prepared float32 (n, 3, h, w) batches of pictures: (N, K), in their order."""
-    page = next(m.preprocessing for m in classifier.members if m.weight > 0)
-    how = {"size": page.size, "mean": page.mean, "std": page.std, "batch_size": CHUNK, "seed": 0}
-    labels, policy = np.zeros(len(images), np.int64), Policy.centre(page.fraction)
-    loader = Loader(images, labels, policy, threads=1, shuffle=False, **how)
+    size, mean, std, fraction = next(m.preprocessing for m in classifier.members if m.weight > 0)
+    loader = Loader(
+        images, np.zeros(len(images), np.int64), Policy.centre(fraction), size=size, mean=mean,
+        std=std, batch_size=CHUNK, seed=0, threads=1, shuffle=False,
+    )  # fmt: skip
     return np.concatenate([run(np.ascontiguousarray(b.images)) for b in loader.epoch(0)])
 
 

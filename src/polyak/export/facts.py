@@ -14,14 +14,14 @@ def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
     members = [member for member in classifier.members if member.weight > 0]
     prepared = list(dict.fromkeys(member.preprocessing for member in members))
     views = ["one" if bare else member.views or classifier.views for member in members]
-    told = {
+    written = {
         "classes": list(classifier.classes),
-        "preprocessing": [page._asdict() for page in prepared],
+        "preprocessing": [one._asdict() for one in prepared],
         "views": list(dict.fromkeys(views)),
         "members": len(members),
         "evaluation": classifier.header.get("evaluation"),
     }
-    return {"polyak_version": __version__, **{k: json.dumps(v) for k, v in told.items()}}
+    return {"polyak_version": __version__, **{k: json.dumps(v) for k, v in written.items()}}
 
 
 def inputs(classifier: Classifier, bare: bool = False) -> tuple[str, str]:

@@ -24,9 +24,9 @@ class Graph(nn.Module):
 
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **how), spec("compact", 2, **how), "ab", page)
+    >>> small = {"size": (8, 8), "widths": (4, 4)}
+    >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
     >>> Graph(one)(torch.zeros((5, 30, 20, 3), dtype=torch.uint8)).sum(1).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
@@ -34,37 +34,41 @@ class Graph(nn.Module):
     def __init__(self, classifier: Classifier, bare: bool = False):
         super().__init__()
         members = [member for member in classifier.members if member.weight > 0]
-        self.networks = nn.ModuleList(member.network.eval() for member in members)
-        self.temperatures = [member.temperature for member in members]
-        self.orders = [member.order(classifier.classes) for member in members]
+        self.networks: nn.ModuleList = nn.ModuleList(member.network.eval() for member in members)
+        self.temperatures: list[float] = [member.temperature for member in members]
+        self.orders: list[np.ndarray] = [member.order(classifier.classes) for member in members]
         total = sum(classifier.weights)
-        self.shares = [weight / total for weight in classifier.weights]
-        self.temperature, self.mean, self.bare = classifier.temperature, classifier.mean, bare
-        looks = [
+        self.shares: list[float] = [weight / total for weight in classifier.weights]
+        self.temperature: float = classifier.temperature
+        self.mean: str = classifier.mean
+        self.bare = bare
+        specs = [
             Look(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
             for m in members
         ]
-        prepared = passes(looks)
+        prepared = passes(specs)
         if bare and len(prepared) > 1:
             raise UsageError(
                 "these members share no input",
                 why="they want pictures of different sizes or colours",
                 then="leave --bare away: the graph then prepares for each of them",
             )
-        self.takers = list(prepared.values())
-        pages = [] if bare else [Prepare(page, policy) for page, policy in prepared]
-        self.pages = nn.ModuleList(pages)
+        self.takers: list[list[int]] = list(prepared.values())
+        prepares = [] if bare else [Prepare(*one) for one in prepared]
+        self.pages: nn.ModuleList = nn.ModuleList(prepares)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Say probabilities (N, K) of uint8 (N, H, W, 3); bare: logits of float32 (N, 3, h, w)."""
-        said: list[list[Tensor]] = [[] for _ in self.networks]
+        log_probs: list[list[Tensor]] = [[] for _ in self.networks]
         for number, takers in enumerate(self.takers):
             inputs = pictures if self.bare else self.pages[number](pictures)
             for taker in takers:
-                said[taker].append(self.networks[taker](inputs).log_softmax(1))
+                log_probs[taker].append(self.networks[taker](inputs).log_softmax(1))
         parts = [
             ordered(tempered(mean(views), temperature), order)
-            for views, temperature, order in zip(said, self.temperatures, self.orders, strict=True)
+            for views, temperature, order in zip(
+                log_probs, self.temperatures, self.orders, strict=True
+            )
         ]
         logits = mean(parts, self.shares, self.mean) / self.temperature
         return logits if self.bare else logits.softmax(1)

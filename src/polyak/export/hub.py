@@ -20,7 +20,7 @@ from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.networks.head import head_names
 
-# of timm's page of a network: what does not depend on where its first weights came from
+# of timm's configuration of a network: what does not depend on where its first weights came from
 KEPT = ("fixed_input_size", "interpolation", "pool_size", "first_conv", "classifier")
 
 
@@ -53,8 +53,9 @@ def to_hub(
     >>> import tempfile
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
-    >>> network, page = build("resnet10t", 2), Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(network, spec("resnet10t", 2), "ab", page)
+    >>> network = build("resnet10t", 2)
+    >>> inputs = Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(network, spec("resnet10t", 2), "ab", inputs)
     >>> to_hub(one, Path(tempfile.mkdtemp()) / "hub").same
     64
     """
@@ -111,10 +112,10 @@ def weights(member: Member, temperature: float) -> dict[str, Tensor]:
 
 def config(member: Member) -> dict[str, Any]:
     """Describe a network as timm's `config.json`: architecture, classes, preprocessing."""
-    page, network = member.preprocessing, member.network
+    inputs, network = member.preprocessing, member.network
     known: Any = getattr(network, "pretrained_cfg", {})
     kept = {name: known[name] for name in KEPT if known.get(name) is not None}
-    if tuple(known.get("input_size", ())[1:]) != tuple(page.size):
+    if tuple(known.get("input_size", ())[1:]) != tuple(inputs.size):
         kept.pop("pool_size", None)
     options = {k: v for k, v in member.spec["options"].items() if not k.endswith("drop_rate")}
     return {
@@ -125,12 +126,12 @@ def config(member: Member) -> dict[str, Any]:
         "model_args": options,
         "pretrained_cfg": kept
         | {
-            "input_size": [3, *page.size],
+            "input_size": [3, *inputs.size],
             "interpolation": "bilinear",
-            "crop_pct": page.fraction,
+            "crop_pct": inputs.fraction,
             "crop_mode": "center",
-            "mean": list(page.mean),
-            "std": list(page.std),
+            "mean": list(inputs.mean),
+            "std": list(inputs.std),
             "num_classes": len(member.classes),
         },
     }
@@ -146,9 +147,9 @@ def agreement(classifier: Classifier, folder: Path, data: str | None, what: str)
 
     network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     images, order = samples(classifier, data), single(classifier).order(classifier.classes)
-    said, _ = classifier.probabilities(images, views="one")
+    expected, _ = classifier.probabilities(images, views="one")
     logits = said_bare(classifier, images, runner(network))
-    return require(said, softmax(logits)[:, order], what)
+    return require(expected, softmax(logits)[:, order], what)
 
 
 def runner(network: nn.Module) -> Run:

@@ -52,9 +52,9 @@ def to_onnx(
     >>> import tempfile
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **how), spec("compact", 2, **how), "ab", page)
+    >>> small = {"size": (8, 8), "widths": (4, 4)}
+    >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
     >>> to_onnx(one, Path(tempfile.mkdtemp()) / "model.onnx").same
     64
     """
@@ -133,17 +133,17 @@ def _quiet() -> Iterator[None]:
 
 
 def runtime(path: Path) -> Run:
-    """Open an ONNX file in onnxruntime, on the CPU: a function from one batch to what is said."""
+    """Open an ONNX file in onnxruntime, on the CPU: a function from one batch to its output."""
     import onnxruntime
 
-    how = onnxruntime.SessionOptions()
-    how.intra_op_num_threads = torch.get_num_threads()
-    how.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(path), how, providers=["CPUExecutionProvider"])
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def run(batch: np.ndarray) -> np.ndarray:
-        (said,) = session.run(None, {name: batch})
-        return np.asarray(said)
+        (probabilities,) = session.run(None, {name: batch})
+        return np.asarray(probabilities)
 
     return run

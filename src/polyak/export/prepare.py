@@ -19,14 +19,14 @@ class Prepare(nn.Module):
     """Draw pictures as one view of them wants: uint8 (N, H, W, 3) to float32 (N, 3, h, w).
 
     Args:
-        page: size, colours; its crop is the policy's already.
+        preprocessing: size, colours; its crop is the policy's already.
         policy: a test-time view, see `augment.views`.
 
     Raises:
         UsageError: the policy does more than crop, resize, flip and shift.
 
-    >>> page = Preprocessing((2, 2), (0.0,) * 3, (1.0,) * 3, 1.0)
-    >>> prepare = Prepare(page, Policy.centre(1.0))
+    >>> inputs = Preprocessing((2, 2), (0.0,) * 3, (1.0,) * 3, 1.0)
+    >>> prepare = Prepare(inputs, Policy.centre(1.0))
     >>> prepare(torch.full((1, 4, 6, 3), 255, dtype=torch.uint8)).shape
     torch.Size([1, 3, 2, 2])
     """
@@ -34,10 +34,11 @@ class Prepare(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, page: Preprocessing, policy: Policy):
+    def __init__(self, preprocessing: Preprocessing, policy: Policy):
         super().__init__()
-        self.size, self.lines = page.size, lines(policy, page.size)
-        mean, std = torch.tensor(page.mean), torch.tensor(page.std)
+        self.size: tuple[int, int] = preprocessing.size
+        self.lines: tuple[tuple[float, float, float], ...] = lines(policy, preprocessing.size)
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         self.register_buffer("scale", (1 / (255 * std))[:, None, None])
         self.register_buffer("offset", (-mean / std)[:, None, None])
 

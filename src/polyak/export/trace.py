@@ -68,9 +68,9 @@ def to_torch(
     >>> import tempfile
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **how), spec("compact", 2, **how), "ab", page)
+    >>> small = {"size": (8, 8), "widths": (4, 4)}
+    >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
     >>> to_torch(one, Path(tempfile.mkdtemp()) / "model.pt2").same
     64
     """
@@ -101,7 +101,7 @@ def agreement(classifier: Classifier, run: Run, images: Images, bare: bool, what
         RefusedError: they differ by more than rounding.
     """
     views = {"views": "one"} if bare else {}
-    said, _ = classifier.probabilities(images, **views)
+    expected, _ = classifier.probabilities(images, **views)
     with torch.no_grad():
         other = softmax(said_bare(classifier, images, run)) if bare else said_of(images, run)
-    return require(said, np.asarray(other), what)
+    return require(expected, np.asarray(other), what)

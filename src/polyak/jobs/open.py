@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from polyak import files
-from polyak.data.alike import grouped
 from polyak.data.images import Images
+from polyak.data.near_duplicates import grouped
 from polyak.data.parts import Splits
 from polyak.data.scan import scan
 from polyak.data.sources import find

@@ -56,13 +56,13 @@ def build(name: str, classes: int, *, hub: bool = False, **options: Any) -> nn.M
         raise UsageError("cannot build", where=name, why=_first_line(error)) from error
 
 
-def page(name: str) -> dict[str, Any]:
+def pretrained_config(name: str) -> dict[str, Any]:
     """Read what timm says of a model's weights, without building it.
 
     Raises:
         UsageError: timm has no such model.
 
-    >>> page("mobilenetv2_100")["input_size"]
+    >>> pretrained_config("mobilenetv2_100")["input_size"]
     (3, 224, 224)
     """
     _check_options(name, {})
@@ -157,8 +157,8 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
             )
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 1_000_000
+def _is_count(value: object, lowest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= 1_000_000
 
 
 def _first_line(error: BaseException) -> str:

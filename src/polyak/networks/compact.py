@@ -7,6 +7,7 @@ chosen for processors without a GPU (docs/log.md).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,12 +64,14 @@ class Compact(nn.Module):
     ):
         super().__init__()
         _check(classes, size, widths)
-        self.classes, self.size, self.widths = classes, tuple(size), tuple(widths)
+        self.classes = classes
+        self.size: tuple[int, ...] = tuple(size)
+        self.widths: tuple[int, ...] = tuple(widths)
         # from 48 pixels the first layer strides: a picture costs what one of half its size does
         self.stride = 2 if min(size) >= 48 else 1
         channels = 2 * 3 * PATCH * PATCH
         self.register_buffer("whitening", torch.zeros(channels, 3, PATCH, PATCH))
-        self.whitening_bias = nn.Parameter(torch.zeros(channels))
+        self.whitening_bias: nn.Parameter = nn.Parameter(torch.zeros(channels))
         side = [(n - PATCH) // self.stride + 1 for n in size]
         stages = []
         for width in widths:
@@ -76,8 +79,8 @@ class Compact(nn.Module):
             side = [n // p for n, p in zip(side, pool, strict=True)]
             stages.append(_stage(channels, width, pool))
             channels = width
-        self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(channels, classes, bias=False)
+        self.stages: nn.Sequential = nn.Sequential(*stages)
+        self.head: nn.Linear = nn.Linear(channels, classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits (N, classes) of normalised pictures (N, 3, height, width)."""
@@ -152,7 +155,7 @@ class Compact(nn.Module):
 
     def parameter_groups(
         self, learning_rate: float, weight_decay: float = 0.0, bias_factor: float = 64.0
-    ) -> list[dict]:
+    ) -> list[dict[str, Any]]:
         """Split the learnt parameters for an optimizer: biases learn faster and decay as slowly.
 
         Args:

@@ -55,6 +55,6 @@ def head_names(network: nn.Module) -> tuple[str, ...]:
     """
     if isinstance(network, Compact):
         return ("head",)
-    page: Any = getattr(network, "pretrained_cfg", {})
-    names = page.get("classifier") or ()
+    config: Any = getattr(network, "pretrained_cfg", {})
+    names = config.get("classifier") or ()
     return (names,) if isinstance(names, str) else tuple(names)

@@ -9,8 +9,8 @@ from torch import nn
 from polyak.errors import RefusedError, UsageError
 from polyak.networks.compact import Compact
 
-# field: (how many numbers, least, most)
-FIELDS = {
+# field: (how many numbers, lowest, highest)
+FIELDS: dict[str, tuple[int, float, float]] = {
     "size": (2, 8, 4096),
     "mean": (3, 0.0, 1.0),
     "std": (3, 1e-6, 10.0),
@@ -41,7 +41,7 @@ def preprocessing(
     """Say what size and colours a network's weights were trained for.
 
     Args:
-        network: made by `build`, or timm's page of its weights, which is the starting point.
+        network: made by `build`, or timm's configuration of its weights, where it starts from.
         metadata: of the weights file; `size`, `mean`, `std`, `fraction` (JSON) go before timm's.
         overrides: the same names, before everything.
 
@@ -55,9 +55,11 @@ def preprocessing(
     if isinstance(network, Compact):
         facts: dict[str, Any] = {"size": network.size, "mean": 0.5, "std": 0.5, "fraction": 1.0}
     else:
-        page: Any = network if isinstance(network, dict) else getattr(network, "pretrained_cfg", {})
-        facts = {field: page.get(field) for field in ("mean", "std")}
-        facts |= {"size": page["input_size"][1:], "fraction": page["crop_pct"]}
+        config: Any = (
+            network if isinstance(network, dict) else getattr(network, "pretrained_cfg", {})
+        )
+        facts = {field: config.get(field) for field in ("mean", "std")}
+        facts |= {"size": config["input_size"][1:], "fraction": config["crop_pct"]}
     facts |= _from_metadata(metadata or {}) | overrides
     return Preprocessing(**{field: checked(field, value) for field, value in facts.items()})
 
@@ -89,16 +91,16 @@ def checked(field: str, value: Any) -> Any:
         raise UsageError(
             "unknown preprocessing", where=field, why=f"choose from {', '.join(FIELDS)}"
         )
-    length, least, most = FIELDS[field]
+    length, lowest, highest = FIELDS[field]
     numbers = list(value) if isinstance(value, tuple | list) else [value] * length
-    if len(numbers) != length or not all(_is_number(n, least, most) for n in numbers):
-        why = f"{value} is not {length} number(s) from {least} to {most}"
+    if len(numbers) != length or not all(_is_number(n, lowest, highest) for n in numbers):
+        why = f"{value} is not {length} number(s) from {lowest} to {highest}"
         raise UsageError("preprocessing out of range", where=field, why=why)
     if length == 1:
         return float(numbers[0])
     return tuple(int(n) if field == "size" else float(n) for n in numbers)
 
 
-def _is_number(value: Any, least: float, most: float) -> bool:
+def _is_number(value: Any, lowest: float, highest: float) -> bool:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value) and least <= value <= most
+    return real and math.isfinite(value) and lowest <= value <= highest

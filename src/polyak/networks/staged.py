@@ -1,6 +1,7 @@
 """A network with one linear head on the pooled features of several of its stages."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,14 +35,16 @@ class Staged(nn.Module):
         unknown = [name for name in names if name not in widths]
         if unknown or not names or len(set(names)) < len(names):
             raise ValueError(f"stages {list(names)}: choose from {', '.join(widths)}")
-        self.names, self.num_classes = tuple(names), classes
+        self.names: tuple[str, ...] = tuple(names)
+        self.num_classes = classes
         for name in head_names(backbone):
             backbone.set_submodule(name, nn.Identity())
         self.backbone = backbone
         # where what a stage says is replaced by what is known of it, see polyak.transfer.memory
-        self.taps = nn.ModuleList(nn.Identity() for _ in names)
-        self.head = nn.Linear(sum(widths[name] for name in names), classes)
-        self.pretrained_cfg = {**getattr(backbone, "pretrained_cfg", {}), "classifier": HEAD}
+        self.taps: nn.ModuleList = nn.ModuleList(nn.Identity() for _ in names)
+        self.head: nn.Linear = nn.Linear(sum(widths[name] for name in names), classes)
+        config = {**getattr(backbone, "pretrained_cfg", {}), "classifier": HEAD}
+        self.pretrained_cfg: dict[str, Any] = config
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits (N, classes) of normalised pictures (N, 3, height, width)."""
@@ -51,8 +54,8 @@ class Staged(nn.Module):
         """Compute what the head reads: (N, D), one stage after the other."""
         with tapped(self.backbone, self.names) as found:
             self.backbone(images)
-        said = (tap(found[name]) for tap, name in zip(self.taps, self.names, strict=True))
-        return torch.cat(list(said), 1)
+        read = (tap(found[name]) for tap, name in zip(self.taps, self.names, strict=True))
+        return torch.cat(list(read), 1)
 
 
 def backbone_of(network: nn.Module) -> nn.Module:

@@ -110,9 +110,9 @@ def input_size(network: nn.Module) -> tuple[int, int]:
     if isinstance(network, Compact):
         height, width = network.size
         return height, width
-    page: Any = getattr(network, "pretrained_cfg", {})
+    config: Any = getattr(network, "pretrained_cfg", {})
     asked = getattr(getattr(network, "patch_embed", None), "img_size", None)
-    height, width = asked or page["input_size"][1:]
+    height, width = asked or config["input_size"][1:]
     return int(height), int(width)
 
 

@@ -6,7 +6,7 @@ it is asked for.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polyak.optim import rules, schedules
 
@@ -57,7 +57,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"polyak.optim.{_HOME.get(name, 'optimizers')}"), name)

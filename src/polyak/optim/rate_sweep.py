@@ -6,7 +6,7 @@ Source: Smith 2017, "Cyclical learning rates for training neural networks", sect
 import copy
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +166,7 @@ def range_test(
 
 
 @contextmanager
-def restored(model: nn.Module, optimizer: Optimizer):
+def restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     """Put everything that training changes back exactly, whatever happens meanwhile.
 
     >>> layer = nn.Linear(1, 1)

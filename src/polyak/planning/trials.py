@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from polyak.data.parts import Part
 from polyak.ensemble import soup
 from polyak.inference import log_probabilities
-from polyak.training.loop import StepTaken, fit
+from polyak.training.loop import fit
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.training.timing import EXPECTED
@@ -156,15 +156,16 @@ class Trial:
         whole = max(1, round((session.resolved.epochs or 1) * len(loader)))
         share = len(holdout.held_out) / loader.batch_size
         pace = TrialPace(self.steps, whole - self.steps, seconds, share)
+        self._check()
         with closing(fit(step, loader, pace, self.steps)) as steps:
             for taken in steps:
-                self._note(taken, pace)
+                self._check()
+                self.steps = taken.step
+                pace.note(taken.step)
         self.step_seconds = pace.step_seconds
         if not self.done:
             self.share = min(1.0, self.steps / whole)
         return self.steps >= whole
 
-    def _note(self, taken: StepTaken, pace: TrialPace) -> None:
+    def _check(self) -> None:
         self.session.stop.check("nothing was begun")
-        self.steps = taken.step
-        pace.note(taken.step)

@@ -1,7 +1,7 @@
 """RACE: optimizers side by side, on surfaces that show why, and on the user's own pictures."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polyak.race.board import write as write_surfaces
 from polyak.race.surfaces import SURFACES, Surface
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name != "Contest":  # which needs torch
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("polyak.race.contest").Contest

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def _badness(found: Measured) -> tuple[bool, float]:
     return found.left_picture is not None, found.distance
 
 
-def table(name: str, found: Runs, rho: float = 0.9) -> list[dict]:
+def table(name: str, found: Runs, rho: float = 0.9) -> list[dict[str, Any]]:
     """Give the rows that a person wants first: the surface's own rate, else each rule's best."""
     rate, best, rows = SURFACES[name].learning_rate, best_rates(found), []
     for rule, by_rate in found.items():
@@ -58,7 +59,7 @@ def table(name: str, found: Runs, rho: float = 0.9) -> list[dict]:
     return rows
 
 
-def write(out: Path) -> dict[str, list[dict]]:
+def write(out: Path) -> dict[str, list[dict[str, Any]]]:
     """Write race.html and race.json into a folder; return the rows of each surface's table.
 
     Raises:

@@ -23,7 +23,7 @@ LOOKS = {
 }
 
 
-def render(template: str, script: str, data: object, **words) -> str:
+def render(template: str, script: str, data: object, **words: object) -> str:
     """Fill a template of this room; scripts are ours alone, and the browser checks their hashes.
 
     Args:

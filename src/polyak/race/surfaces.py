@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,17 +35,17 @@ class Surface:
 
     title: str
     about: str
-    value: Callable
-    gradient: Callable
+    value: Callable[..., Any]
+    gradient: Callable[..., tuple[Any, Any]]
     start: tuple[float, float]
     minimum: tuple[float, float]
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     learning_rate: float | None = None
     noise: float = 0.0
-    free: Callable | None = None
+    free: Callable[..., Any] | None = None
 
-    def noisy_gradient(self, x, y, step: int, seed: int = 0):
+    def noisy_gradient(self, x: Any, y: Any, step: int, seed: int = 0) -> tuple[Any, Any]:
         """Gradient with this step's noise, the same for every rule: (dx, dy).
 
         Normal numbers by Box and Muller (1958), a function of seed and step alone.
@@ -72,7 +73,7 @@ def _beale_gradient(x, y):
     return dx, dy
 
 
-SURFACES = {
+SURFACES: dict[str, Surface] = {
     "saddle": Surface(
         title="saddle",
         about="Every rule starts a hair's breadth beside the ridge. On the saddle the gradient is "

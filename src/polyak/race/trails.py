@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from polyak.optim import rules
 from polyak.optim.translate import signature
 from polyak.race.surfaces import Surface
 
-RULES: dict[str, Callable] = {
+RULES: dict[str, Callable[..., Any]] = {
     "sgd": rules.sgd,
     "momentum": rules.momentum,
     "nesterov": rules.nesterov,
@@ -23,7 +23,7 @@ STEPS = 200
 
 def trail(
     surface: Surface,
-    rule: Callable,
+    rule: Callable[..., Any],
     learning_rate: float | np.ndarray,
     rho: float | np.ndarray = 0.9,
     *,

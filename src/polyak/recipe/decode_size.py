@@ -3,7 +3,7 @@
 from polyak.data.dataset import Dataset
 from polyak.data.decode import LEAST_SIDE, least_for
 from polyak.model import source
-from polyak.networks.build import page
+from polyak.networks.build import pretrained_config
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import preprocessing
 from polyak.networks.weights import metadata_of
@@ -32,6 +32,6 @@ def decode_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if earlier := source.earlier(recipe.weights):
         return least_for(earlier.preprocessing.size)
     # weights know their size, and the images are needed before the network that they start
-    known = Compact(2) if model == "compact" else page(model)
+    known = Compact(2) if model == "compact" else pretrained_config(model)
     metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
     return least_for(preprocessing(known, metadata).size)

@@ -42,7 +42,8 @@ class Dropout(nn.Module):
             raise UsageError("a rate to drop is out of range", where=str(p), then=then)
         if mode not in MODES:
             raise UsageError("no such dropout", where=mode, then=f"choose {' or '.join(MODES)}")
-        self.p, self.mode = p, mode
+        self.p = p
+        self.mode = mode
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop in training mode; give the expectation in evaluation mode."""

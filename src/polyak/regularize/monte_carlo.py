@@ -55,8 +55,8 @@ def monte_carlo(
         with torch.random.fork_rng(devices):
             for sample in range(samples):
                 torch.manual_seed(keys.key("monte carlo", seed, sample))
-                said = model(images).double().softmax(1)
-                total, squares = total + said, squares + said**2
+                probabilities = model(images).double().softmax(1)
+                total, squares = total + probabilities, squares + probabilities**2
     finally:
         for module, mode in modes:
             module.training = mode

@@ -14,7 +14,7 @@ from polyak.networks.compact import Compact
 from polyak.optim.scheduler import check_momentum
 from polyak.recipe.resolved import Resolved
 from polyak.training.step import Rates, Targets
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -124,7 +124,7 @@ def make_tuning(resolved: Resolved, network: nn.Module) -> Tuning | None:
 
 def make_memory(
     resolved: Resolved, network: nn.Module, tuning: Tuning | None, loader: Loader | None
-) -> Memory | None:
+) -> FrozenFeatureCache | None:
     """Run frozen stages as a twin, once for each image where nothing random changes it.
 
     Args:
@@ -138,4 +138,4 @@ def make_memory(
         return None
     unchanged = resolved.augment == "none" and resolved.mix == "none"
     count = len(loader.labels) if loader and unchanged else 0
-    return Memory.of(network, tuning, count, machine.memory() / 4 if count else 0)
+    return FrozenFeatureCache.of(network, tuning, count, machine.memory() / 4 if count else 0)

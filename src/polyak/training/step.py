@@ -15,7 +15,7 @@ from polyak.optim import Average
 from polyak.optim.scheduler import cycle_momentum
 from polyak.optim.schedules import momentum_for
 from polyak.training.distributed import Process
-from polyak.transfer.memory import Memory
+from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
 
 
@@ -112,7 +112,7 @@ class TrainingStep:
     process: Process = field(default_factory=Process)
     bfloat16: bool = False
     tuning: Tuning | None = None
-    memory: Memory | None = None
+    memory: FrozenFeatureCache | None = None
     _parallel: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self):

@@ -61,7 +61,9 @@ def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None
         lock.release()
 
 
-def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
+def read(
+    folder: Path, name: str, shape: tuple[int, int]
+) -> tuple[np.ndarray, list[tuple[int, str]]] | None:
     """Open a table, read only, and what failed; a damaged one is removed.
 
     Returns:

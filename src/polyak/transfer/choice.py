@@ -10,7 +10,7 @@ from polyak import metrics
 
 # before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
 # it starts from and may end as; and more stages off fewer, for every tenfold of enough pictures
-HOPE, SPREAD = 0.06, 0.12
+PRIOR_MEAN, PRIOR_STD = 0.06, 0.12
 DEEPER, APART = 0.15, 0.05
 ENOUGH = 100  # pictures of all classes: fewer do not pay for more stages
 NEAR = 0.01  # nats that a cheaper strategy may cost
@@ -49,7 +49,7 @@ class Row:
     def of(
         cls,
         strategy: str,
-        logs: np.ndarray,
+        log_probs: np.ndarray,
         labels: np.ndarray,
         seconds: float,
         share: float = 1.0,
@@ -58,11 +58,13 @@ class Row:
 
         Each strategy is judged at its own temperature, as the model file of a whole run would be.
         """
-        asked = ~np.isnan(logs).any(1)
-        said = metrics.softmax(logs[asked], metrics.fit_temperature(logs[asked], labels[asked]))
+        asked = ~np.isnan(log_probs).any(1)
+        logits = log_probs[asked]
+        probabilities = metrics.softmax(logits, metrics.fit_temperature(logits, labels[asked]))
         losses = np.full(len(labels), np.nan)
-        losses[asked] = -np.log(said[np.arange(len(said)), labels[asked]].clip(1e-37))
-        found = metrics.evaluate(said, labels[asked])
+        right = probabilities[np.arange(len(probabilities)), labels[asked]]
+        losses[asked] = -np.log(right.clip(1e-37))
+        found = metrics.evaluate(probabilities, labels[asked])
         return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
 
     @property
@@ -77,7 +79,9 @@ class Row:
         return {"strategy": self.strategy, **both, **facts}
 
 
-def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> float:
+def gain(
+    row: Row, base: Row, prior_mean: float = PRIOR_MEAN, prior_std: float = PRIOR_STD
+) -> float:
     """Say by how many nats a strategy's NLL is expected to be below another's.
 
     Both are asked of the same pictures, so what is hard for both does not blur their difference.
@@ -87,24 +91,25 @@ def gain(row: Row, base: Row, hope: float = HOPE, spread: float = SPREAD) -> flo
     Args:
         row: of the one; by default a fine-tuning.
         base: of the other; by default the probe that it starts from.
-        hope: what is expected before anything is measured, a share of the other's NLL.
-        spread: standard deviation of that, the same.
+        prior_mean: what is expected before anything is measured, a share of the other's NLL.
+        prior_std: standard deviation of that, the same.
 
     Source: Gelman et al., "Bayesian Data Analysis", 2013, section 2.5 (normal data, normal prior).
 
     >>> base = Row.of("linear", np.log([[0.5, 0.5]] * 400), np.zeros(400, int), 1.0)
-    >>> said = [[0.7, 0.3]] * 280 + [[0.3, 0.7]] * 120  # as sure as it is right
-    >>> row = Row.of("few", np.log(said), np.zeros(400, int), 1.0)
+    >>> probabilities = [[0.7, 0.3]] * 280 + [[0.3, 0.7]] * 120  # as sure as it is right
+    >>> row = Row.of("few", np.log(probabilities), np.zeros(400, int), 1.0)
     >>> round(gain(row, base), 3)
     0.08
     """
     both = ~np.isnan(base.losses - row.losses)
-    hope, spread = hope * base.nll.value, spread * base.nll.value
+    mean, prior = prior_mean * base.nll.value, (prior_std * base.nll.value) ** 2
     if not both.any():
-        return hope
-    gained, doubt = metrics.paired(base.losses[both], row.losses[both])
-    doubt += spread**2 * (1 / min(row.share, base.share) - 1)  # what the rest of the run may change
-    return (hope * doubt + gained * spread**2) / (doubt + spread**2)
+        return mean
+    gained, variance = metrics.paired(base.losses[both], row.losses[both])
+    # what the rest of the run may change
+    variance += prior * (1 / min(row.share, base.share) - 1)
+    return (mean * variance + gained * prior) / (variance + prior)
 
 
 def better_probe(rows: Iterable[Row]) -> Row:
@@ -147,13 +152,13 @@ def expectations(rows: Sequence[Row], pictures: int) -> dict[str, float]:
         return expected
     pays = DEEPER * max(0.0, float(np.log10(pictures / ENOUGH)))
     deeper = {row.strategy: 0.0 if row.strategy == "few" else pays for row in tuned}
-    known = max(tuned, key=lambda row: (row.n, row.share, -_price(row)))
-    first = gain(known, base, HOPE + deeper[known.strategy])
-    expected[known.strategy] = first
+    compared = max(tuned, key=lambda row: (row.n, row.share, -_price(row)))
+    first = gain(compared, base, PRIOR_MEAN + deeper[compared.strategy])
+    expected[compared.strategy] = first
     for row in tuned:
-        if row is not known:
-            hope = deeper[row.strategy] - deeper[known.strategy]
-            expected[row.strategy] = first + gain(row, known, hope, APART)
+        if row is not compared:
+            prior = deeper[row.strategy] - deeper[compared.strategy]
+            expected[row.strategy] = first + gain(row, compared, prior, APART)
     return expected
 
 
@@ -171,8 +176,8 @@ def choose(rows: Sequence[Row], pictures: int) -> tuple[Row, str]:
         (the chosen one, why).
 
     >>> def row(name, right):
-    ...     said = np.where(np.arange(1000) < right, 0.9, 0.1)
-    ...     return Row.of(name, np.log([said, 1 - said]).T, np.zeros(1000, int), 1.0)
+    ...     first = np.where(np.arange(1000) < right, 0.9, 0.1)
+    ...     return Row.of(name, np.log([first, 1 - first]).T, np.zeros(1000, int), 1.0)
     >>> rows = [row("linear", 900), row("few", 903), row("many", 960)]
     >>> choose(rows, 50)[0].strategy, choose(rows[:2], 50)[0].strategy
     ('many', 'linear')

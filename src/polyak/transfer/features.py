@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,16 +84,17 @@ class View:
         return Policy.parse(self.policy) if self.policy else Policy.centre(fraction)
 
 
-def extract(*inputs, **how) -> Features:
+def extract(*inputs: Any, **options: Any) -> Features:
     """Do what `extraction` does, without telling of it on the way.
 
     >>> from polyak.networks import Compact
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> pictures = Images.of(np.zeros((5, 8, 8, 3), np.uint8))
-    >>> extract(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((5, 2))).of(["head"]).shape
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> images = Images.of(np.zeros((5, 8, 8, 3), np.uint8))
+    >>> found = extract(Compact(2, (8, 8), (4, 6)), images, preprocessing, np.zeros((5, 2)))
+    >>> found.of(["head"]).shape
     (5, 6)
     """
-    work = extraction(*inputs, **how)
+    work = extraction(*inputs, **options)
     while True:
         try:
             next(work)
@@ -103,7 +105,7 @@ def extract(*inputs, **how) -> Features:
 def extraction(
     network: nn.Module,
     images: Images,
-    page: Preprocessing,
+    preprocessing: Preprocessing,
     digests: np.ndarray,
     *,
     view: View = View(),
@@ -117,7 +119,7 @@ def extraction(
     Args:
         network: on its device; not changed.
         images: opened pictures.
-        page: from picture to input.
+        preprocessing: from picture to input.
         digests: uint64 (N, 2), a hash of each file's bytes.
         view: what to draw of each picture.
         widths: `stages(network)`, where that is known.
@@ -136,19 +138,19 @@ def extraction(
         DiskError: the features take more than may be used, or the disk refused.
 
     >>> from polyak.networks import Compact
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
     >>> pictures = Images.of(np.zeros((40, 8, 8, 3), np.uint8))
-    >>> list(extraction(Compact(2, (8, 8), (4, 6)), pictures, page, np.zeros((40, 2))))
+    >>> list(extraction(Compact(2, (8, 8), (4, 6)), pictures, preprocessing, np.zeros((40, 2))))
     [16, 32, 40]
     """
     widths = widths or stages(network)
     shape = len(images), sum(widths.values())
-    work = _Work(network, images, page, view, tuple(widths), threads, check)
+    work = _Work(network, images, preprocessing, view, tuple(widths), threads, check)
     if folder is None:
         new = cache.New(np.full(shape, np.nan, np.float32))
         yield from work.fill(new)
         return Features(new.table, widths, new.failed)
-    name = _name(network, page, digests, view, widths)
+    name = _name(network, preprocessing, digests, view, widths)
     with cache.owned(folder, name, check):
         found = cache.read(folder, name, shape)
         if found is not None:
@@ -162,7 +164,7 @@ def extraction(
 class _Work:
     network: nn.Module
     images: Images
-    page: Preprocessing
+    preprocessing: Preprocessing
     view: View
     names: tuple[str, ...]
     threads: int
@@ -192,7 +194,7 @@ class _Work:
                     yield done
 
     def _loader(self, order: np.ndarray, batch_size: int) -> Loader:
-        p, nothing = self.page, np.zeros(len(order), np.int64)
+        p, nothing = self.preprocessing, np.zeros(len(order), np.int64)
         return Loader(
             self.images.take(order), nothing, self.view.drawn(p.fraction), size=p.size,
             mean=p.mean, std=p.std, batch_size=batch_size, seed=self.view.seed,
@@ -201,7 +203,7 @@ class _Work:
 
 
 @contextmanager
-def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Future]]:
+def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Future[np.ndarray]]]:
     """Run forward passes on threads of their own: (N, 3, h, w) to a future of float32 (N, D).
 
     On a processor each thread computes whole batches alone: threads that share a layer wait for one
@@ -237,7 +239,7 @@ def _crew(work: _Work, device: torch.device) -> Iterator[Callable[[Tensor], Futu
         torch.set_num_threads(total)
 
 
-def _name(network, page, digests, view, widths) -> str:
+def _name(network, preprocessing, digests, view, widths) -> str:
     """Hash everything that the features depend on, to their last bit."""
     heads = tuple(f"{name}." for name in head_names(network))
     hashed = hashlib.sha256()
@@ -247,7 +249,15 @@ def _name(network, page, digests, view, widths) -> str:
             hashed.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     device = next(network.parameters()).device.type
     kind = type(network).__qualname__, getattr(network, "pretrained_cfg", {}).get("architecture")
-    facts = kind, page, str(view.drawn(page.fraction)), view.seed, view.epoch, widths, device
+    facts = (
+        kind,
+        preprocessing,
+        str(view.drawn(preprocessing.fraction)),
+        view.seed,
+        view.epoch,
+        widths,
+        device,
+    )
     facts = *facts, torch.__version__  # a sum's last bits depend on it
     hashed.update(json.dumps(facts, default=str).encode())
     hashed.update(np.ascontiguousarray(digests).astype("<u8").tobytes())

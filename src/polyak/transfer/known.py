@@ -64,8 +64,8 @@ def known_probe(
         return new
 
 
-def _name(features: np.ndarray, numbers: tuple, rest: tuple[int, ...]) -> str:
-    facts = FORMAT, features.shape, rest, torch.__version__, torch.get_num_threads()
+def _name(features: np.ndarray, numbers: tuple, settings: tuple[int, ...]) -> str:
+    facts = FORMAT, features.shape, settings, torch.__version__, torch.get_num_threads()
     hashed = hashlib.sha256(json.dumps(facts).encode())
     hashed.update(np.ascontiguousarray(features, "<f4").data.cast("B"))
     for number in (one for one in numbers if one is not None):

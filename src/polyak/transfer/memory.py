@@ -24,10 +24,10 @@ from polyak.transfer.tuning import Tuning
 CLOSE = 1e-5  # of the largest logit: how near a twin's logits come to the network's own
 
 
-class Memory:
-    """Run a network whose first stages sleep, those by a folded twin or from memory.
+class FrozenFeatureCache:
+    """Run a network whose first stages are frozen, those by a folded twin or from memory.
 
-    Make one with `Memory.of`, which finds out whether the network allows it.
+    Make one with `FrozenFeatureCache.of`, which finds out whether the network allows it.
 
     Args:
         network: float32 (N, 3, h, w) -> logits (N, K).
@@ -37,23 +37,26 @@ class Memory:
     """
 
     def __init__(self, network: nn.Module, first: int, count: int, limit: float):
-        self.network, self.limit = network, limit
-        self.names, self.places = _places(network, first)
-        self.known = np.zeros(count, bool)
+        self.network = network
+        self.limit = limit
+        names, places = _places(network, first)
+        self.names: list[str] = names
+        self.places: list[nn.Module] = places
+        self.filled: np.ndarray = np.zeros(count, bool)
         self.tables: list[Tensor] = []
         self._twin: nn.Module | None = None
 
     @classmethod
     def of(
         cls, network: nn.Module, tuning: Tuning, count: int, limit: float = float("inf")
-    ) -> "Memory | None":
-        """Give a memory where the frozen stages end in one place and it saves work, else None.
+    ) -> "FrozenFeatureCache | None":
+        """Give a cache where the frozen stages end in one place and it saves work, else None.
 
         >>> from polyak.networks import Compact
         >>> network = Compact(2, (8, 8), (4, 6))
-        >>> Memory.of(network, Tuning(network, "few"), 10) is None
+        >>> FrozenFeatureCache.of(network, Tuning(network, "few"), 10) is None
         False
-        >>> Memory.of(network, Tuning(network, "all"), 10) is None  # nothing is frozen
+        >>> FrozenFeatureCache.of(network, Tuning(network, "all"), 10) is None  # nothing is frozen
         True
         """
         if tuning.first == 0:
@@ -96,41 +99,41 @@ class Memory:
     def renew(self) -> None:
         """Forget what the frozen stages said: they have been given other weights."""
         self._twin, self.tables = None, []
-        self.known[:] = False
+        self.filled[:] = False
 
     def fill(self, batches: Iterable[Batch]) -> Iterator[int]:
         """Look at every picture once, in batches that are the same in every life of a run.
 
         Yields:
-            How many pictures are known.
+            How many pictures are kept.
         """
         for batch in batches:
-            said = self._said(batch.images)
-            if not self.tables and not self._room_for(said):
+            found = self._maps(batch.images)
+            if not self.tables and not self._fits(found):
                 return
             rows = torch.as_tensor(batch.indices)
-            for table, maps in zip(self.tables, said, strict=True):
+            for table, maps in zip(self.tables, found, strict=True):
                 table[rows] = maps
-            self.known[batch.indices] = True
-            yield int(self.known.sum())
+            self.filled[batch.indices] = True
+            yield int(self.filled.sum())
 
     def __call__(self, images: Tensor, indices: np.ndarray) -> Tensor:
         """Compute logits (N, K) of pictures (N, 3, h, w) with these numbers; -1 is nobody's."""
-        if self.tables and self.known[indices].all():
+        if self.tables and self.filled[indices].all():
             rows = torch.as_tensor(indices)
-            return self._given(images, [table[rows] for table in self.tables])
-        return self._given(images, self._said(images))
+            return self._continued(images, [table[rows] for table in self.tables])
+        return self._continued(images, self._maps(images))
 
-    def _room_for(self, said: list[Tensor]) -> bool:
+    def _fits(self, found: list[Tensor]) -> bool:
         """Make the tables, if they are not too large."""
-        count = len(self.known)
-        if count * sum(maps[0].numel() * maps.element_size() for maps in said) > self.limit:
+        count = len(self.filled)
+        if count * sum(maps[0].numel() * maps.element_size() for maps in found) > self.limit:
             return False
-        self.tables = [maps.new_empty((count, *maps.shape[1:])) for maps in said]
+        self.tables = [maps.new_empty((count, *maps.shape[1:])) for maps in found]
         return True
 
     @torch.no_grad()
-    def _said(self, images: Tensor) -> list[Tensor]:
+    def _maps(self, images: Tensor) -> list[Tensor]:
         """What the frozen stages say of pictures, at each place."""
         twin, early = self.twin, self.names[:-1]
         with tapped(twin, early) as found:
@@ -138,16 +141,16 @@ class Memory:
             try:
                 twin(images.to(next(twin.parameters()).device, non_blocking=True))
             except _Reached as reached:
-                return [reached.said, *(found[name] for name in early)]
+                return [reached.maps, *(found[name] for name in early)]
             finally:
                 handle.remove()
         raise RuntimeError(f"stage {self.names[-1]} was never reached")
 
-    def _given(self, images: Tensor, said: list[Tensor]) -> Tensor:
+    def _continued(self, images: Tensor, found: list[Tensor]) -> Tensor:
         """Run the network on one picture, and let it go on with what was said of all."""
         handles = [
             place.register_forward_hook(partial(_replaced, maps))
-            for place, maps in zip(self.places, said, strict=True)
+            for place, maps in zip(self.places, found, strict=True)
         ]
         try:
             device = next(self.network.parameters()).device
@@ -160,16 +163,16 @@ class Memory:
 class _Reached(Exception):
     """The last frozen stage has spoken: the rest of the pass is not needed."""
 
-    def __init__(self, said: Tensor):
+    def __init__(self, maps: Tensor):
         super().__init__()
-        self.said = said
+        self.maps = maps
 
 
-def _leave(module: nn.Module, inputs: Any, said: Any) -> None:
-    raise _Reached(said)
+def _leave(module: nn.Module, inputs: Any, output: Any) -> None:
+    raise _Reached(output)
 
 
-def _replaced(maps: Tensor, module: nn.Module, inputs: Any, said: Any) -> Tensor:
+def _replaced(maps: Tensor, module: nn.Module, inputs: Any, output: Any) -> Tensor:
     return maps
 
 

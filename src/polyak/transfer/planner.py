@@ -77,14 +77,14 @@ def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
     """
     middle = pictures_a_class(labels)
     amount = "much" if middle >= MUCH else "little"
-    said = {name: one.measured.nll.value for name, one in by_stage.items() if one.measured}
-    best = min(said, key=lambda name: said[name], default=HEAD)
+    nlls = {name: one.measured.nll.value for name, one in by_stage.items() if one.measured}
+    best = min(nlls, key=lambda name: nlls[name], default=HEAD)
     last = list(by_stage)[-2:]  # the head's input, and the maps that it is pooled from
     kind = "similar" if best in last else "different"
     why = f"{middle} pictures a class (median; much from {MUCH})"
-    if said:
-        why += f"; stage {best} tells them apart best, NLL {said[best]:.3f}"
-        why += "" if best == HEAD else f" against the head's {said[HEAD]:.3f}"
+    if nlls:
+        why += f"; stage {best} tells them apart best, NLL {nlls[best]:.3f}"
+        why += "" if best == HEAD else f" against the head's {nlls[HEAD]:.3f}"
     return Cell(amount, kind, why)
 
 

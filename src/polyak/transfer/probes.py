@@ -147,8 +147,8 @@ def _validated(x, labels, part, spread, classes):
     judged, solution, near = np.flatnonzero(part >= 0), None, None
     for strength in STRENGTHS:  # each starts from the stronger one before
         l2 = torch.full((len(used),), strength)
-        how = {"tolerance": FIRST, "start": solution}
-        solution = solve(x, labels, (~held).to(x.dtype), l2, spread, classes, **how)
+        masks = (~held).to(x.dtype)
+        solution = solve(x, labels, masks, l2, spread, classes, tolerance=FIRST, start=solution)
         out = np.full_like(logs, np.nan)
         for rows, weight, bias in zip(held, *solution, strict=True):
             out[rows.numpy()] = (x[rows] @ weight + bias).log_softmax(1).numpy()

@@ -4,6 +4,8 @@ Depth is counted in stages: 0 is the first, the head the last. A stage that neve
 without gradients and in evaluation mode, so that a step costs what the learning part costs.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -99,15 +101,17 @@ class Tuning:
         pull: float = 0.0,
         unfreeze: float = 0.0,
     ):
-        self.network, self.layer_decay, self.strength = network, layer_decay, pull
+        self.network = network
+        self.layer_decay = layer_decay
+        self.strength = pull
         self.unfreeze = unfreeze
-        self.depth = depths(network)
-        self.top = max(self.depth.values())
-        self.first = first_learning(strategy, self.top)
+        self.depth: dict[str, int] = depths(network)
+        self.top: int = max(self.depth.values())
+        self.first: int = first_learning(strategy, self.top)
         for name, parameter in network.named_parameters():
             if self.depth[name] < self.first:
                 parameter.requires_grad_(False)
-        self.asleep = self._asleep(norms)
+        self.asleep: list[nn.Module] = self._asleep(norms)
         heads = tuple(f"{name}." for name in head_names(network))
         self._source = {
             parameter: parameter.detach().clone()
@@ -133,7 +137,7 @@ class Tuning:
         for module in self.asleep:
             module.eval()
 
-    def groups(self, learning_rate: float, weight_decay: float) -> list[dict]:
+    def groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Split what learns by depth, from the head down: `params`, `lr`, `weight_decay`, `wakes`.
 
         Args:
@@ -156,7 +160,7 @@ class Tuning:
         return found
 
     @torch.no_grad()
-    def pull(self, groups: list[dict]) -> None:
+    def pull(self, groups: list[dict[str, Any]]) -> None:
         """Move weights toward their source by lr * pull of the way: an average with it."""
         for group in groups if self._source else ():
             kept = [p for p in group["params"] if p in self._source]

@@ -54,7 +54,7 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     file = folder / f"{data.fingerprint()[:40]}.npy"
     found = _remembered(file, len(data))
     if found is None:
-        found = alike(data, threads, images)
+        found = near_duplicates(data, threads, images)
         with suppress(OSError, PolyakError):  # a cache that cannot be kept costs the next run
             folder.mkdir(parents=True, exist_ok=True)
             files.write_atomic(file, lambda path: _save(path, found))
@@ -68,7 +68,9 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     )
 
 
-def alike(data: Dataset, threads: int | None = None, images: Images | None = None) -> np.ndarray:
+def near_duplicates(
+    data: Dataset, threads: int | None = None, images: Images | None = None
+) -> np.ndarray:
     """Number the groups of pictures that look the same: int64 (n,).
 
     Args:
@@ -79,7 +81,7 @@ def alike(data: Dataset, threads: int | None = None, images: Images | None = Non
     >>> from polyak.data.scan import scan
     >>> from polyak.data.sources import find
     >>> data = scan(find("digits")).take([3, 5, 3])  # an exact copy
-    >>> alike(data).tolist()
+    >>> near_duplicates(data).tolist()
     [1, 0, 1]
     """
     group = data.copies()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from polyak.data import find, scan, split
-from polyak.data.alike import alike, grouped
 from polyak.data.images import Images
+from polyak.data.near_duplicates import grouped, near_duplicates
 from polyak.transfer import folds
 
 
@@ -61,7 +61,7 @@ def test_mirrored_and_turned_copies_are_found(tmp_path):
 
 def test_the_same_thing_again_is_found_and_other_things_are_not(tmp_path):
     folder = things(tmp_path / "data")
-    assert len(np.unique(alike(scan(find(folder))))) == 12
+    assert len(np.unique(near_duplicates(scan(find(folder))))) == 12
     one = thing(0)
     put(one, folder / "a/again.jpg", quality=40)
     put(one.resize((201, 190)), folder / "a/larger.png")
@@ -133,7 +133,7 @@ def test_a_fixed_camera_leaves_something_to_judge_by(tmp_path):
         noisy = (scene + draw.normal(0, 5, scene.shape)).clip(0, 255)
         put(Image.fromarray(noisy.astype(np.uint8)), folder / f"a/seen {i}.jpg")
     data = grouped(scan(find(folder)))
-    assert len(set(alike(data))) == 7 and len(set(data.groups)) == 36
+    assert len(set(near_duplicates(data))) == 7 and len(set(data.groups)) == 36
     assert any(line.startswith("30 pictures of a look the same, too") for line in data.warnings)
     assert (split(data, 0.2, 0).splits[data.labels == 0] == "val").sum() == 7
 
@@ -155,7 +155,7 @@ def test_small_plain_and_unreadable_pictures_look_like_nothing(tmp_path):
         put(Image.new("RGB", (96, 96), (i, i, i)), folder / f"b/plain {i}.png")
     data = scan(find(folder))
     (folder / "a/1.jpg").write_bytes(b"gone bad since the scan")
-    assert len(np.unique(alike(data))) == len(data) == 12
+    assert len(np.unique(near_duplicates(data))) == len(data) == 12
 
 
 @pytest.mark.parametrize("side", [40, 96, 300])
@@ -165,11 +165,11 @@ def test_decoded_before_or_not_makes_no_difference(tmp_path, side):
             put(thing(i, side), tmp_path / "data" / "ab"[again] / f"{i}.jpg")
             put(thing(i, side), tmp_path / "data" / "ab"[again] / f"{i} b.jpg", quality=70)
     data = scan(find(tmp_path / "data"))
-    found = alike(data)
+    found = near_duplicates(data)
     assert len(np.unique(found)) == 10
     for budget in (0, None):
         images = Images.open(data, budget=budget, least=(64, 64))
-        assert alike(data, 1, images).tolist() == found.tolist()
+        assert near_duplicates(data, 1, images).tolist() == found.tolist()
 
 
 @pytest.mark.parametrize("damage", [b"", b"not numpy", b"\x93NUMPY\x01\0", "short", "pickle"])
@@ -190,7 +190,7 @@ def test_the_answer_is_remembered_and_a_damaged_one_found_anew(tmp_path, cache, 
     else:
         file.write_bytes(damage)
     assert grouped(data).groups.tolist() == found
-    assert np.load(file).tolist() == alike(data).tolist()
+    assert np.load(file).tolist() == near_duplicates(data).tolist()
 
 
 def test_tiles_photographed_several_times_are_found_by_their_looks():
@@ -199,7 +199,7 @@ def test_tiles_photographed_several_times_are_found_by_their_looks():
     if not (folder / "magnetic_tile6").is_dir():
         pytest.skip(f"no magnetic_tile6 in {folder} (set POLYAK_DATA)")
     data = scan(find(folder / "magnetic_tile6")).part("train")
-    groups = alike(data)
+    groups = near_duplicates(data)
     number = np.array([int(re.search(r"num_(\d+)", path)[1]) for path in data.paths])
     near = np.abs(number[:, None] - number) <= 150
     same = groups[:, None] == groups
