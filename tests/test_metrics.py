@@ -95,7 +95,7 @@ def test_nll_and_accuracy_are_scikit_learns():
 
 def test_a_probability_of_zero_stays_finite():
     found = metrics.evaluate(np.array([[1.0, 0.0]]), np.array([1]))
-    assert found.nll.value == pytest.approx(87.498, abs=1e-3)
+    assert found.nll.value == pytest.approx(87.3365, abs=1e-3)  # the least that float32 can hold
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["n"] == 1
 
 
@@ -155,7 +155,7 @@ def test_a_clear_calibration_error_is_not_excused():
     ("probabilities", "labels", "message"),
     [
         (np.ones((2, 2)) / 2, np.array([0]), r"\(N, K\)"),
-        (np.ones((0, 2)), np.zeros(0, int), "no pictures"),
+        (np.ones((0, 2)), np.zeros(0, int), "no images"),
         (np.ones((2, 2)) / 2, np.array([0, 2]), "integers from 0 to 1"),
         (np.ones((2, 2)) / 2, np.array([0, -1]), "integers from 0 to 1"),
         (np.ones((2, 2)) / 2, np.array([0.0, 1.0]), "integers from 0 to 1"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
+from polyak import metrics
 from polyak.data.loader import Loader
 from polyak.errors import DataError
 from polyak.inference import log_probabilities
@@ -172,9 +173,9 @@ class Course:
             precision=self.where.precision.name,
         )
         read = np.setdiff1d(np.arange(len(labels)), [position for position, _ in failed])
-        true = logs[np.arange(len(labels)), labels].astype(float)
-        # a picture that can no longer be read counts as wrong, for all alike
-        return (logs.argmax(1) == labels) & ~np.isnan(true), float(-true[read].mean())
+        # an image that can no longer be read counts as wrong, for all alike
+        right = (logs.argmax(1) == labels) & ~np.isnan(logs).any(1)
+        return right, metrics.nll(logs[read], labels[read])
 
 
 def batches(loader: Loader, steps: int) -> Iterator:

@@ -9,7 +9,7 @@ from torch import Tensor
 from polyak import ensemble, metrics
 from polyak.optim import refresh_batch_norm
 from polyak.train.job import Data
-from polyak.train.judge import Judge, copied, scores
+from polyak.train.judge import Judge, copied
 from polyak.train.learner import Learner
 
 State = dict[str, Tensor]
@@ -130,20 +130,18 @@ class Ballot:
         """Accuracy, minus NLL at its own temperature, minus forward passes."""
         if "val" not in self.parts:
             return 0.0, 0.0, -len(set(states))
-        accuracy, nll = scores(*self._calibrated(states))
+        accuracy, nll = metrics.accuracy_and_nll(*self._calibrated(states))
         return accuracy, -nll, -len(set(states))
 
     def losses(self, states: tuple[str, ...]) -> np.ndarray:
         """NLL of each validation picture that could be read, (n,), at its own temperature."""
         if "val" not in self.parts:
             return np.zeros(0)
-        logs, labels = self._calibrated(states)
-        return -logs[np.arange(len(labels)), labels]
+        return metrics.losses(*self._calibrated(states))
 
     def _calibrated(self, states):
         logs, labels, _ = self._read(states, "val", "one")
-        calm = metrics.softmax(logs, self.temperature(states, "one"))
-        return np.log(calm.clip(1e-37)), labels
+        return metrics.log_softmax(logs, self.temperature(states, "one")), labels
 
     def _read(self, states, split, views):
         logs = self.logs(states, split, views)

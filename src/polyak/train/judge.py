@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from polyak.data.loader import Loader
 from polyak.inference import log_probabilities
+from polyak.metrics import accuracy_and_nll
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import Average
 from polyak.train.distributed import World
@@ -116,7 +117,7 @@ class Judge:
         began = time.monotonic()
         logs, labels = self.predict(network, "val", "one", self.where.precision.name)
         self.picture_seconds = (time.monotonic() - began) / max(1, len(labels))
-        return scores(logs, labels)
+        return accuracy_and_nll(logs, labels)
 
     def predict(
         self, network, split: str, views: str, precision: str = "float32"
@@ -185,17 +186,6 @@ class Judge:
         self.snapshots.load_state_dict(state["snapshots"])
         for name in ("done", "stale", "best_score", "best"):
             setattr(self, name, state[name])
-
-
-def scores(logs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy and mean negative log-likelihood of log-probabilities (N, K).
-
-    >>> accuracy, nll = scores(np.log([[0.6, 0.4], [0.25, 0.75]]), np.array([1, 1]))
-    >>> accuracy, round(nll, 3)
-    (0.5, 0.602)
-    """
-    right = logs.argmax(1) == labels
-    return float(right.mean()), float(-logs[np.arange(len(labels)), labels].mean())
 
 
 def copied(network: nn.Module) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ class Row:
         asked = ~np.isnan(logs).any(1)
         said = metrics.softmax(logs[asked], metrics.fit_temperature(logs[asked], labels[asked]))
         losses = np.full(len(labels), np.nan)
-        losses[asked] = -np.log(said[np.arange(len(said)), labels[asked]].clip(1e-37))
+        losses[asked] = metrics.negative_log(said[np.arange(len(said)), labels[asked]])
         found = metrics.evaluate(said, labels[asked])
         return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
 
