@@ -23,6 +23,7 @@ ROWS = (
     ("console", "options"),
     ("doctor", "race"),
     ("train",),
+    ("selection",),
     ("export", "report", "transfer"),
     ("model",),
     ("inference",),

@@ -1,7 +1,7 @@
 """Snapshots: train once, and keep the weights that each cycle of the learning rate ended with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyak.ensemble.states import State
 
@@ -59,12 +59,15 @@ class Snapshots:
     def take(self, state: State, progress: float) -> None:
         """Keep a copy of the weights that a cycle ended with: `network.state_dict()`."""
         self.ended = self._ended(progress)
-        kept = {name: value.detach().clone() for name, value in state.items()}
-        self._taken.append(Snapshot(self.ended, self.ends[self.ended - 1], kept))
+        self._keep(Snapshot(self.ended, self.ends[self.ended - 1], state))
 
     def taken(self) -> list[Snapshot]:
         """Give all that were taken, in their order."""
         return list(self._taken)
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        own = {name: value.detach().clone() for name, value in snapshot.state.items()}
+        self._taken.append(replace(snapshot, state=own))
 
     def _ended(self, progress: float) -> int:
         return sum(progress + 1e-9 >= end for end in self.ends)

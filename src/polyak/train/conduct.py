@@ -11,6 +11,7 @@ from pathlib import Path
 from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
+from polyak.ensemble import copied
 from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
@@ -20,6 +21,7 @@ from polyak.train import (
     distil,
     distributed,
     environment,
+    independent,
     job,
     loggers,
     pick,
@@ -31,8 +33,7 @@ from polyak.train import run as runs
 from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.finish import finish
-from polyak.train.independent import conduct_members
-from polyak.train.judge import Judge, copied
+from polyak.train.judge import Judge
 from polyak.train.loop import Loop
 from polyak.train.pace import Clock, Pace
 from polyak.train.probing import Backbone
@@ -40,7 +41,7 @@ from polyak.train.rate import with_rate
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
-from polyak.train.snapshots import Snapshots
+from polyak.train.snapshots import SnapshotFiles
 from polyak.train.speed import fit_widths, step_seconds
 from polyak.transfer.tuning import STRATEGIES
 
@@ -56,12 +57,35 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
                 return
             recipe = taken_up(asked, path)
             if recipe.independent:
-                how = recipe, given(asked), path, began, world, stop
-                yield from conduct_members(*how, _conduct, draw)
+                yield from _members(asked, recipe, path, began, world, stop)
             else:
                 yield from _conduct(asked, path, began, world, stop)
     finally:
         distributed.leave()
+
+
+def _members(
+    asked: Recipe, recipe: Recipe, path: Path | None, began: float, world: World, stop: Stop
+) -> Iterator[dict]:
+    """Train independent members and join them; write down what becomes of the whole."""
+
+    def train(one: Recipe, found: Path | None) -> Iterator[dict]:
+        return _conduct(one, found, time.monotonic(), world.alone(), stop)
+
+    run = None
+    if world.leads:
+        run = Run(path) if path else independent.create(recipe, given(asked))
+    try:
+        for record in independent.train_members(recipe, run, world, train):
+            if run is not None and record["kind"] == "end":
+                seconds = round(Clock(None, began).elapsed(), 2)
+                record |= {"seconds": seconds, "images_per_second": 0.0, "wait_share": 0.0}
+                run.record(record)
+                draw(run)
+            yield record
+    finally:
+        if run is not None:
+            run.close()
 
 
 def find(asked: Recipe, world: World) -> Path | None:
@@ -117,7 +141,7 @@ def _conduct(
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
     facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
     run = _begun(path, recipe, reasons, dataset, facts, tried, sweep) if world.leads else None
-    judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
+    judge.snapshots = SnapshotFiles(run.checkpoints if run else None, cycle_ends(recipe))
     try:
         state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)

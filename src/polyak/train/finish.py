@@ -1,15 +1,11 @@
-"""The end of a run: choose on validation, fit the temperature, measure, write the model file."""
+"""The end of a run: its weights become candidates, the chosen ones a model file and a record."""
 
-import copy
-from collections import Counter
-
-from torch import nn
-
-from polyak import __version__, model
+from polyak import __version__, selection
 from polyak.data.dataset import Dataset
+from polyak.ensemble import copied
 from polyak.model.member import Member
-from polyak.train.candidates import START, Candidate, Trained, candidates, choose
-from polyak.train.election import elect
+from polyak.selection import Candidate, CandidatePool, Runtime, WeightKind
+from polyak.selection.candidates import best_snapshot, candidate, ensembles, fine_tuned, soups
 from polyak.train.judge import Judge
 from polyak.train.learner import Learner
 from polyak.train.recipe import Recipe
@@ -26,61 +22,57 @@ def finish(
 
     Args:
         recipe: as decided.
-        data: all usable pictures.
+        data: all usable images.
         learner: trained.
         judge: knows the parts of the data.
         run: where to write.
         facts: of this run: "spec" of the network, "steps".
     """
-    views = recipe.views or "one"
-    ballot, found = candidates(learner, judge, [share for share in recipe.average if share])
-    best, fields = elect(run, data, ballot, found, views, every=recipe.ensemble is not None)
-    told = {name: fields[name] for name in ("evaluation", "table")}
-    header = provenance(recipe, data, facts) | told
-    write_model(run, ballot, found, best, data.classes, views, facts["spec"], header)
-    return {"kind": "end", **fields}
+    member = Member(learner.network, facts["spec"], data.classes, judge.page)
+    runtime = Runtime(judge.where.device, judge.where.threads.loader, judge.check)
+    pool = CandidatePool(judge.data, judge.training_pictures, runtime)
+    shares = [share for share in recipe.average if share]
+    found = candidates(pool, member, learner, judge, shares)
+    every = recipe.ensemble is not None
+    chosen = selection.select(pool, found, views=recipe.views or "one", every=every)
+    chosen.write_predictions(run.predictions)
+    chosen.save(run.model, provenance(recipe, data, facts))
+    rest = {"left_out": len(data.quarantine), "model": str(run.model)}
+    return {"kind": "end", **chosen.as_json(), **rest}
 
 
-def write_model(
-    run: Run,
-    ballot: Trained,
-    found: list[Candidate],
-    best: Candidate,
-    classes: tuple[str, ...],
-    views: str,
-    spec: dict,
-    header: dict,
-) -> None:
-    """Write the model file: the best of each kind travels, the chosen one predicts."""
-    kinds: dict[str, Candidate] = {}
-    for kind in dict.fromkeys(one.kind for one in found if one.stands and not one.refused):
-        kinds[kind] = choose([one for one in found if one.kind == kind], ballot.validated)
-    kinds.pop(START, None)  # anybody can fit the probe again; it travels only where it predicts
-    kinds[best.kind] = best
-    joined = kinds.pop("members", None)
-    ensemble = None
-    if joined is not None:
-        members = [
-            Member(
-                _with(ballot, name), spec, classes, ballot.judge.page, ballot.calm(name), float(n)
-            )
-            for name, n in Counter(joined.states).items()
-        ]
-        temperature = ballot.temperature(joined.states, views)
-        ensemble = model.Classifier.of(members, classes, temperature, views, header)
-    classifier = ensemble if best is joined else None
-    if classifier is None:
-        network, page = _with(ballot, best.states[0]), ballot.judge.page
-        temperature = ballot.temperature(best.states, views)
-        classifier = model.Classifier(network, spec, classes, page, temperature, views, header)
-    weights = {kind: ballot.states[one.states[0]] for kind, one in kinds.items()}
-    model.save(run.model, weights, classifier, best.kind, ensemble)
+def candidates(
+    pool: CandidatePool, member: Member, learner: Learner, judge: Judge, shares: list[float]
+) -> list[Candidate]:
+    """Put a run's weights into the pool, and collect all ways to end it; of equals the first wins.
 
-
-def _with(ballot: Trained, name: str) -> nn.Module:
-    network = copy.deepcopy(ballot.network)
-    network.load_state_dict(ballot.states[name])
-    return network
+    Args:
+        pool: empty.
+        member: the network that all weights are of.
+        learner: trained.
+        judge: knows the best weights, those that fine-tuning began with, and the snapshots.
+        shares: half-lives of the averages, shares of the run.
+    """
+    averages = ["average"] if len(shares) == 1 else [f"average {share:g}" for share in shares]
+    for name, average in zip(averages, learner.averages, strict=True):
+        with judge.shown(learner, average):
+            pool.add(name, copied(learner.network), member)
+    pool.add("weights", copied(learner.network), member)
+    found = [candidate(pool, name, WeightKind.AVERAGE, (name,)) for name in averages]
+    found.append(candidate(pool, "weights", WeightKind.WEIGHTS, ("weights",)))
+    if judge.best is not None:
+        pool.add("best", judge.best, member)
+        found.append(candidate(pool, "best", WeightKind.BEST, ("best",)))
+    if judge.start is not None:
+        found += fine_tuned(pool, judge.start, ["weights", *averages], member)
+    snapshots = {}
+    for one in judge.snapshots.taken():
+        snapshots[f"snapshot {one.number}"] = one.share
+        pool.add(f"snapshot {one.number}", one.state, member)
+    found += best_snapshot(pool, snapshots)
+    names = list(snapshots)
+    found += soups(pool, [*names, *(averages if len(averages) > 1 else [])])
+    return found + ensembles(pool, names, "snapshots")
 
 
 def provenance(recipe: Recipe, data: Dataset, facts: dict) -> dict:

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from itertools import islice
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyak.data.loader import Loader
+from polyak.ensemble import copied
 from polyak.inference import log_probabilities
 from polyak.metrics import accuracy_and_nll
 from polyak.networks.preprocessing import Preprocessing
@@ -17,7 +17,7 @@ from polyak.optim import Average
 from polyak.train.distributed import World
 from polyak.train.job import Data, Machine
 from polyak.train.learner import Learner
-from polyak.train.snapshots import Snapshots
+from polyak.train.snapshots import SnapshotFiles
 
 REFRESHED = 4096  # pictures that batch-norm statistics of an average are estimated from
 GLANCE = 4  # in the course of a run, where nothing is kept: one in so many training pictures
@@ -55,7 +55,7 @@ class Judge:
         start: dict[str, Tensor] | None = None,
     ):
         self.candidates, self.start = candidates, start
-        self.snapshots = Snapshots(None, [])
+        self.snapshots = SnapshotFiles(None, [])
         self.data, self.loader, self.page, self.where = data, loader, page, where
         self.times, self.patience, self.views, self.check = times, patience, views, check
         self.done, self.stale, self.best_score = 0, 0, -1.0
@@ -186,13 +186,3 @@ class Judge:
         self.snapshots.load_state_dict(state["snapshots"])
         for name in ("done", "stale", "best_score", "best"):
             setattr(self, name, state[name])
-
-
-def copied(network: nn.Module) -> dict[str, Tensor]:
-    """Copy a network's weights into memory of their own.
-
-    >>> sorted(copied(nn.Linear(1, 1)))
-    ['bias', 'weight']
-    """
-    plain = {"memory_format": torch.contiguous_format}
-    return {name: v.detach().cpu().clone(**plain) for name, v in network.state_dict().items()}

@@ -17,7 +17,8 @@ from polyak.ensemble import combine
 from polyak.errors import DataError
 from polyak.networks.head import set_head
 from polyak.networks.preprocessing import Preprocessing
-from polyak.train import election, finish, job
+from polyak.selection import SplitPredictions
+from polyak.train import finish, job
 from polyak.train.recipe import Recipe
 from polyak.train.run import Run
 from polyak.train.signals import Stop
@@ -179,8 +180,11 @@ def records(
     temperature = calibrated(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
-        answers = metrics.softmax(logs, temperature), labels, read
-        measured = election.judge(run, parts[split].dataset, split, answers)
+        part, odds = parts[split].dataset, metrics.softmax(logs, temperature)
+        answers = SplitPredictions(split, part, odds, labels, read)
+        answers.write(run.predictions)
+        confused = [list(pair) for pair in answers.confusions()]
+        measured = {"evaluation": answers.evaluation(), "confused": confused}
     dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
     if failed:
         dataset.write_quarantine(run.path / "quarantine.csv")

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, nn
 
-from polyak.ensemble import soup
+from polyak.ensemble import copied, soup
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import job
 from polyak.train.distributed import World
-from polyak.train.judge import copied
 from polyak.train.recipe import Recipe
 from polyak.train.signals import Stop
 from polyak.transfer.choice import Row
