@@ -22,10 +22,11 @@ from card import insert
 from polyak import machine, optim
 from polyak.files import write_atomic
 from polyak.inference import log_probabilities
+from polyak.metrics import accuracy_and_nll
 from polyak.train import job, make
 from polyak.train.decide import decide
 from polyak.train.distributed import World
-from polyak.train.judge import REFRESH_EPOCH, REFRESHED, scores
+from polyak.train.judge import REFRESH_EPOCH, REFRESHED
 from polyak.train.pace import Pace
 
 HALF_LIVES = (0.01, 0.02, 0.04, 0.08, 0.16)  # shares of the run
@@ -70,7 +71,8 @@ def measure(recipe):
 
     def look():
         logs, _ = log_probabilities(network, held_out.images, page)
-        return dict(zip(("accuracy", "nll"), scores(logs, held_out.dataset.labels), strict=True))
+        measured = accuracy_and_nll(logs, held_out.dataset.labels)
+        return dict(zip(("accuracy", "nll"), measured, strict=True))
 
     def pictures():
         batches = islice(loader.epoch(REFRESH_EPOCH), REFRESHED // loader.batch_size)

@@ -114,11 +114,13 @@ class CalibratedMean:
         return combine(parts, self.weights, self.of)
 
     @classmethod
-    def fit(cls, log_probs: np.ndarray, labels: np.ndarray, draws: int = 20) -> "CalibratedMean":
+    def fit(
+        cls, log_probs: np.ndarray | Sequence[np.ndarray], labels: np.ndarray, draws: int = 20
+    ) -> "CalibratedMean":
         """Calibrate every member on held-out images, then choose and weigh them by `greedy`.
 
         Args:
-            log_probs: float (M, N, K) of images that no member was trained on.
+            log_probs: float (M, N, K), or M of (N, K), of images that no member was trained on.
             labels: int (N,).
             draws: as for `greedy`.
 

@@ -4,7 +4,7 @@ from polyak.model import WeightKind
 from polyak.selection.pool import CandidatePool, Runtime
 from polyak.selection.predictions import SplitPredictions
 from polyak.selection.rule import RULE, Candidate, choose
-from polyak.selection.select import Selection, select
+from polyak.selection.selection import Selection, select
 
 __all__ = [
     "RULE",
