@@ -32,10 +32,8 @@ class Ensemble(nn.Module):
         if not running:
             raise ValueError("nothing to average: give at least one network of some weight")
         parts, temperatures, weights = zip(*running, strict=True)
-        self.networks, self.mean = (
-            nn.ModuleList(parts),
-            CalibratedMean(temperatures, weights, mean.of),
-        )
+        self.networks: nn.ModuleList = nn.ModuleList(parts)
+        self.mean: CalibratedMean = CalibratedMean(temperatures, weights, mean.of)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the logarithm of the mean probability, (N, K), which serves as logits."""

@@ -48,8 +48,8 @@ class Snapshots:
     """
 
     def __init__(self, ends: Sequence[float]):
-        self.ends = list(ends)
-        self.ended = 0  # cycles
+        self.ends: list[float] = list(ends)
+        self.ended: int = 0  # cycles
         self._taken: list[Snapshot] = []
 
     def due(self, progress: float) -> bool:

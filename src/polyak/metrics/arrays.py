@@ -1,9 +1,10 @@
 """What all figures ask of their arrays."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def checked(scores, labels) -> tuple[np.ndarray, np.ndarray]:
+def checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Take scores (N, K) and labels (N,) as arrays that fit, or say in a ValueError why not."""
     scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:

@@ -1,6 +1,7 @@
 """Figures with their intervals: accuracy, negative log-likelihood, calibration error."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Estimate:
     low: float
     high: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
@@ -43,7 +44,7 @@ class Evaluation:
     ece: Estimate
     n: int
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers, the shape that `polyak evaluate --json` prints.
 
         >>> figure = Estimate(0.5, 0.25, 0.75)

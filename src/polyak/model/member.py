@@ -1,6 +1,7 @@
 """One network of a trained classifier, with all that it needs to say its part."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -24,7 +25,7 @@ class Member:
     """
 
     network: nn.Module
-    spec: dict
+    spec: dict[str, Any]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float = 1.0

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyak import metrics
 from polyak.augment import Policy
@@ -42,9 +42,12 @@ class SoupBuilder:
                 if getattr(member, name) != getattr(first, name):
                     why = f"member {number} has another {name} than the first"
                     raise UsageError("a soup takes networks of one kind", why=why)
-        self.whole, self.training, self.held_out, self.device = whole, training, held_out, device
-        self.network = copy.deepcopy(first.network)
-        self.states = [member.network.state_dict() for member in whole.members]
+        self.whole: Classifier = whole
+        self.training: Dataset = training
+        self.held_out: Dataset = held_out
+        self.device: str = device
+        self.network: nn.Module = copy.deepcopy(first.network)
+        self.states: list[State] = [member.network.state_dict() for member in whole.members]
 
     def evaluate(self, state: State, refresh: bool = True) -> float:
         """Give the NLL of some weights on the held-out images, at their own temperature.

@@ -7,6 +7,7 @@ from torch.nn import functional
 from polyak.ensemble import combine, tempered
 from polyak.metrics import softmax
 from polyak.model.classifier import Classifier
+from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
 
 
@@ -28,9 +29,10 @@ class Teacher:
     def __init__(
         self, classifier: Classifier, preprocessing: Preprocessing, classes: tuple[str, ...]
     ):
-        self.members = [m for m in classifier.members if m.weight > 0]
-        self.orders = [torch.from_numpy(m.order(classes)) for m in self.members]
-        self.classifier, self.preprocessing = classifier, preprocessing
+        self.members: list[Member] = [m for m in classifier.members if m.weight > 0]
+        self.orders: list[Tensor] = [torch.from_numpy(m.order(classes)) for m in self.members]
+        self.classifier: Classifier = classifier
+        self.preprocessing: Preprocessing = preprocessing
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

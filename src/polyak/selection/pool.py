@@ -73,8 +73,10 @@ class CandidatePool:
         *,
         finished: bool = False,
     ):
-        self.parts, self.batches, self.finished = parts, batches, finished
-        self.runtime = runtime or Runtime()
+        self.parts: Mapping[str, Part] = parts
+        self.batches: Callable[[], Iterable[Tensor]] = batches
+        self.runtime: Runtime = runtime or Runtime()
+        self.finished: bool = finished
         self.states: dict[str, State] = {}
         self.members: list[str] = []  # names of those that were added, not averaged here
         self._networks: dict[str, Member] = {}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -36,7 +37,7 @@ class SplitPredictions:
     labels: np.ndarray
     positions: np.ndarray
 
-    def evaluation(self) -> dict:
+    def evaluation(self) -> dict[str, Any]:
         """Measure: the split, and accuracy, NLL and calibration error with intervals."""
         return {"split": self.split} | metrics.evaluate(self.probabilities, self.labels).as_json()
 
