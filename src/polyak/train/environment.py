@@ -12,7 +12,7 @@ from polyak.files import read_json
 from polyak.train.checks import fields, text, whole
 from polyak.train.distributed import World
 
-_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 4096))
+_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 1024))
 _PRECISION = {"name": text("float32|bfloat16"), "reason": text("(?s).*")}
 _CHECKS = {"data": text(".+"), "threads": fields(_THREADS), "precision": fields(_PRECISION)}
 
