@@ -30,6 +30,7 @@ ROWS = (
     ("metrics", "networks"),
     ("data",),
     ("augment", "optim", "regularize"),
+    ("decoding",),
     ("precision", "tensor_file"),
     ("files", "machine"),
     ("errors", "keys"),

@@ -72,10 +72,10 @@ def workspace(path: Path) -> Iterator[Path]:
     ['a.txt']
     """
     sweep(path.parent)
-    handle = None
-    while handle is None:  # a sweeper may be faster than our lock
+    while True:
         folder = Path(tempfile.mkdtemp(prefix=".polyak-", suffix=".tmp", dir=path.parent))
-        handle = _hold(folder)
+        if (handle := _hold(folder)) is not None:  # a sweeper may be faster than our lock
+            break
     try:
         yield folder / path.name
     finally:

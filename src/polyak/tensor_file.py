@@ -61,7 +61,7 @@ def seal(facts: dict[str, Any], names: Iterable[str], tensor: Callable[[str], Te
     for name in sorted(names):
         value = tensor(name)
         hashed.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        hashed.update(value.reshape(-1).view(torch.uint8).numpy())
+        hashed.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return hashed.hexdigest()
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from polyak.data.dataset import Dataset
-from polyak.data.header import BYTE_CAP, PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.listing import Listing, refuse_unseen
+from polyak.decoding.header import read_header
+from polyak.decoding.pillow import quiet
+from polyak.decoding.unreadable import BYTE_CAP, PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
 
 _CHUNK = 256
@@ -54,7 +56,9 @@ def scan(
             try:
                 data = read_file(listing.root / listing.paths[i])
                 sizes[i] = read_header(data, pixel_cap).size
-                digests[i] = _digest(data)
+                digests[i] = digest(data)
+                if listing.digests is not None and (digests[i] != listing.digests[i]).any():
+                    raise Unreadable("another image than the table says: its digest differs")
             except Unreadable as error:
                 reasons[i] = error.reason
 
@@ -64,6 +68,7 @@ def scan(
         listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits
     )
     data = everything.without(sorted(reasons.items()))
+    data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
     if not len(data):
         _refuse_all(data)
@@ -81,7 +86,7 @@ def read_file(path: Path) -> bytes:
     >>> read_file(Path("/dev/null"))
     Traceback (most recent call last):
     ...
-    polyak.data.header.Unreadable: not a regular file
+    polyak.decoding.unreadable.Unreadable: not a regular file
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
@@ -106,7 +111,12 @@ def read_file(path: Path) -> bytes:
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
-def _digest(data):
+def digest(data: bytes) -> np.ndarray:
+    """Hash a file's bytes: uint64 (2,), what tells an image wherever it lies.
+
+    >>> digest(b"").tolist()
+    [4665148505410102986, 8103847710287220046]
+    """
     return np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), "<u8")
 
 
@@ -135,7 +145,7 @@ def _fill_classes(data: Dataset) -> Dataset:
             "only one class",
             where="".join(classes),
             why="there is nothing to tell apart",
-            then="add a folder with pictures of another class",
+            then="add a folder with images of another class, or give the folder that holds those",
         )
     return _renumbered(data, classes)
 

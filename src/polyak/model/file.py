@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from polyak import tensor_file
 from polyak.augment.views import VIEWS
-from polyak.errors import RefusedError, shown
+from polyak.errors import RefusedError, UsageError, shown
 from polyak.model.classifier import Classifier
+from polyak.model.known_splits import MOST_MEMBERS, file_of
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
@@ -21,7 +23,6 @@ FORMATS = (1, 2)
 WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
 KINDS = (*WEIGHTS, "soup", "snapshot", "start", "members")
 MEANS = ("probabilities", "logits")
-MOST_MEMBERS = 1000
 TEMPERATURES = 1e-6, 1e6  # beyond, a quotient leaves what float32 can hold
 
 
@@ -101,6 +102,7 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
             "start" or "members"; by default those that validation chose.
 
     Raises:
+        UsageError: the file has no weights of this kind.
         RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.
 
     >>> load("no/such/run")
@@ -109,9 +111,13 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
     polyak.errors.RefusedError: cannot load the model: no/such/run: there is no such file. Next: \
 give a run directory or a model.safetensors
     """
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    file = file_of(path)
+    if kind is not None:
+        _check_kind(file, kind)
     try:
-        return _load(file, device, kind)
+        classifier = _load(file, device, kind)
+        classifier.files = (file,)
+        return classifier
     except (RefusedError, MemoryError):
         raise
     except Exception as error:
@@ -151,6 +157,18 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
     if not 0 < (total := sum(classifier.weights)) < math.inf:
         raise ValueError(f"the weights of its members sum to {total}")
     return classifier
+
+
+def _check_kind(file: Path, kind: str) -> None:
+    """Refuse weights that were asked for and that a file does not have."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            kinds = sorted({name.partition("/")[0] for name in stored.keys()} & set(KINDS))
+    except (SafetensorError, OSError):
+        return  # loading says what is wrong with it
+    if kind not in kinds:
+        why = f"this file has {', '.join(kinds) or 'none'}"
+        raise UsageError("no such weights", where=f"--kind {kind}", why=why)
 
 
 def _member(stored: tensor_file.Stored, prefix: str, told: dict[str, Any], device: str) -> Member:

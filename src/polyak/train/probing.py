@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import nn
 from polyak import metrics, model, networks, transfer
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import check_classes
 from polyak.ensemble import combine
-from polyak.errors import DataError, RefusedError
+from polyak.errors import RefusedError
 from polyak.networks.head import set_head
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import election, finish, job
@@ -131,16 +132,15 @@ def learn(
     """Extract the training pictures' features and fit the probes of some strategies.
 
     Raises:
-        DataError: no picture of a class can be read.
+        DataError: no image of a class can be read.
         RefusedError: the weights give features that are not finite.
     """
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
     read = np.setdiff1d(np.arange(len(train)), [position for position, _ in features.failed])
     part = train.take(read) if failed else train
+    check_classes(part.dataset)
     labels, classes = part.dataset.labels, len(part.dataset.classes)
-    for number in np.setdiff1d(np.arange(classes), labels):
-        raise DataError("no picture of a class can be read", where=part.dataset.classes[number])
     probes = {}
     for strategy in strategies:
         backbone.stop.check("nothing was begun")
@@ -183,22 +183,20 @@ def records(
 ) -> Iterator[dict]:
     """Judge the held-out pictures by the probe, write predictions and the model file."""
     views, found = recipe.views or "one", known.probes[recipe.transfer]
-    failed, judged = list(known.failed), {}
+    failed, judged = dict(known.failed), {}
     for split in [split for split in ("val", "test") if split in parts]:
         judged[split], missing = yield from said(
             backbone, parts[split], found, recipe.transfer, views
         )
-        failed += missing
+        failed |= dict(missing)
     temperature = calibrated(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
         measured = election.judge(run, parts[split].dataset, split, answers)
-    dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
-    if failed:
-        dataset.write_quarantine(run.path / "quarantine.csv")
+    counted = finish.account(run, dataset, failed)
     network, spec = classified(backbone, known, recipe.transfer)
-    facts = finish.provenance(recipe, dataset, {"steps": 0})
+    facts = finish.provenance(recipe, dataset, counted, {"steps": 0})
     facts |= {"evaluation": measured["evaluation"], "probe": told(found)}
     classifier = model.Classifier(
         network, spec, dataset.classes, backbone.page, temperature, views, facts
@@ -210,7 +208,7 @@ def records(
         "candidates": {name: told(one) for name, one in known.probes.items()},
         **measured,
         "temperature": temperature,
-        "left_out": len(dataset.quarantine),
+        **finish.counts(counted),
         "model": str(run.model),
         "images_per_second": 0.0,
         "wait_share": 0.0,

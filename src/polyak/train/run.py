@@ -13,6 +13,8 @@ import unicodedata
 from functools import cached_property
 from pathlib import Path
 
+import yaml
+
 from polyak.errors import BusyError, RefusedError, UsageError, shown
 from polyak.files import (
     NO_LOCKS_HERE,
@@ -173,6 +175,9 @@ def _claim(whole: Path, folder: Path, name: str | None, default: str) -> Path:
 def find(out: str, name: str | None, asked: dict) -> Path | None:
     """Find the run that `--resume` means: by name, else the newest with these choices.
 
+    An unfinished run that is named goes on where its data lies now; that it is the same is for the
+    caller to check.
+
     Args:
         out: folder of run directories.
         name: the user's own name, or None.
@@ -186,11 +191,14 @@ def find(out: str, name: str | None, asked: dict) -> Path | None:
     if name:
         found = [p for p in found if p.name == slug(name)]
         for path in found:
-            if differences := _differences(choices(path), asked):
+            differences = _differences(choices(path), asked)
+            if set(differences) == {"data"} and not finished(path):
+                return path
+            if differences:
                 raise UsageError(
                     "this run was started with other choices",
                     where=str(path),
-                    why=", ".join(differences),
+                    why=", ".join(differences.values()),
                     then="leave them away, or choose another --name",
                 )
     found = [p for p in found if not _differences(choices(p), asked)]
@@ -208,12 +216,28 @@ def choices(path: Path) -> dict:
     return asked if isinstance(asked, dict) else {}
 
 
-def _differences(then: dict, now: dict) -> list[str]:
+def moved(path: Path, data: str) -> bool:
+    """Tell whether a run is taken up with data at another place than it began with."""
+    return recipe(path).data != data
+
+
+def write_place(path: Path, data: str) -> None:
+    """Write down where a run's data lies now, so that the next resume finds it."""
+    file = path / "config.yaml"
+    line = yaml.safe_dump({"data": data}, allow_unicode=True, width=10**9).strip()
+    rest = file.read_text(encoding="utf-8").splitlines()
+    write_atomic(file, "\n".join(line if old.startswith("data:") else old for old in rest) + "\n")
+    facts = json.loads((path / "env.json").read_text(encoding="utf-8"))
+    facts["asked"] = facts["asked"] | {"data": data}
+    write_atomic(path / "env.json", json.dumps(facts, indent=1))
+
+
+def _differences(then: dict, now: dict) -> dict[str, str]:
     # a different place, pace of saving or reader is no different run
     names = sorted((set(then) | set(now)) - {"out", "name", "save_every", "log"}) if now else []
-    return [
-        f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
-    ]
+    return {
+        n: f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
+    }
 
 
 def finished(path: Path) -> bool:

@@ -99,6 +99,11 @@ def read(folder: Path, name: str, shape: tuple[int, int]) -> tuple | None:
     return table, failed
 
 
+def forget(folder: Path, name: str) -> None:
+    """Remove a table that is no longer true."""
+    shutil.rmtree(folder / name, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
     """Make a table on disk that other processes see when it is whole, or never.

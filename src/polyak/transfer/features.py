@@ -24,6 +24,7 @@ from polyak import keys
 from polyak.augment import Policy
 from polyak.data.images import Images
 from polyak.data.loader import Loader
+from polyak.decoding.unreadable import Unreadable
 from polyak.inference import check_finite
 from polyak.networks.fold import folded
 from polyak.networks.head import head_names
@@ -156,11 +157,21 @@ def extraction(
     name = _name(network, page, digests, view, widths)
     with cache.owned(folder, name, check):
         found = cache.read(folder, name, shape)
+        if found is not None and any(_reads(images, position) for position, _ in found[1]):
+            found = cache.forget(folder, name)  # an image was away for a while, and is back
         if found is not None:
             return Features(found[0], widths, found[1], cached=True)
         with cache.making(folder, name, shape) as new:
             yield from work.fill(new)
         return Features(new.table, widths, new.failed, unkept=new.unkept)
+
+
+def _reads(images: Images, position: int) -> bool:
+    try:
+        images[position]
+    except Unreadable:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

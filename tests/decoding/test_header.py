@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyak.data.header import Unreadable, read_header, sniff
+from polyak.decoding.header import read_header
+from polyak.decoding.sniff import sniff
+from polyak.decoding.unreadable import Unreadable
 
 
 def _chunk(name, body):
@@ -84,8 +86,8 @@ def test_text_that_inflates_to_a_gigabyte_is_refused():
     [
         (b"", "empty file"),
         (b"\xff", "not JPEG"),
-        (b"just words\n", "text, not a picture"),
-        (b'{"a": 1}', "text, not a picture"),
+        (b"just words\n", "text, not an image"),
+        (b'{"a": 1}', "text, not an image"),
         (b"<!doctype html><p>404", "a web page"),
         (b"\n <svg xmlns=''/>", "SVG"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -8,8 +8,10 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
-from polyak.data.decode import decode, upright
-from polyak.data.header import Unreadable, read_header
+from polyak.decoding.decode import decode
+from polyak.decoding.exif import upright
+from polyak.decoding.header import read_header
+from polyak.decoding.unreadable import Unreadable
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
