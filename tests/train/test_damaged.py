@@ -180,10 +180,14 @@ class Allocator(RuntimeError):
     [
         MemoryError(),
         Allocator("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
-        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB"),
+        type("OutOfMemoryError", (RuntimeError,), {})(
+            "CUDA out of memory. Tried to allocate 2 GiB"
+        ),
     ],
 )
-def test_memory_that_does_not_suffice_is_one_line(tiny_folder, tmp_path, monkeypatch, error, capsys):
+def test_memory_that_does_not_suffice_is_one_line(
+    tiny_folder, tmp_path, monkeypatch, error, capsys
+):
     def refuse(*_, **__):
         raise error
 

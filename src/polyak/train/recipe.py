@@ -86,7 +86,9 @@ class Recipe(BaseModel):
     std: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
     )
-    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the training pictures")
+    epochs: float | None = Field(
+        None, gt=0, le=1e6, description="passes over the training pictures"
+    )
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
