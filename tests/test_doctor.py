@@ -6,7 +6,13 @@ import pytest
 
 from polyak import machine
 from polyak.doctor import doctor
-from polyak.errors import DataError
+from polyak.errors import DataError, counted
+from polyak.machine import Threads
+from polyak.precision import Precision
+from polyak.train import make
+from polyak.train.distributed import World
+from polyak.train.environment import Machine
+from polyak.train.job import open_data
 
 
 def told(*arguments, **options) -> dict[str, str]:
@@ -24,7 +30,7 @@ def test_the_machine_alone(tmp_path):
     assert list(page) == [
         "machine", "memory", "software", "device", "threads", "precision", "disk",
     ]  # fmt: skip
-    assert f"{machine.cores()} cores" in page["machine"]
+    assert f", {counted(machine.cores(), 'core')}, " in page["machine"]
     assert "torch 2." in page["software"]
     assert page["precision"].startswith(("float32: ", "bfloat16: "))
     assert page["disk"].endswith(f"free for {tmp_path / 'runs'}")
@@ -43,12 +49,42 @@ def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     assert page["found"] == "90 = 83 used + 7 left out"
     assert page["left out"].count("empty\\n") == 5
     assert page["left out"].endswith("and 2 more; `polyak train` lists them all")
-    assert page["classes"] == "4: 11 to 24 pictures each"
+    assert page["classes"] == "4: 11 to 24 images each"
     assert page["rarest"].startswith(f"{third.name} 11, {first.name} 24")
     assert page["splits"] == "83 not split yet"
     assert page["sizes"] == "32 x 32 pixels, all"
     assert page["decoded"].startswith("0.2 MiB")
     assert page["reading"].endswith("files a second")
+
+
+def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
+    """The header is whole, and so is the end; what lies between is not. `train` counts the same."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny_folder, data)
+    for number in (3, 5):
+        file = data / "square 1" / f"{number}.jpg"
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) * 2 // 3] + b"\xff\xd9")
+    empty = data / "square 2" / "0.jpg"
+    empty.write_bytes(b"")
+    page = told(str(data), out=str(tmp_path))
+    assert page["found"] == "96 = 93 used + 3 left out"
+    for name in ("square 1/3.jpg: broken JPEG", "square 1/5.jpg: ", "square 2/0.jpg: empty file"):
+        assert name in page["left out"]
+    assert page["classes"] == "4: 22 to 24 images each"
+    dataset, _ = open_data(
+        make(data=str(data)), Machine("cpu", Precision("float32", ""), Threads(1, 1)), World()
+    )
+    assert (len(dataset), len(dataset.quarantine)) == (93, 3)
+
+
+def test_a_class_of_which_nothing_can_be_decoded_is_refused_as_in_training(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "data")
+    for file in (tmp_path / "data" / "square 1").iterdir():
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) * 2 // 3] + b"\xff\xd9")
+    with pytest.raises(DataError, match="no image of a class can be read: square 1"):
+        told(str(tmp_path / "data"), out=str(tmp_path))
 
 
 def test_splits_are_told(tiny_folder, tmp_path):

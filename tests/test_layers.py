@@ -31,7 +31,7 @@ ROWS = (
     ("data",),
     ("augment", "optim", "regularize"),
     ("decoding",),
-    ("precision",),
+    ("precision", "tensor_file"),
     ("files", "machine"),
     ("errors", "keys"),
 )

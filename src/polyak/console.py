@@ -5,17 +5,19 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from polyak.errors import shown
+from polyak.errors import counted, shown
 from polyak.train.words import lines
 
 if TYPE_CHECKING:
     from polyak.model import Predictions
 
+WIDEST = 1000  # columns that a table may take before it is asked how many it needs
 LINE_EVERY = 10.0  # seconds between lines of a log
 
 
@@ -26,7 +28,10 @@ def follow(records: Iterable[dict], console: Console) -> None:
         if record["kind"] == "end":
             console.print(_figures(record))
             if record.get("table"):
-                console.print(candidates(record))
+                wide = candidates(record)
+                room = console.options.update(max_width=WIDEST)
+                fits = console.measure(wide, options=room).maximum <= console.width
+                console.print(wide if fits else candidates(record, narrow=True))
         for line in lines(record):
             say(line, console)
 
@@ -72,8 +77,8 @@ def _figures(end: dict) -> Table:
     chosen = words.get(end["chosen"], end["chosen"])
     measured = end["evaluation"]
     if measured is None:
-        return Table("no pictures were held out: how good this model is, nobody knows")
-    title = f"{chosen}, measured on {measured['n']} pictures of {measured['split']}"
+        return Table("no images were held out: how good this model is was not measured")
+    title = f"{chosen}, measured on {counted(measured['n'], 'image')} of {measured['split']}"
     if measured["split"] == "val":
         title += ", which also chose them: expect a little less"
     table = Table("", "value", "95 % interval", title=title)
@@ -87,26 +92,45 @@ def _figures(end: dict) -> Table:
     return table
 
 
-def candidates(end: dict) -> Table:
-    """Lay out all ways to end a run: figures with 95 % intervals, and what each costs."""
+def candidates(end: dict, narrow: bool = False) -> Table:
+    """Lay out all ways to end a run: figures with 95 % intervals, and what each costs.
+
+    Those that were refused are told below the table, with the reason.
+
+    Args:
+        end: the last record of a run.
+        narrow: two lines a row, for 80 columns.
+    """
     rows = [row for row in end["table"] if "refused" not in row]
     chose = "which also chose: expect a little less" if rows[0]["split"] == "val" else "unseen"
-    title = f"the candidates on {end['evaluation']['n']} pictures of {rows[0]['split']}, {chose}"
+    images = counted(end["evaluation"]["n"], "image")
+    title = f"the candidates on {images} of {rows[0]['split']}, {chose}"
     rule = f"chosen: {end['rule']}" if "rule" in end else None
     columns = ("", "views", "accuracy", "NLL", "calibration error", "train min", "passes")
     table = Table(*columns, title=title, caption=rule)
-    for row in end["table"]:
-        if "refused" in row:
-            table.add_row(escape(shown(row["name"])), "", escape(shown(row["refused"])))
-            continue
-        figures = [
-            f"{row[name]['value']:{form}} ({row[name]['low']:{form}} to {row[name]['high']:{form}})"
-            for name, form in (("accuracy", ".2%"), ("nll", ".4f"), ("ece", ".2%"))
-        ]
-        minutes = f"{row['share'] * end['seconds'] / 60:.1f}"
+    if narrow:
+        figures = (f"{name}\n95 % interval" for name in ("accuracy", "NLL", "calib. error"))
+        columns = ("\n  views, train min, passes", *figures)
+        frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+        table = Table(*columns, title=title, caption=rule, padding=(0, 1, 0, 0), **frame)
+    for row in rows:
         name = ("* " if row["chosen"] else "  ") + escape(shown(row["name"]))
-        table.add_row(name, row["views"], *figures, minutes, str(row["passes"]))
+        cost = row["views"], f"{row['share'] * end['seconds'] / 60:.1f}", str(row["passes"])
+        if narrow:
+            table.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, narrow))
+        else:
+            table.add_row(name, cost[0], *_cells(row, narrow), *cost[1:])
     return table
+
+
+def _cells(row: dict, narrow: bool) -> list[str]:
+    """Write the figures of a candidate, each with its interval."""
+    cells, nll = [], "{:.3f}" if narrow else "{:.4f}"
+    for name, number in (("accuracy", "{:.2%}"), ("nll", nll), ("ece", "{:.2%}")):
+        value, low, high = (number.format(row[name][part]) for part in ("value", "low", "high"))
+        two = f"{value}\n{low.removesuffix('%')} to {high}"
+        cells.append(two if narrow else f"{value} ({low} to {high})")
+    return cells
 
 
 def predictions(said: "Predictions", top: int) -> Table:

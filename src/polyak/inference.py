@@ -12,7 +12,7 @@ from polyak.augment.views import policies
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.ensemble import combine
-from polyak.errors import DataError
+from polyak.errors import DataError, RefusedError
 from polyak.networks.preprocessing import Preprocessing
 
 
@@ -48,6 +48,7 @@ def log_probabilities(
 
     Raises:
         DataError: no picture could be read.
+        RefusedError: the network's answer to one is not finite.
 
     Returns:
         (float32 (N, K) with rows of NaN for failures, [(position, reason)] of the failures).
@@ -87,6 +88,7 @@ def every_log_probabilities(
 
     Raises:
         DataError: no picture could be read.
+        RefusedError: a network's answer to one is not finite.
 
     Returns:
         (float32 (M, N, K) with rows of NaN for failures, [(position, reason)] of the failures).
@@ -116,6 +118,7 @@ def every_log_probabilities(
             for number in numbers:
                 check()
                 part = _forward(looks[number].network, inputs, precision)
+                check_finite(part, images, good[batch.indices])
                 if number not in said:
                     said[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
                 said[number][good[batch.indices]] = part
@@ -140,6 +143,33 @@ def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int
         for policy in policies(look.views, look.preprocessing.fraction):
             found.setdefault((look.preprocessing, policy), []).append(number)
     return found
+
+
+def check_finite(
+    answers: np.ndarray, images: Images, positions: np.ndarray, largest: float = np.inf
+) -> None:
+    """Refuse answers of a network that are not finite: no picture is to blame for them.
+
+    Args:
+        answers: float (N, ...).
+        images: opened pictures.
+        positions: int (N,), where each answer's picture stands.
+        largest: what every number must stay below.
+
+    Raises:
+        RefusedError: one is not finite, or too large; it names its picture.
+
+    >>> check_finite(np.ones((1, 2)), Images.of(np.zeros((1, 8, 8, 3), np.uint8)), np.arange(1))
+    """
+    sound = np.abs(answers) < largest  # which no NaN is
+    rows = np.flatnonzero(~sound.reshape(len(answers), -1).all(1))
+    if len(rows):
+        raise RefusedError(
+            "the network's answer is not finite",
+            where=str(images.files[positions[rows[0]]]),
+            why="its weights are damaged, or too large for the numbers that they meet",
+            then="take other weights",
+        )
 
 
 def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:

@@ -31,13 +31,13 @@ def test_an_empty_folder_and_pictures_without_class_folders(tree, tmp_path):
 def test_only_empty_classes(tmp_path):
     (tmp_path / "data/a").mkdir(parents=True)
     (tmp_path / "data/b").mkdir()
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         find(tmp_path / "data")
 
 
 def test_a_table_of_no_rows(tmp_path):
     (tmp_path / "x.csv").write_text("path,label\n")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         find(tmp_path / "x.csv")
 
 

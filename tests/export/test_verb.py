@@ -15,7 +15,7 @@ def test_each_format_lies_beside_the_model(written, capsys, tmp_path):
     ):
         assert main(["export", model, "--to", to]) == 0
         said = capsys.readouterr().out
-        assert f"checked with {by}: 64 pictures: the same class on 64" in said
+        assert f"checked with {by}: 64 images: the same class on 64" in said
         assert said.endswith(f"written: {tmp_path / name}\n")
         assert (tmp_path / name).exists()
         assert ("uint8 (batch, height, width, 3)" in said) == (to != "hf")

@@ -65,6 +65,18 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
     assert open_still <= may
 
 
+@pytest.mark.parametrize("model", ["compact", "resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("weights", [None, "hub"])
+def test_a_reason_claims_no_measurement_that_nobody_made(model, weights):
+    if model == "compact" and weights:
+        return
+    _, reasons = decide(make(data="x", model=model, weights=weights), pictures(1000, 32))
+    told = {reasons[name] for name in ("optimizer", "rho", "weight_decay", "label_smoothing")}
+    measured = "measured with compact and nesterov on CIFAR-10"
+    assert told == {measured if model == "compact" else "default for timm models"}
+    assert not [why for why in reasons.values() if "proven" in why]
+
+
 @pytest.mark.parametrize("n", [100, 5000])
 def test_tuning_keeps_the_statistics_that_its_probe_has_read(n):
     recipe, reasons = decide(make(data="x", weights="resnet18.pth", transfer="few"), pictures(n, 9))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak.data.dataset import Dataset
-from polyak.data.scan import read_file
+from polyak.data.scan import digest, read_file
 from polyak.decoding.decode import decode
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import quiet
@@ -33,6 +33,14 @@ class Files:
     def __getitem__(self, position) -> Path:
         return self._root / self._names[position]
 
+    def name(self, position) -> str:
+        """Name a file below the root.
+
+        >>> Files(Path("data"), ["a/1.jpg"]).name(0)
+        'a/1.jpg'
+        """
+        return str(self._names[position])
+
     def take(self, positions) -> "Files":
         """Keep some positions, in their order."""
         return Files(self._root, [self._names[i] for i in positions])
@@ -48,15 +56,22 @@ class Images:
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
+        digests: uint64 (n, 2), a hash of each file's bytes that they must still have; None checks
+            nothing.
+
+    `lost` names the files that could not be read since: name -> reason, shared with all that is
+    taken of these images.
 
     >>> images = Images.of(np.zeros((2, 4, 5, 3), np.uint8))
     >>> len(images), images[1].shape, images.kept
     (2, (4, 5, 3), 2)
     """
 
-    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP, least=None):
+    def __init__(self, files, sizes, starts, pixels, pixel_cap=PIXEL_CAP, least=None, digests=None):
         self.files, self.sizes, self.pixel_cap, self.least = files, sizes, pixel_cap, least
         self.failed: list[tuple[int, str]] = []
+        self.lost: dict[str, str] = {}
+        self._digests = digests
         self._starts, self._pixels = starts, pixels
         self._stride = 0
         if len(sizes) and (sizes == sizes[0]).all():
@@ -84,12 +99,12 @@ class Images:
         threads = threads or os.cpu_count() or 1
         if isinstance(source, Dataset):
             files = Files(source.root, source.paths)
-            sizes = source.sizes.copy()
+            sizes, digests = source.sizes.copy(), source.digests
             large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
             files = Files(".", list(source))
-            sizes = np.zeros((len(files), 2), np.int64)
+            sizes, digests = np.zeros((len(files), 2), np.int64), None
             unsure = np.arange(len(files))
         failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
         lengths = sizes.prod(1) * 3
@@ -98,7 +113,7 @@ class Images:
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        images = cls(files, sizes, starts, pixels, pixel_cap, least)
+        images = cls(files, sizes, starts, pixels, pixel_cap, least, digests)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
 
@@ -136,7 +151,10 @@ class Images:
         files = self.files.take(positions)
         starts = self._starts[positions]
         sizes, how = self.sizes[positions], (self.pixel_cap, self.least)
-        return Images(files, sizes, starts, self._pixels, *how)
+        digests = None if self._digests is None else self._digests[positions]
+        taken = Images(files, sizes, starts, self._pixels, *how, digests)
+        taken.lost = self.lost
+        return taken
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Give one picture: uint8 (H, W, 3), not to be written to.
@@ -148,7 +166,11 @@ class Images:
         start = self._starts[position]
         if start >= 0:
             return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
-        return self._decoded(position)
+        try:
+            return self._decoded(position)
+        except Unreadable as error:
+            self.lost.setdefault(self.files.name(position), error.reason)
+            raise
 
     def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Give pictures of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
@@ -167,9 +189,12 @@ class Images:
         return out, failed
 
     def _decoded(self, position):
-        pixels = decode(read_file(self.files[position]), self.pixel_cap, self.least)
+        data = read_file(self.files[position])
+        pixels = decode(data, self.pixel_cap, self.least)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
+        if self._digests is not None and (digest(data) != self._digests[position]).any():
+            raise Unreadable("the file has changed since the scan: another content")
         return pixels
 
     def _fill(self, kept, threads):

@@ -7,6 +7,7 @@ from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.confusion import (
     Confusion,
     PerClass,
+    cautions,
     confusion_matrix,
     most_confused,
     per_class,
@@ -20,6 +21,7 @@ __all__ = [
     "Evaluation",
     "PerClass",
     "Reliability",
+    "cautions",
     "confusion_matrix",
     "evaluate",
     "fit_temperature",

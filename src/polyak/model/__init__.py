@@ -1,6 +1,6 @@
 """The trained classifier: one portable file, no pickle, predicting with training's own pixels."""
 
-from polyak.model.classifier import Classifier, Predictions, join, labelled
+from polyak.model.classifier import Classifier, Predictions, join
 from polyak.model.file import load, save
 
-__all__ = ["Classifier", "Predictions", "join", "labelled", "load", "save"]
+__all__ = ["Classifier", "Predictions", "join", "load", "save"]

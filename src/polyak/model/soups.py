@@ -13,7 +13,7 @@ from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
 from polyak.ensemble import basin, greedy_soup, soup
-from polyak.errors import RefusedError, UsageError
+from polyak.errors import UsageError
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
 from polyak.optim import keep_shared, refresh_batch_norm
@@ -59,7 +59,7 @@ class Pot:
             (a classifier of one network, calibrated on the judges; positions of its ingredients).
 
         Raises:
-            RefusedError: the mean of all is worse than the worst: they are not in one basin.
+            UsageError: the mean of all is worse than the worst: they are not in one basin.
         """
         alone = [self.taste(state, refresh=False) for state in self.states]
         if greedily:
@@ -68,7 +68,7 @@ class Pot:
             state, chosen = soup(self.states), list(range(len(self.states)))
             if why := basin(self.taste(state), alone):
                 then = "--soup greedy, or leave --soup away"
-                raise RefusedError("the members make no soup", why=why, then=then)
+                raise UsageError("the members make no soup", why=why, then=then)
         logs, labels = self._say(state, refresh=len(chosen) > 1)
         first, views = self.whole.members[0], self.whole.members[0].views or self.whole.views
         member = Member(self.network, first.spec, first.classes, first.preprocessing)

@@ -48,7 +48,8 @@ def load_weights(network: nn.Module, path: Path | str) -> Loaded:
     True
     """
     path = Path(path)
-    _check_file(path, network)
+    check_path(path)
+    _check_size(path, network)
     tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
     return _load(network, tensors, metadata, path)
 
@@ -70,14 +71,32 @@ def metadata_of(path: Path | str) -> dict[str, str]:
         return {}
 
 
-def _check_file(path: Path, network: nn.Module) -> None:
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        why = "its name ends in neither .safetensors nor .pth"
-        raise UsageError("cannot read the weights", where=str(path), why=why)
+def check_path(path: Path | str) -> None:
+    """Refuse what cannot be a file of weights by its name and kind, before it is opened.
+
+    Raises:
+        UsageError: no such file, or neither kind of name.
+        RefusedError: not a regular file.
+
+    >>> check_path("nope.pth")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.UsageError: cannot read the weights: nope.pth: there is no such file. Next: give \
+a .safetensors or .pth file, an earlier run, or 'hub'
+    """
+    path, why = Path(path), ""
     if not path.exists():
-        raise UsageError("cannot read the weights", where=str(path), why="there is no such file")
+        why = "there is no such file"
+    elif path.suffix not in (".safetensors", ".pth", ".pt"):
+        why = "its name ends in neither .safetensors nor .pth"
+    if why:
+        then = "give a .safetensors or .pth file, an earlier run, or 'hub'"
+        raise UsageError("cannot read the weights", where=str(path), why=why, then=then)
     if not path.is_file():
         raise _refused(path, "not a regular file")
+
+
+def _check_size(path: Path, network: nn.Module) -> None:
     limit = SIZE_SLACK + SIZE_FACTOR * sum(
         t.numel() * t.element_size() for t in network.state_dict().values()
     )

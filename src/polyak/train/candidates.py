@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from polyak import ensemble, metrics
+from polyak.errors import DivergedError
 from polyak.optim import refresh_batch_norm
 from polyak.train.job import Data
 from polyak.train.judge import Judge, copied, scores
@@ -195,11 +196,19 @@ def candidates(
 
     Returns:
         (the ballot, its candidates).
+
+    Raises:
+        DivergedError: neither the weights nor an average of them gives finite answers.
     """
     ballot, found = Trained(learner, judge), []
 
     def stand(name: str, kind: str, *states: str, **facts) -> None:
-        found.append(Candidate(name, kind, states, ballot.score(states), **facts))
+        try:
+            found.append(Candidate(name, kind, states, ballot.score(states), **facts))
+        except DivergedError as error:  # an average may be sound where the last weights are not
+            found.append(Candidate(name, kind, states, refused=error.what))
+            if kind == "weights" and all(one.refused for one in found):
+                raise
 
     averages = []
     for average, share in zip(learner.averages, shares, strict=True):
@@ -215,7 +224,9 @@ def candidates(
         ballot.states["best"] = judge.best
         stand("best", "best", "best")
     if judge.start is not None:
-        ended = max(("weights", *averages), key=lambda name: ballot.score((name,))[1])
+        sound = [one for one in found if one.states[0] in ("weights", *averages)]
+        ended = max((one for one in sound if not one.refused), key=lambda one: one.score[1])
+        ended = ended.states[0]
         halfway = ensemble.soup([judge.start, ballot.states[ended]])
         ballot.states |= {"halfway": ballot.refreshed(halfway), "probe": judge.start}
         stand("halfway", "soup", "halfway")
@@ -253,7 +264,8 @@ def _snapshots(ballot: Trained, judge: Judge) -> list[tuple[str, float]]:
     if not judge.snapshots.entries:
         return []
     names = []
-    for entry, state in zip(judge.snapshots.entries, judge.snapshots.states(), strict=True):
+    states = judge.snapshots.states(ballot.states["weights"])
+    for entry, state in zip(judge.snapshots.entries, states, strict=True):
         name = f"snapshot {entry['file'].removeprefix('snapshot-').removesuffix('.safetensors')}"
         ballot.states[name] = state
         names.append((name, entry["share"]))

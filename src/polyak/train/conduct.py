@@ -1,17 +1,19 @@
 """The course of a run: find or create its directory, prepare, train, finish, write down."""
 
+import contextlib
 import copy
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+
+from torch import nn
 
 from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
-from polyak.errors import UsageError, shown
+from polyak.errors import BusyError, DiskError, UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
 from polyak.report import report
@@ -24,6 +26,8 @@ from polyak.train import (
     loggers,
     pick,
     probing,
+    resumable,
+    source,
     words,
 )
 from polyak.train import recipe as recipes
@@ -52,6 +56,8 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
         with Stop() as stop:
             path = find(asked, world) if resume else None
             if path is not None and runs.finished(path):
+                if world.leads:
+                    tidy(path)
                 yield runs.records(path)[-1]
                 return
             recipe = taken_up(asked, path)
@@ -78,11 +84,14 @@ def find(asked: Recipe, world: World) -> Path | None:
 
 
 def taken_up(asked: Recipe, path: Path | None) -> Recipe:
-    """The recipe of a run that is resumed, read along by whom is asked for now; else as asked."""
+    """The recipe of a run that is resumed, its data where it lies now, read along by whom is asked
+    for now; else as asked.
+    """
     if path is None:
         return asked
-    recipe = recipes.make(**runs.config(path))
-    return recipe if asked.log == "none" else recipe.model_copy(update={"log": asked.log})
+    recipe = runs.recipe(path)
+    now = {name: getattr(asked, name) for name in ("data", "log")}
+    return recipe.model_copy(update={k: v for k, v in now.items() if v not in ("", "none")})
 
 
 def given(asked: Recipe) -> dict:
@@ -94,6 +103,7 @@ def _conduct(
     asked: Recipe, path: Path | None, began: float, world: World, stop: Stop
 ) -> Iterator[dict]:
     where, dataset, parts, recipe, reasons = _opened(asked, path, began, world, stop)
+    opened = dataset  # what a resume will find again; later some may turn out broken
     tried: dict[str, str] = {}
     network, spec, page = job.make_network(recipe, parts["train"], where)
     if recipe.transfer != "none":
@@ -101,7 +111,7 @@ def _conduct(
         how = asked, recipe, reasons, (dataset, parts), backbone, began, world
         recipe, known, tried, (dataset, parts) = yield from pick.begin(*how)
         if recipe.transfer in probing.LINEAR:
-            facts = environment.describe(dataset, where, world, given(asked))
+            facts = environment.describe(opened, where, world, given(asked))
             if world.leads:
                 run = _begun(path, recipe, reasons, dataset, facts, tried)
                 work = probing.records(recipe, dataset, parts, backbone, known, run, began)
@@ -115,18 +125,19 @@ def _conduct(
         recipe, sweep = with_rate(recipe, reasons, network, loader, where, world, began)
     judge = make_judge(recipe, parts, loader, network, page, where, stop)
     teacher = distil.teacher(recipe.distill, page, dataset.classes, where.device)
-    facts = environment.describe(dataset, where, world, given(asked), distil.mark(recipe.distill))
+    facts = environment.describe(opened, where, world, given(asked), distil.mark(recipe.distill))
     run = _begun(path, recipe, reasons, dataset, facts, tried, sweep) if world.leads else None
     judge.snapshots = Snapshots(run.checkpoints if run else None, cycle_ends(recipe))
     try:
-        state, lines = checkpoint.newest(path / "checkpoints") if path else (None, [])
+        state, lines = saved(path, network) if path else (None, [])
         clock = Clock(recipe.budget_seconds, began)
         how = recipe, loader, network, judge, clock, where, world, teacher
-        pace = Pace(*state["first_pace"]) if state else first_pace(*how)
+        pace = again(state, path, recipe) or first_pace(*how)
         steps = round(1 / pace.rate)
         learner = job.make_learner(recipe, network, where, world, steps, teacher, loader)
         loop = Loop(learner, loader, judge, pace, clock, run, world, stop, recipe.save_every)
-        if state:
+        if path and state:
+            resumable.check(loop, state, path / "checkpoints")
             loop.load_state_dict(state)
         counts = loop.step, round(1 / pace.rate)
         start = opening(recipe, reasons, dataset, where, run, *counts, path, lines)
@@ -136,10 +147,25 @@ def _conduct(
             run.close()
 
 
+def again(state: dict | None, path: Path | None, recipe: Recipe) -> Pace | None:
+    """Give the pace that a clock planned when the run began, where one did."""
+    if path is None or state is None or recipe.epochs is not None:
+        return None
+    return resumable.first_pace(state, path)
+
+
+def saved(path: Path, network: nn.Module) -> tuple[dict | None, list[str]]:
+    """Read the newest checkpoint of a run, and what is to be told of the others."""
+    limit = resumable.largest(network)
+    return checkpoint.newest(path / "checkpoints", runs.identity(path), limit)
+
+
 def _begun(path, recipe, reasons, dataset, facts, tried, sweep=None) -> Run:
     """Take a run up, or make its folder, and write down what it works on."""
     run = Run(path) if path else create(recipe, reasons, dataset, facts, tried)
     try:
+        if path and runs.moved(path, recipe.data):
+            runs.write_place(run.path, recipe.data)
         write_down(run, dataset, sweep)
     except BaseException:
         run.close()
@@ -166,10 +192,12 @@ def note(run: Run | None, record: dict) -> None:
 def _opened(asked: Recipe, path: Path | None, began: float, world: World, stop: Stop) -> tuple:
     """Set the machine up, open the data and decide: (machine, data, parts, recipe, reasons)."""
     recipe, reasons = taken_up(asked, path), {}
+    source.check(recipe)
     if world.leads:
         files.check_writable(path or Path(asked.out))
     where = job.set_up(recipe, world, path)
     dataset, parts = job.open_data(recipe, where, world)
+    dataset.warnings.extend(source.seen_before(recipe, dataset))
     stop.check("nothing was begun")
     if path is None:
         recipe, reasons = decide(recipe, dataset)
@@ -189,6 +217,15 @@ def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
             yield record
         draw(run)
     finally:
+        run.close()
+
+
+def tidy(path: Path) -> None:
+    """Do what a finished run still lacks that was killed after its last record: page, order."""
+    with contextlib.suppress(BusyError, DiskError):
+        run = Run(path)
+        if not (path / "report.html").exists():
+            draw(run)
         run.close()
 
 
@@ -214,12 +251,9 @@ def _records(
 ) -> Iterator[dict]:
     yield start
     yield from loop.records()
+    lost = loop.world.joined(job.lost(loop.judge.data))  # of all processes
     if loop.run is not None:
-        late = [(str(loop.loader.images.files[i]), why) for i, why in loop.loader.failed]
-        if late:  # readable when the run began, and no longer
-            dataset = replace(dataset, quarantine=[*dataset.quarantine, *late])
-            dataset.write_quarantine(loop.run.path / "quarantine.csv")
-        facts = {"spec": spec, "steps": loop.step}
+        facts = {"spec": spec, "steps": loop.step, "lost": lost}
         end = finish(recipe, dataset, loop.learner, loop.judge, loop.run, facts)
         yield end | loop.throughput() | {"seconds": round(loop.clock.elapsed(), 2)}
         draw(loop.run)  # from what the run directory now says

@@ -9,7 +9,7 @@ import numpy as np
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.networks import compact
 from polyak.train import source
 from polyak.train.recipe import USUAL, Recipe
@@ -55,23 +55,24 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
     side = int(np.median(data.sizes.min(1)))
     model = choose("model", *_model(recipe, int(np.median(data.sizes.max(1)))))
     if model == "compact" and recipe.budget is None:  # a budget's widths follow measured speed
-        choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
+        choose("widths", compact.REFERENCE, "measured on 45,000 images of 32 pixels")
     small, scratch = model == "compact", recipe.weights is None
+    usual = "measured with compact and nesterov on CIFAR-10" if small else "default for timm models"
     trained = len(data.part("train"))
     for choice in _transfer(recipe):
         choose(*choice)
     if scratch:  # with weights, their own size decides
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
-    choose("optimizer", "nesterov" if small else "adamw", f"proven with {model}")
-    schedule = _schedule(recipe, choose, small, f"proven with {model}")
+    choose("optimizer", "nesterov" if small else "adamw", usual)
+    schedule = _schedule(recipe, choose, small, usual)
     choose("warm_up", 0.05 if schedule in RAMPED else 0.0, f"customary with {schedule}")
-    choose("batch_size", _batch_size(trained, small), f"{trained} pictures to train on")
+    choose("batch_size", _batch_size(trained, small), f"{counted(trained, 'image')} to train on")
     if recipe.learning_rate is None:  # `auto` waits for the network
         choose("learning_rate", *default_rate(recipe.model_copy(update=choices)))
-    choose("rho", compact.MOMENTUM if small else 0.9, f"proven with {model}")
-    choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, f"proven with {model}")
-    choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, f"proven with {model}")
+    choose("rho", compact.MOMENTUM if small else 0.9, usual)
+    choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, usual)
+    choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, usual)
     if recipe.data == "digits":
         choose("augment", "none", "a digit in the mirror is another digit, and 8 pixels are few")
         choose("views", "one", "a digit in the mirror is another digit")
@@ -99,7 +100,7 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
     batch, optimizer = recipe.batch_size or 1, recipe.optimizer
     if recipe.model == "compact" and optimizer in compact.RATE_PER_PICTURE:
         rate = compact.RATE_PER_PICTURE[optimizer] * batch
-        return float(f"{rate:.3g}"), "proven with compact, by batch size"
+        return float(f"{rate:.3g}"), "measured with compact, by batch size"
     if recipe.weights is None:
         kind, share = "scratch", min(1.0, batch / 128)
     elif optimizer in ADAPTIVE:  # noise of such steps falls with the batch's root (Malladi 2022)
@@ -173,7 +174,7 @@ def _model(recipe: Recipe, side: int) -> tuple[str, str]:
     if recipe.weights is None and side <= SMALL:
         return "compact", f"pictures of {side} pixels, no weights"
     why = f"pictures of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
-    return "resnet18", why if recipe.weights is None else "a small network that transfers well"
+    return source.HUBS, why if recipe.weights is None else "a small network that transfers well"
 
 
 def _batch_size(trained: int, small: bool) -> int:
@@ -184,4 +185,4 @@ def _batch_size(trained: int, small: bool) -> int:
 def _epochs(trained: int, scratch: bool) -> tuple[float, str]:
     seen = 150_000 if scratch else 30_000  # pictures
     epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 40 if scratch else 20))
-    return epochs, f"{trained} pictures to train on; --budget 10m lets the clock decide"
+    return epochs, f"{counted(trained, 'image')} to train on; --budget 10m lets the clock decide"

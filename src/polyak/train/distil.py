@@ -35,7 +35,11 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Give targets (N, K), float32, of normalised pictures (N, 3, h, w)."""
+        """Give targets (N, K), float32, of normalised pictures (N, 3, h, w).
+
+        Raises:
+            RefusedError: one is not finite.
+        """
         total = torch.zeros((), device=images.device)
         for member, share, order in zip(self.members, self.shares, self.orders, strict=True):
             network: nn.Module = member.network.eval()
@@ -43,7 +47,11 @@ class Teacher:
             said = logits.float().log_softmax(1)[:, order.to(images.device)]
             total = total + share * (said if self.mean == "logits" else said.exp())
         logs = total if self.mean == "logits" else total.clamp(min=1e-38).log()
-        return (logs / self.temperature).softmax(1)
+        targets = (logs / self.temperature).softmax(1)
+        if not bool(targets.isfinite().all()):
+            why = "its weights are damaged, or too large for the numbers that they meet"
+            raise RefusedError("the teacher's answer is not finite", why=why)
+        return targets
 
     def _seen(self, images: Tensor, wanted: Preprocessing) -> Tensor:
         """The same pictures as a member wants them: its colours, its size."""

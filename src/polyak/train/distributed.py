@@ -1,5 +1,6 @@
 """The same run in several processes under torchrun: who am I, what do the others say."""
 
+import json
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,13 +49,14 @@ class World:
         >>> World().from_leader([3.0])
         [3.0]
         """
-        if self.size == 1:
-            return values
+        return self._from(0, values) if self.size > 1 else values
+
+    def _from(self, rank: int, values: list[float]) -> list[float]:
         import torch
         import torch.distributed as dist
 
         shared = torch.tensor(values, dtype=torch.float64, device=_device(self))
-        dist.broadcast(shared, 0)
+        dist.broadcast(shared, rank)
         return shared.tolist()
 
     def text_from_leader(self, text: str) -> str:
@@ -63,12 +65,26 @@ class World:
         >>> World().text_from_leader("runs/digits")
         'runs/digits'
         """
-        if self.size == 1:
-            return text
+        return self._text_from(0, text) if self.size > 1 else text
+
+    def _text_from(self, rank: int, text: str) -> str:
         letters = [float(byte) for byte in text.encode("utf-8", "surrogateescape")]
-        length = int(self.from_leader([float(len(letters))])[0])
-        told = self.from_leader((letters + [0.0] * length)[:length])
+        length = int(self._from(rank, [float(len(letters))])[0])
+        told = self._from(rank, (letters + [0.0] * length)[:length])
         return bytes(int(byte) for byte in told).decode("utf-8", "surrogateescape")
+
+    def joined(self, facts: dict[str, str]) -> dict[str, str]:
+        """Put the facts of all processes together.
+
+        >>> World().joined({"a": "b"})
+        {'a': 'b'}
+        """
+        if self.size == 1:
+            return facts
+        found: dict[str, str] = {}
+        for rank in range(self.size):
+            found |= json.loads(self._text_from(rank, json.dumps(facts)))
+        return found
 
     def alone(self) -> "World":
         """This process as a world of its own that leaves the processor's share to the others.

@@ -15,13 +15,12 @@ RULE = "lowest NLL on validation, of those within one standard error of the high
 
 
 def elect(
-    run: Run, data: Dataset, ballot: Ballot, found: list[Candidate], views: str, every: bool
+    run: Run, ballot: Ballot, found: list[Candidate], views: str, every: bool
 ) -> tuple[Candidate, dict]:
     """Choose a candidate, calibrate and measure it, write its predictions, tell of all.
 
     Args:
         run: where to write.
-        data: all usable pictures.
         ballot: what the candidates' weights say.
         found: the candidates; of equals the first wins.
         views: test-time views of the model.
@@ -46,7 +45,6 @@ def elect(
         "table": rows(ballot, found, best, views, every),
         **judged,
         "temperature": temperature,
-        "left_out": len(data.quarantine),
         "model": str(run.model),
     }
 
@@ -101,6 +99,7 @@ def judge(run: Run, part: Dataset, split: str, said: tuple) -> dict:
     return {
         "evaluation": {"split": split, **metrics.evaluate(probabilities, labels).as_json()},
         "confused": [list(pair) for pair in metrics.most_confused(matrix, part.classes)],
+        "cautions": metrics.cautions(matrix, part.classes),
     }
 
 

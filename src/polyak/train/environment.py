@@ -8,7 +8,13 @@ from polyak import machine
 from polyak import precision as formats
 from polyak.data.dataset import Dataset
 from polyak.errors import DataError, RefusedError
+from polyak.files import read_json
+from polyak.train.checks import fields, text, whole
 from polyak.train.distributed import World
+
+_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 4096))
+_PRECISION = {"name": text("float32|bfloat16"), "reason": text("(?s).*")}
+_CHECKS = {"data": text(".+"), "threads": fields(_THREADS), "precision": fields(_PRECISION)}
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,15 @@ def of(path: Path) -> dict:
     """
     file = path / "env.json"
     try:
-        facts = json.loads(file.read_text())
-        machine.Threads(**facts["threads"])
-        return facts | {"precision": dict(facts["precision"]), "data": str(facts["data"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError("cannot continue", where=str(file), why="damaged") from error
+        facts = read_json(file)
+        fields(_CHECKS, dict.fromkeys(facts, lambda *_: None))(facts, "it")
+    except (OSError, ValueError, TypeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        then = "bring it back as it was, or start again under another --name"
+        raise RefusedError(
+            "cannot continue", where=str(file), why=why, kept="the run as it is", then=then
+        ) from error
+    return {"teacher": ""} | facts
 
 
 def check_unchanged(path: Path, data: Dataset) -> None:

@@ -10,13 +10,11 @@ from polyak.data.dataset import Dataset
 from polyak.model.member import Member
 from polyak.train.candidates import START, Candidate, Trained, candidates, choose
 from polyak.train.election import elect
+from polyak.train.job import lost
 from polyak.train.judge import Judge
 from polyak.train.learner import Learner
-from polyak.train.recipe import Recipe
+from polyak.train.recipe import ELSEWHERE, Recipe
 from polyak.train.run import Run
-
-# what does not change the model, or tells of its maker's disk
-ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "data", "distill", "log"}
 
 
 def finish(
@@ -30,15 +28,34 @@ def finish(
         learner: trained.
         judge: knows the parts of the data.
         run: where to write.
-        facts: of this run: "spec" of the network, "steps".
+        facts: of this run: "spec" of the network, "steps", "lost" (path -> reason of images that
+            another process could not read).
     """
     views = recipe.views or "one"
     ballot, found = candidates(learner, judge, [share for share in recipe.average if share])
-    best, fields = elect(run, data, ballot, found, views, every=recipe.ensemble is not None)
+    best, fields = elect(run, ballot, found, views, every=recipe.ensemble is not None)
     told = {name: fields[name] for name in ("evaluation", "table")}
-    header = provenance(recipe, data, facts) | told
+    counted = account(run, data, facts["lost"] | lost(judge.data))
+    header = provenance(recipe, data, counted, facts) | told
     write_model(run, ballot, found, best, data.classes, views, facts["spec"], header)
-    return {"kind": "end", **fields}
+    return {"kind": "end", **fields, **counts(counted)}
+
+
+def account(run: Run, data: Dataset, lost: dict[str, str]) -> Dataset:
+    """Set aside what was lost in the course of a run (path -> reason), and write it down."""
+    left = data.set_aside(lost)
+    if left is not data:
+        left.write_quarantine(run.path / "quarantine.csv")
+    return left
+
+
+def counts(data: Dataset) -> dict[str, int]:
+    """Count for a record: found is what was used and what was left out.
+
+    >>> counts(Dataset(Path("."), [], *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
+    {'found': 1, 'left_out': 1}
+    """
+    return {"found": data.found, "left_out": len(data.quarantine)}
 
 
 def write_model(
@@ -83,12 +100,19 @@ def _with(ballot: Trained, name: str) -> nn.Module:
     return network
 
 
-def provenance(recipe: Recipe, data: Dataset, facts: dict) -> dict:
-    """Say where a model comes from; nothing in it depends on clock, place or machine load."""
-    counts = {name: int((data.splits == name).sum()) for name in ("train", "val", "test")}
+def provenance(recipe: Recipe, data: Dataset, counted: Dataset, facts: dict) -> dict:
+    """Say where a model comes from; nothing in it depends on clock, place or machine load.
+
+    Args:
+        recipe: as decided.
+        data: as the run began with it.
+        counted: without what was lost since.
+        facts: of the run: "steps".
+    """
+    counts = {name: int((counted.splits == name).sum()) for name in ("train", "val", "test")}
     return {
         "polyak": __version__,
         "recipe": recipe.model_dump(exclude=ELSEWHERE),
-        "data": {"fingerprint": data.fingerprint(), "left_out": len(data.quarantine), **counts},
+        "data": {"fingerprint": data.fingerprint(), "left_out": len(counted.quarantine), **counts},
         "steps": facts["steps"],
     }

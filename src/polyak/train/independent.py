@@ -13,12 +13,13 @@ import numpy as np
 from polyak import model
 from polyak.files import write_atomic
 from polyak.optim import keep_shared, refresh_batch_norm
-from polyak.train import job
+from polyak.train import environment, job
 from polyak.train import recipe as recipes
 from polyak.train import run as runs
 from polyak.train.candidates import Ballot, Candidate, State, ensembles, soups
 from polyak.train.distributed import World
 from polyak.train.election import elect
+from polyak.train.finish import account, counts
 from polyak.train.judge import REFRESH_EPOCH, REFRESHED, copied
 from polyak.train.pace import Clock
 from polyak.train.recipe import Recipe
@@ -49,6 +50,7 @@ def conduct_members(
     run = None
     if world.leads:
         run = Run(path) if path else create(recipe, asked)
+    moved = path is not None and runs.moved(path, recipe.data)
     folder = Path(world.text_from_leader(str(run.path) if run else "")) / "members"
     try:
         mine = range(world.rank, recipe.independent, world.size)
@@ -63,7 +65,8 @@ def conduct_members(
                 yield told(record, number, turn, turns)
         world.highest([0.0])  # until everybody is done
         if run is not None:
-            end = finish(recipe, run, [folder / str(n) for n in range(recipe.independent)], world)
+            members = [folder / str(n) for n in range(recipe.independent)]
+            end = finish(recipe, run, members, world, moved)
             seconds = round(Clock(None, began).elapsed(), 2)
             end |= {"seconds": seconds, "images_per_second": 0.0, "wait_share": 0.0}
             run.record(end)
@@ -141,15 +144,21 @@ class Members(Ballot):
         return copied(network)
 
 
-def finish(recipe: Recipe, run: Run, folders: list[Path], world: World) -> dict:
-    """Join members into the run's model file; choose, measure, tell."""
+def finish(recipe: Recipe, run: Run, folders: list[Path], world: World, moved: bool) -> dict:
+    """Join members into the run's model file; choose, measure, tell.
+
+    Data that `moved` since the members were trained must be the same.
+    """
     where = job.set_up(recipe, world.alone())
     dataset, parts = job.open_data(recipe, where, world.alone())
+    if moved:
+        environment.check_unchanged(folders[0], dataset)
+        runs.write_place(run.path, recipe.data)
     dataset.write_quarantine(run.path / "quarantine.csv")
     dataset.write_split(run.path / "split.csv")
     write_atomic(run.path / "classes.json", json.dumps(list(dataset.classes), indent=1))
     loaded = {f"member {n}": model.load(folder) for n, folder in enumerate(folders)}
-    decided = recipes.make(**runs.config(folders[0]))
+    decided = runs.recipe(folders[0])
     views, page = decided.views or "one", loaded["member 0"].preprocessing
 
     def pictures():
@@ -169,11 +178,11 @@ def finish(recipe: Recipe, run: Run, folders: list[Path], world: World) -> dict:
     else:
         found.append(Candidate("soup", "soup", (), refused="members are of different shapes"))
     found += ensembles(ballot, names, "members")
-    best, fields = elect(run, dataset, ballot, found, views, every=True)
+    best, fields = elect(run, ballot, found, views, every=True)
     header = {"members": [one.header for one in loaded.values()]}
     header |= {name: fields[name] for name in ("evaluation", "table")}
     save(run, ballot, best, fields["temperature"], views, header)
-    return {"kind": "end", **fields}
+    return {"kind": "end", **fields, **counts(account(run, dataset, job.lost(parts)))}
 
 
 def save(

@@ -1,7 +1,7 @@
 """From a recipe to all that training needs, the same on every process and on every resume."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from polyak import precision as formats
 from polyak.augment import Policy, cutmix, mixup
 from polyak.data.alike import grouped
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import check_classes
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.scan import scan
@@ -82,13 +83,14 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
         DataError: it cannot be trained on.
     """
     cores = where.threads.compute
-    dataset = scan(find(recipe.data), threads=cores)
+    dataset = scan(find(recipe.data, recipe.classes_from), threads=cores)
     budget = 0 if looks_once(recipe) else room(recipe, world)
     images = Images.open(dataset, cores, budget, least=least(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
-    for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
-        raise DataError("no picture of a class can be read", where=dataset.classes[number])
+    check_classes(dataset)
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
+    if line := dataset.imbalance():
+        dataset.warnings.append(line)
     whole = Data(dataset, images)
     by_split = {name: np.flatnonzero(dataset.splits == name) for name in ("train", "val", "test")}
     parts = {name: whole.take(positions) for name, positions in by_split.items() if len(positions)}
@@ -275,16 +277,21 @@ def decoded(
     Returns:
         (the data with what could not be decoded in quarantine, its parts without it).
     """
-    failed, free, kept = [], room(recipe, world), {}
+    lost, free, kept = {}, room(recipe, world), {}
     for name, part in parts.items():
         if part.images.kept == len(part):  # decoded before
             kept[name] = part
             continue
         images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
-        failed += [(part.dataset.paths[position], why) for position, why in images.failed]
+        lost |= {part.dataset.paths[position]: why for position, why in images.failed}
         kept[name] = Data(part.dataset, images).take(images.good)
-    return replace(dataset, quarantine=[*dataset.quarantine, *failed]), kept
+    return dataset.set_aside(lost), kept
+
+
+def lost(parts: dict[str, Data]) -> dict[str, str]:
+    """Name the images that could not be read since they were opened: path -> reason."""
+    return {path: why for part in parts.values() for path, why in part.images.lost.items()}
 
 
 def schedule(recipe: Recipe) -> Callable[[float], float]:

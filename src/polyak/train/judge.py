@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polyak.data.loader import Loader
+from polyak.errors import DivergedError, RefusedError
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import Average
@@ -63,7 +64,11 @@ class Judge:
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress; the end of a cycle is one too."""
-        return int(progress * self.times + 1e-9) > self.done or self.snapshots.due(progress)
+        return self.due_by(progress) > self.done or self.snapshots.due(progress)
+
+    def due_by(self, progress: float) -> int:
+        """Count the validations at even progress that are due by this progress."""
+        return int(progress * self.times + 1e-9)
 
     @property
     def left(self) -> int:
@@ -77,7 +82,7 @@ class Judge:
 
     def validate(self, learner: Learner, progress: float, world: World) -> dict:
         """Measure, remember the best when the run may stop early, and return a record's fields."""
-        self.done = int(progress * self.times + 1e-9)
+        self.done = self.due_by(progress)
         fields, score = {}, -1.0
         if world.leads and "val" in self.data:
             fields, score = self._measure(learner, progress)
@@ -130,18 +135,23 @@ class Judge:
         """Log-probabilities (N, K) of a split's pictures; NaN where one could not be read.
 
         In float32, as the model file predicts later; training's own precision is for quick looks.
+
+        Raises:
+            DivergedError: an answer is not finite.
         """
-        logs, _ = log_probabilities(
-            network,
-            self.data[split].images,
-            self.page,
-            views=views,
-            device=self.where.device,
-            threads=self.where.threads.loader,
-            precision=precision,
-            check=self.check,
-        )
-        return logs
+        how = {"device": self.where.device, "threads": self.where.threads.loader}
+        images = self.data[split].images
+        how |= {"views": views, "precision": precision, "check": self.check}
+        try:
+            return log_probabilities(network, images, self.page, **how)[0]
+        except RefusedError as error:
+            raise DivergedError(
+                error.what,
+                where=error.where,
+                why="the weights have become too large",
+                kept="the last checkpoint",
+                then="lower --learning-rate",
+            ) from error
 
     def shown(
         self, learner: Learner, *average: Average, most: int = REFRESHED

@@ -180,7 +180,7 @@ class Loop:
         self.loss = self.loss_sum / self.loss_count
 
     def _saved_before(self) -> bool:
-        return self.run is not None and bool(checkpoint.manifest(self.run.checkpoints))
+        return self.run is not None and bool(checkpoint.found(self.run.checkpoints))
 
     def _attend(self, duration: float) -> None:
         """Between two steps: agree on a stop, on the pace and on a checkpoint."""
@@ -238,7 +238,8 @@ class Loop:
         """Write a checkpoint, where this process leads."""
         self._saved = time.monotonic()
         if self.run is not None:
-            checkpoint.save(self.run.checkpoints, self.step, self.state_dict())
+            run = self.run
+            checkpoint.save(run.checkpoints, self.step, self.state_dict(), run.identity)
 
     def state_dict(self) -> dict:
         """Everything that the rest of the run depends on."""

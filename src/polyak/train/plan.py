@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from torch import nn
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.networks import HEAD
-from polyak.train import job, probing
+from polyak.train import job, probing, source
 from polyak.train.decide import decide
 from polyak.train.distributed import World
 from polyak.train.recipe import Recipe
@@ -32,7 +32,7 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         began: `time.monotonic()` when the command began.
 
     Yields:
-        Records with a "kind": "features", "probe", "cell", "curve", "row", at last "plan".
+        Records with a "kind": "note", "features", "probe", "cell", "curve", "row", at last "plan".
 
     Raises:
         UsageError: no weights to start from.
@@ -41,9 +41,12 @@ def plan(recipe: Recipe, began: float) -> Iterator[dict]:
         raise UsageError("there is nothing to plan", then="name weights with --weights")
     until = began + (recipe.budget_seconds or 300.0)
     asked, recipe = recipe, recipe.model_copy(update={"transfer": "auto", "budget": None})
+    source.check(recipe)
     with Stop() as stop:
         where = job.set_up(recipe, World())
         dataset, parts = job.open_data(recipe, where, World())
+        for line in source.seen_before(recipe, dataset):
+            yield {"kind": "note", "line": line}
         recipe, _ = decide(recipe, dataset)
         dataset, parts = job.decoded(dataset, parts, recipe, where, World())  # for trials
         network, spec, page = job.make_network(recipe, parts["train"], where)
@@ -197,8 +200,8 @@ def conclusion(asked: Recipe, recipe: Recipe, parts: dict[str, job.Data], found:
         chosen, accuracy = row.strategy, vars(row.accuracy)
         if row.n < choice.THIN:
             notes.append(
-                f"evidence is thin: {row.n} pictures judge; the accuracy of every row is known "
-                f"to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
+                f"evidence is thin: {counted(row.n, 'image')} to judge by; every row's accuracy "
+                f"is known to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
             )
     if not arms:
         notes.append("no fine-tuning was tried: the budget was spent, or there is no validation")

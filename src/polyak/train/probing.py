@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import nn
 from polyak import metrics, model, networks, transfer
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import check_classes
 from polyak.ensemble import combine
-from polyak.errors import DataError
+from polyak.errors import RefusedError
 from polyak.networks.head import set_head
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import election, finish, job
@@ -23,6 +24,7 @@ from polyak.train.run import Run
 from polyak.train.signals import Stop
 from polyak.transfer import cache
 from polyak.transfer.choice import PROBES
+from polyak.transfer.features import LARGEST
 from polyak.transfer.known import known_probe
 
 LINEAR = PROBES  # strategies that leave the backbone as it is
@@ -39,6 +41,7 @@ class Backbone:
         page: from picture to input.
         where: device, precision, threads.
         stop: the signal that was noted.
+        unkept: why the disk remembered no features, once it was told.
     """
 
     network: nn.Module
@@ -46,6 +49,7 @@ class Backbone:
     page: Preprocessing
     where: job.Machine
     stop: Stop
+    unkept: list[str] = field(default_factory=list)
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -65,8 +69,14 @@ class Backbone:
             try:
                 done = next(work)
             except StopIteration as end:
-                return end.value
+                found = end.value
+                break
             yield {"kind": "features", "done": done, "of": len(part)}
+        if found.unkept and not self.unkept:
+            self.unkept.append(found.unkept)
+            line = f"the next run computes features anew: nothing can be kept in {found.unkept}"
+            yield {"kind": "note", "line": line}
+        return found
 
 
 @dataclass(frozen=True)
@@ -122,21 +132,24 @@ def learn(
     """Extract the training pictures' features and fit the probes of some strategies.
 
     Raises:
-        DataError: no picture of a class can be read.
+        DataError: no image of a class can be read.
+        RefusedError: the weights give features that are not finite.
     """
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
     read = np.setdiff1d(np.arange(len(train)), [position for position, _ in features.failed])
     part = train.take(read) if failed else train
+    check_classes(part.dataset)
     labels, classes = part.dataset.labels, len(part.dataset.classes)
-    for number in np.setdiff1d(np.arange(classes), labels):
-        raise DataError("no picture of a class can be read", where=part.dataset.classes[number])
     probes = {}
     for strategy in strategies:
         backbone.stop.check("nothing was begun")
         names = stages_of(strategy, features)
         columns = features.of(names)
         columns = columns[read] if failed else columns
+        if not -LARGEST < columns.min() <= columns.max() < LARGEST:
+            why = "features that the disk remembers are too large, or not finite"
+            raise RefusedError("these weights cannot be probed", why=why, then="take others")
         widths = [features.widths[name] for name in names]
         groups = part.dataset.groups
         how = {"seed": seed, "widths": widths, "groups": groups, "folder": cache.home()}
@@ -170,22 +183,20 @@ def records(
 ) -> Iterator[dict]:
     """Judge the held-out pictures by the probe, write predictions and the model file."""
     views, found = recipe.views or "one", known.probes[recipe.transfer]
-    failed, judged = list(known.failed), {}
+    failed, judged = dict(known.failed), {}
     for split in [split for split in ("val", "test") if split in parts]:
         judged[split], missing = yield from said(
             backbone, parts[split], found, recipe.transfer, views
         )
-        failed += missing
+        failed |= dict(missing)
     temperature = calibrated(found, known.train.dataset.labels, judged.get("val"))
     measured = {"evaluation": None, "confused": []}
     for split, (logs, labels, read) in judged.items():
         answers = metrics.softmax(logs, temperature), labels, read
         measured = election.judge(run, parts[split].dataset, split, answers)
-    dataset = replace(dataset, quarantine=[*dataset.quarantine, *failed])
-    if failed:
-        dataset.write_quarantine(run.path / "quarantine.csv")
+    counted = finish.account(run, dataset, failed)
     network, spec = classified(backbone, known, recipe.transfer)
-    facts = finish.provenance(recipe, dataset, {"steps": 0})
+    facts = finish.provenance(recipe, dataset, counted, {"steps": 0})
     facts |= {"evaluation": measured["evaluation"], "probe": told(found)}
     classifier = model.Classifier(
         network, spec, dataset.classes, backbone.page, temperature, views, facts
@@ -197,7 +208,7 @@ def records(
         "candidates": {name: told(one) for name, one in known.probes.items()},
         **measured,
         "temperature": temperature,
-        "left_out": len(dataset.quarantine),
+        **finish.counts(counted),
         "model": str(run.model),
         "images_per_second": 0.0,
         "wait_share": 0.0,

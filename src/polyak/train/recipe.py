@@ -1,6 +1,5 @@
 """The recipe: every choice of a run in one flat, checked page that travels as YAML."""
 
-import difflib
 import math
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from polyak import keys
-from polyak.errors import UsageError
+from polyak.errors import UsageError, nearest
 from polyak.files import read_yaml
 
 Optimizer = Literal[
@@ -20,8 +19,27 @@ Schedule = Literal[
     "auto", "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
     "triangular",
 ]  # fmt: skip
+ClassesFrom = Literal["auto", "leaf", "top"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
+# what torch, timm and other tools call these choices, so that their words are told ours
+OTHER_NAMES = {
+    "lr": "learning_rate", "lr0": "learning_rate", "max_lr": "learning_rate", "momentum": "rho",
+    "wd": "weight_decay", "l2": "weight_decay", "opt": "optimizer", "optim": "optimizer",
+    "sched": "schedule", "scheduler": "schedule", "lr_scheduler": "schedule", "warmup": "warm_up",
+    "warmup_epochs": "warm_up", "smoothing": "label_smoothing", "ema": "average", "swa": "average",
+    "model_ema": "average", "arch": "model", "network": "model", "backbone": "model",
+    "pretrained": "weights", "checkpoint": "weights", "imgsz": "size", "img_size": "size",
+    "image_size": "size", "input_size": "size", "resolution": "size", "bs": "batch_size",
+    "aug": "augment", "augmentation": "augment", "drop": "dropout", "tta": "views",
+    "val_split": "val", "validation": "val", "early_stopping": "patience", "teacher": "distill",
+    "workers": "threads", "num_workers": "threads", "gpu": "device", "gpus": "device",
+    "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
+    "time": "budget", "max_time": "budget", "random_state": "seed",
+}  # fmt: skip
+# what does not change the model, or tells of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
+ELSEWHERE |= {"data", "classes_from"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -37,6 +55,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
+    classes_from: ClassesFrom = Field(
+        "auto",
+        description="which folder names the class: the one at the top, or the leaf that holds the "
+        "images; auto refuses folders that can be read in two ways",
+    )
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
     weights: str | None = Field(
@@ -224,13 +247,13 @@ def make(**choices) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        close = difflib.get_close_matches(name, Recipe.model_fields, 1)
         unknown = first["type"] == "extra_forbidden"
+        close = nearest(name, list(Recipe.model_fields), OTHER_NAMES) if unknown else ""
         raise UsageError(
             "unknown option" if unknown else "impossible option",
             where=name.replace("_", "-"),
             why="" if unknown else first["msg"].removeprefix("Value error, "),
-            then=f"did you mean --{close[0].replace('_', '-')}?" if unknown and close else "",
+            then=f"did you mean --{close.replace('_', '-')}?" if close else "",
         ) from error
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")

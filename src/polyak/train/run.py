@@ -1,24 +1,37 @@
 """The run directory: created whole in one rename, owned by one process, never overwritten."""
 
+import contextlib
 import csv
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
 import re
-import shutil
-import tempfile
 import unicodedata
+from functools import cached_property
 from pathlib import Path
 
 import yaml
 
-from polyak.errors import BusyError, UsageError, shown
-from polyak.files import disk_error, sync, write_atomic
-from polyak.report.gather import records
+from polyak.errors import BusyError, RefusedError, UsageError, shown
+from polyak.files import (
+    NO_LOCKS_HERE,
+    disk_error,
+    read_json,
+    read_yaml,
+    sweep,
+    sync,
+    workspace,
+    write_atomic,
+)
+from polyak.report.records import records
+from polyak.train import environment
+from polyak.train import recipe as recipes
 
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+# what polyak 0.1, and safetensors in its hands, left behind when they were killed
+LEFT = (".*.tmp", ".tmp??????")
 
 
 class Run:
@@ -39,9 +52,18 @@ class Run:
         self.model = self.path / "model.safetensors"
         self._metrics = self.path / "metrics.jsonl"
         # what a killed process was writing; the lock says that nobody writes it now
+        sweep(self.path.parent)
         for folder in (self.path, self.checkpoints, self.predictions):
-            for left in folder.glob(".*.tmp"):
-                left.unlink(missing_ok=True)
+            sweep(folder)
+            for left in (left for pattern in LEFT for left in folder.glob(pattern)):
+                if left.is_file():
+                    left.unlink(missing_ok=True)
+        self._cut(self.journal())
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this run from others, see `identity`."""
+        return identity(self.path)
 
     def close(self) -> None:
         """Give the directory back; the system does the same when the process dies."""
@@ -67,8 +89,17 @@ class Run:
     def rewind(self, length: int) -> None:
         """Cut metrics.jsonl back to the length that a checkpoint remembers."""
         if self._metrics.exists():
-            os.truncate(self._metrics, length)
+            self._cut(min(length, self.journal()))
             self.write_table()
+
+    def _cut(self, length: int) -> None:
+        """Keep the whole lines among the first bytes of metrics.jsonl: a crash may have cut one."""
+        if not length:
+            return
+        with self._metrics.open("rb") as file:
+            whole = file.read(length).rfind(b"\n") + 1
+        if whole < self._metrics.stat().st_size:
+            os.truncate(self._metrics, whole)
 
     def records(self) -> list[dict]:
         """Read metrics.jsonl; a last line cut by a crash is left out."""
@@ -106,22 +137,17 @@ def create(out: str, name: str | None, default_name: str, files: dict[str, str])
         DiskError: nothing can be written there.
     """
     folder = Path(out)
-    whole = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        whole = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
-        whole.chmod(0o777 & ~_umask())
-        for part in ("checkpoints", "predictions"):
-            (whole / part).mkdir()
-        for file, text in files.items():
-            (whole / file).write_text(text, encoding="utf-8", errors="surrogateescape")
-        run = Run(_claim(whole, folder, name, slug(default_name)))
+        with workspace(folder / "new") as whole:
+            for part in ("checkpoints", "predictions"):
+                (whole / part).mkdir(parents=True)
+            for file, text in files.items():
+                (whole / file).write_text(text, encoding="utf-8", errors="surrogateescape")
+            run = Run(_claim(whole, folder, name, slug(default_name)))
+        sync(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
-    finally:
-        if whole is not None and whole.exists():
-            shutil.rmtree(whole, ignore_errors=True)
-    sync(folder)
     return run
 
 
@@ -149,6 +175,9 @@ def _claim(whole: Path, folder: Path, name: str | None, default: str) -> Path:
 def find(out: str, name: str | None, asked: dict) -> Path | None:
     """Find the run that `--resume` means: by name, else the newest with these choices.
 
+    An unfinished run that is named goes on where its data lies now; that it is the same is for the
+    caller to check.
+
     Args:
         out: folder of run directories.
         name: the user's own name, or None.
@@ -162,11 +191,14 @@ def find(out: str, name: str | None, asked: dict) -> Path | None:
     if name:
         found = [p for p in found if p.name == slug(name)]
         for path in found:
-            if differences := _differences(choices(path), asked):
+            differences = _differences(choices(path), asked)
+            if set(differences) == {"data"} and not finished(path):
+                return path
+            if differences:
                 raise UsageError(
                     "this run was started with other choices",
                     where=str(path),
-                    why=", ".join(differences),
+                    why=", ".join(differences.values()),
                     then="leave them away, or choose another --name",
                 )
     found = [p for p in found if not _differences(choices(p), asked)]
@@ -178,28 +210,74 @@ def find(out: str, name: str | None, asked: dict) -> Path | None:
 def choices(path: Path) -> dict:
     """Read what the user asked for when the run began (from env.json)."""
     try:
-        asked = json.loads((path / "env.json").read_text())["asked"]
+        asked = read_json(path / "env.json")["asked"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return asked if isinstance(asked, dict) else {}
 
 
-def _differences(then: dict, now: dict) -> list[str]:
+def moved(path: Path, data: str) -> bool:
+    """Tell whether a run is taken up with data at another place than it began with."""
+    return recipe(path).data != data
+
+
+def write_place(path: Path, data: str) -> None:
+    """Write down where a run's data lies now, so that the next resume finds it."""
+    file = path / "config.yaml"
+    line = yaml.safe_dump({"data": data}, allow_unicode=True, width=10**9).strip()
+    rest = file.read_text(encoding="utf-8").splitlines()
+    write_atomic(file, "\n".join(line if old.startswith("data:") else old for old in rest) + "\n")
+    facts = json.loads((path / "env.json").read_text(encoding="utf-8"))
+    facts["asked"] = facts["asked"] | {"data": data}
+    write_atomic(path / "env.json", json.dumps(facts, indent=1))
+
+
+def _differences(then: dict, now: dict) -> dict[str, str]:
     # a different place, pace of saving or reader is no different run
     names = sorted((set(then) | set(now)) - {"out", "name", "save_every", "log"}) if now else []
-    return [
-        f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
-    ]
+    return {
+        n: f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
+    }
 
 
 def finished(path: Path) -> bool:
     """Tell whether a run came to its end."""
-    return any(record["kind"] == "end" for record in records(path)[-1:])
+    with contextlib.suppress(RefusedError):  # whoever continues it is told
+        return any(record["kind"] == "end" for record in records(path)[-1:])
+    return False
 
 
-def config(path: Path) -> dict:
-    """Read a run's decided recipe."""
-    return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+def recipe(path: Path) -> recipes.Recipe:
+    """Read a run's decided recipe.
+
+    Raises:
+        RefusedError: config.yaml is damaged.
+    """
+    try:
+        return recipes.make(**read_yaml(path / "config.yaml"))
+    except UsageError as error:
+        raise RefusedError(
+            "cannot continue this run",
+            where=str(path / "config.yaml"),
+            why=": ".join(str(part) for part in (error.what, error.where, error.why) if part),
+            kept="everything in it",
+            then="bring config.yaml back as it was, or start again under another --name",
+        ) from error
+
+
+def identity(path: Path) -> str:
+    """Hash what makes a run what it is: its recipe, its data, its teacher.
+
+    What the directory holds stands for itself, so that a later polyak finds the same.
+
+    Raises:
+        RefusedError: config.yaml or env.json is damaged.
+    """
+    recipe(path)
+    page = {k: v for k, v in read_yaml(path / "config.yaml").items() if k not in recipes.ELSEWHERE}
+    facts = environment.of(path)
+    page |= {"data": facts["data"], "teacher": facts["teacher"]}
+    return hashlib.sha256(json.dumps(page, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _is_run(path: Path) -> bool:
@@ -219,7 +297,7 @@ def lock(path: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _NO_LOCKS_HERE:
+        if error.errno in NO_LOCKS_HERE:
             return handle
         owner = os.pread(handle, 100, 0).decode(errors="replace")
         os.close(handle)
@@ -243,9 +321,3 @@ def slug(name: str) -> str:
     """
     text = unicodedata.normalize("NFC", name)
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:80] or "run"
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

@@ -1,13 +1,27 @@
 """Members that a run takes on its way: files beside its checkpoints, known by their hash."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from polyak.errors import RefusedError
 from polyak.files import write_atomic
 from polyak.train.checkpoint import digest
+from polyak.train.checks import table
+
+SLACK = 1 << 20  # bytes of a file beside its tensors
+
+
+def name_of(number: int) -> str:
+    """Name the file of the member that a cycle ended with, from 1.
+
+    >>> name_of(2)
+    'snapshot-2.safetensors'
+    """
+    return f"snapshot-{number}.safetensors"
 
 
 class Snapshots:
@@ -27,9 +41,10 @@ class Snapshots:
 
     def due(self, progress: float) -> bool:
         """Whether a cycle has ended by this progress and its member was not taken."""
-        return self._ended(progress) > self.ended
+        return self.ended_by(progress) > self.ended
 
-    def _ended(self, progress: float) -> int:
+    def ended_by(self, progress: float) -> int:
+        """Count the cycles that have ended by this progress."""
         return sum(progress + 1e-9 >= end for end in self.ends)
 
     def take(self, state: dict[str, Tensor], progress: float) -> None:
@@ -38,29 +53,40 @@ class Snapshots:
         Raises:
             DiskError: the disk refused.
         """
-        self.ended = self._ended(progress)
+        self.ended = self.ended_by(progress)
         if self.folder is None:
             return
-        path = self.folder / f"snapshot-{self.ended}.safetensors"
+        path = self.folder / name_of(self.ended)
         write_atomic(path, lambda temporary: save_file(state, temporary))
         share = self.ends[self.ended - 1]
         self.entries.append({"file": path.name, "sha256": digest(path), "share": share})
 
-    def states(self) -> list[dict[str, Tensor]]:
+    def states(self, like: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Read all members that were taken.
 
+        Args:
+            like: weights of the network that they are of.
+
         Raises:
-            RefusedError: a file is gone, or no longer what was written.
+            RefusedError: a file is gone, no longer what was written, or of another network.
         """
         assert self.folder is not None
+        most = SLACK + sum(value.numel() * value.element_size() for value in like.values())
         found = []
         for entry in self.entries:
             path = self.folder / Path(str(entry["file"])).name
-            if not path.is_file() or digest(path) != entry["sha256"]:
-                why = "it is damaged" if path.is_file() else "there is no such file"
+            try:
+                if path.stat().st_size > most or digest(path) != entry["sha256"]:
+                    raise ValueError("it is damaged")
+                state = load_file(path)
+                table(like)(state, "it")
+            except (OSError, ValueError, SafetensorError) as error:
+                why = getattr(error, "strerror", None) or str(error)
                 then = "start again under another --name"
-                raise RefusedError("a snapshot cannot be used", where=str(path), why=why, then=then)
-            found.append(load_file(path))
+                raise RefusedError(
+                    "a snapshot cannot be used", where=str(path), why=why, then=then
+                ) from error
+            found.append(state)
         return found
 
     def state_dict(self) -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from polyak.ensemble import soup
+from polyak.errors import RefusedError
 from polyak.inference import log_probabilities
 from polyak.networks.preprocessing import Preprocessing
 from polyak.train import job
@@ -105,10 +106,14 @@ class Arm:
         ended = copied(network)
         for number, state in enumerate((ended, soup([self.start, ended]))):
             network.load_state_dict(state)
-            logs, _ = log_probabilities(
-                network, split.judge.images, self.page, device=self.where.device, batch_size=16,
-                threads=self.where.threads.loader,
-            )  # fmt: skip
+            how = {"device": self.where.device, "threads": self.where.threads.loader}
+            try:
+                logs, _ = log_probabilities(
+                    network, split.judge.images, self.page, batch_size=16, **how
+                )
+            except RefusedError:  # it diverged: worth as much as knowing nothing
+                classes = len(split.judge.dataset.classes)
+                logs = np.full((len(split.judge), classes), -np.log(classes), np.float32)
             if self.logs is None:
                 self.logs = np.full((2, len(self.labels), logs.shape[1]), np.nan, np.float32)
             self.logs[number, split.places] = logs

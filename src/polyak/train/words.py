@@ -1,5 +1,7 @@
 """What a record says to a person: the same lines on the terminal and in log.txt."""
 
+from polyak.errors import counted
+
 
 def lines(record: dict) -> list[str]:
     """Put a record into words, a line each; a kind without words gives none.
@@ -18,8 +20,8 @@ def _note(record: dict) -> list[str]:
 
 
 def _counts(record: dict) -> list[str]:
-    counted = ", ".join(f"{name} {n}" for name, n in record["classes"].items())
-    return [f"pictures to train on: {counted}"]
+    each = ", ".join(f"{name} {n}" for name, n in record["classes"].items())
+    return [f"images to train on: {each}"]
 
 
 def _probe(record: dict) -> list[str]:
@@ -28,8 +30,8 @@ def _probe(record: dict) -> list[str]:
 
 
 def _curve(record: dict) -> list[str]:
-    line = "{each} pictures a class: {accuracy:.2%}, spread {spread:.2%}"
-    return [line.format(**point) for point in record["points"]]
+    line = "{} a class: {accuracy:.2%}, spread {spread:.2%}"
+    return [line.format(counted(point["each"], "image"), **point) for point in record["points"]]
 
 
 def _cell(record: dict) -> list[str]:
@@ -41,20 +43,30 @@ def _row(record: dict) -> list[str]:
     return [f"tried {record['strategy']}: {value:.2%} of {n} after {record['seconds']:.0f} s"]
 
 
+def _counted(record: dict) -> list[str]:
+    """Account for every file at the end; runs of earlier versions told only what was left out."""
+    left_out = record["left_out"]
+    where = " (quarantine.csv)" if left_out else ""
+    if "found" not in record:
+        return [f"{left_out} files left out{where}"] if left_out else []
+    used = record["found"] - left_out
+    return [f"{record['found']} files found = {used} used + {left_out} left out{where}"]
+
+
 def _start(record: dict) -> list[str]:
     used = record["found"] - record["left_out"]
     parts = ", ".join(f"{record[part]} {part}" for part in ("train", "val", "test") if record[part])
     going = f"continuing at step {record['step']}" if record["resumed"] else "training"
     return [
-        f"{record['found']} files found = {used} used + {record['left_out']} left out; "
-        f"{parts}; {record['classes']} classes",
+        f"{counted(record['found'], 'file')} found = {used} used + {record['left_out']} left out; "
+        f"{parts}; {counted(record['classes'], 'class')}",
         *(f"note: {line}" for line in record["warnings"]),
         *(
             f"  {name.replace('_', '-')} = {value}  ({why})"
             for name, (value, why) in record["decided"].items()
         ),
         f"{going}: {record['model']} on {record['device']}, {record['precision']}; "
-        f"{record['steps']} steps; run {record['run']}",
+        f"{counted(record['steps'], 'step')}; run {record['run']}",
     ]
 
 
@@ -77,7 +89,7 @@ def _member(record: dict) -> list[str]:
 
 
 def _end(record: dict) -> list[str]:
-    left_out, pace = record["left_out"], ""
+    pace = ""
     if record["images_per_second"]:  # a probe trains nothing, and members told theirs
         pace = (
             f", {record['images_per_second']:.0f} images/s in training, "
@@ -89,12 +101,13 @@ def _end(record: dict) -> list[str]:
             for row in record.get("table", ())
             if "refused" in row
         ),
+        *(f"note: {line}" for line in record.get("cautions", ())),
         *(
-            f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
+            f"confused: {label} taken for {predicted}, {counted(count, 'time')} ({share:.0%})"
             for label, predicted, count, share in record["confused"][:3]
         ),
-        f"{record['seconds']:.0f} s{pace}"
-        + (f"; {left_out} files left out (quarantine.csv)" if left_out else ""),
+        f"{record['seconds']:.0f} s{pace}",
+        *_counted(record),
         f"model: {record['model']}",
         f"next: polyak predict {record['model']} PICTURES",
     ]

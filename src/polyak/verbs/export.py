@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from polyak.errors import UsageError, shown
-from polyak.options import File, Text, parse
+from polyak.options import File, Text, option, parse
 
 # how the export beside a model ends
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "hf": "-hf"}
@@ -27,7 +27,7 @@ class Options:
               polyak export runs/photos --to hf --license cc-by-4.0
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, tyro.conf.Positional, option("MODEL")]
     """run directory or model file"""
     to: Literal["onnx", "torch-export", "hf"] = "onnx"
     """ONNX, torch's .pt2, or a folder with safetensors, timm's config.json and a model card"""
