@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow bench clean
+.PHONY: demo test test-slow attack bench clean
 
 demo:
 	@scripts/demo
@@ -6,6 +6,8 @@ test:
 	@scripts/test
 test-slow:
 	@scripts/test-slow
+attack:
+	@scripts/attack
 bench:
 	@scripts/bench
 clean:

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from importlib import import_module
 
 from polyak.errors import PolyakError, UsageError, memory_error, shown
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks, at a press of the TAB key
         import_module("polyak.verbs.completion").answer()
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # told by file, in one line
+            return _run(arguments)
     except PolyakError as error:
         print(f"polyak: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,7 @@ def frame(data: bytes) -> int:
 
 
 def lossless(pixels: np.ndarray) -> bytes:
-    """A lossless JPEG (SOF3) of uint8 (H, W) or (H, W, 3), predicted from the left."""
+    """A lossless JPEG (SOF3) of uint8 (H, W) or (H, W, 3), each sample told from its left one."""
     planes = pixels.reshape(*pixels.shape[:2], -1).astype(int)
     height, width, count = planes.shape
     left = np.concatenate([np.zeros((height, 1, count), int), planes[:, :-1]], 1)

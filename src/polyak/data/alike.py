@@ -18,7 +18,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.scan import mixed, read_file
 from polyak.decoding.decode import decode
-from polyak.decoding.pillow import quiet
+from polyak.decoding.notes import quiet
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import PolyakError, shown
 

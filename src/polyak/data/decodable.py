@@ -7,7 +7,7 @@ import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.decoding.pillow import quiet
+from polyak.decoding.notes import quiet
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 

@@ -11,7 +11,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.scan import digest, read_file
 from polyak.decoding.decode import decode
 from polyak.decoding.header import read_header
-from polyak.decoding.pillow import quiet
+from polyak.decoding.notes import quiet
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 
 _CHUNK = 64

@@ -5,16 +5,18 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from polyak.decoding.bmp import check_bmp
-from polyak.decoding.exif import upright
+from polyak.decoding.exif import ORIENTATION, legal, upright
 from polyak.decoding.fill import check_end, check_fill
 from polyak.decoding.header import Header, read_header
 from polyak.decoding.jpeg_pixels import jpeg_pixels
+from polyak.decoding.notes import note, noting
 from polyak.decoding.parts import gif_parts, webp_parts
 from polyak.decoding.pillow import load, open_pillow, rgb
 from polyak.decoding.png import check_png
 from polyak.decoding.tiff import check_tiff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
 
+_FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"}  # as Pillow calls them
 LEAST_SIDE = 256  # pixels: no image is shrunk below this while it is decoded
 
 
@@ -44,16 +46,63 @@ def decode(
     [[[255, 0, 0]]]
     """
     header = read_header(data, pixel_cap)
+    with noting() as notes:
+        try:
+            if header.jpeg:
+                pixels = jpeg_pixels(data, header.jpeg, header.shrunk(least)[0])
+            else:
+                pixels = _whole(data, header, pixel_cap)
+        except Unreadable:
+            raise
+        except Exception as error:  # hostile bytes find every exception that a parser has
+            said = notes[-1] if notes and header.format == "TIFF" else error
+            raise broken(header.format, said) from error
+    for line in notes:
+        note(line)
+    return upright(pixels, header.orientation)
+
+
+def image_pixels(image: Image.Image, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
+    """Turn a Pillow image into the pixels that `decode` makes of its file.
+
+    An image that Pillow has opened and not yet decoded is decoded from its file, with the same
+    strictness; of one that is in memory the pixels are taken, and its EXIF orientation.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous.
+
+    Raises:
+        Unreadable: it cannot be decoded, or its pixels have no fixed range.
+
+    >>> image_pixels(Image.new("RGBA", (1, 1), (200, 0, 0, 0))).tolist()
+    [[[255, 255, 255]]]
+    """
+    data = _unread(image)
+    if data:
+        return decode(data, pixel_cap)
     try:
-        if header.jpeg:
-            pixels = jpeg_pixels(data, header.jpeg, header.shrunk(least)[0])
-        else:
-            pixels = _whole(data, header, pixel_cap)
+        check_pixels((image.height, image.width), pixel_cap)
+        load(image)
+        return upright(rgb(image), legal(image.getexif().get(ORIENTATION)))
     except Unreadable:
         raise
-    except Exception as error:  # hostile bytes find every exception that a parser has
-        raise broken(header.format, error) from error
-    return upright(pixels, header.orientation)
+    except Exception as error:
+        raise broken(image.format or "image", error) from error
+
+
+def _unread(image: Image.Image) -> bytes | None:
+    """Read the file of an image that Pillow has opened but not decoded; None: there is none."""
+    file = getattr(image, "fp", None)
+    if image.format not in _FORMATS or file is None or file.closed or image.tell():
+        return None
+    if getattr(image, "_im", None) is not None:  # decoded
+        return None
+    before = file.tell()
+    file.seek(0)
+    try:
+        return file.read()
+    finally:
+        file.seek(before)
 
 
 def least_for(size: tuple[int, int]) -> tuple[int, int]:
@@ -74,7 +123,8 @@ def _whole(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
     """Decode with Pillow, and see that all of the compressed data went into it."""
 
     def pixels_of(changed: bytes) -> np.ndarray:
-        return rgb(_loaded(changed, header.format, pixel_cap)[0])
+        with noting():  # what is wrong with changed bytes is nobody's business
+            return rgb(_loaded(changed, header.format, pixel_cap)[0])
 
     if header.format == "BMP":
         check_bmp(data)

@@ -86,7 +86,7 @@ def walk(data, edges, plan, tables, planes, seen):
 
 @_jit
 def _bits(data, at, n):
-    byte = at >> 3
+    byte = min(at >> 3, data.size - 4)  # blocks may run past the end before it is noticed
     word = (
         np.int64(data[byte]) << 24
         | np.int64(data[byte + 1]) << 16

@@ -120,9 +120,9 @@ class _Codes:
         planes = self.components
         across, down = max(c.across for c in planes), max(c.down for c in planes)
         height, width = self.jpeg.stored
-        if len(scan.planes) == 1:
-            plane = planes[scan.planes[0][0]]
-            height, width = -(-height * plane.down // down), -(-width * plane.across // across)
+        first, *others = (planes[plane] for plane, _, _ in scan.planes)
+        if not others:
+            height, width = -(-height * first.down // down), -(-width * first.across // across)
             across = down = 1
         return -(-height // (side * down)) * -(-width // (side * across))
 
@@ -130,16 +130,14 @@ class _Codes:
         """Give the tables of each block of an MCU, and the plane's coefficients that are known."""
         if any(table > 3 for plane in scan.planes for table in plane[1:]):
             raise Unreadable("broken JPEG: no such Huffman table")
-        blocks = []
+        blocks, known = [], np.zeros(1, np.uint64)
         for plane, dc, ac in scan.planes:
             component = self.components[plane]
             several = component.across * component.down if len(scan.planes) > 1 else 1
             blocks += [(dc, 4 + ac)] * several
-        seen = np.zeros(1, np.uint64)
-        if kind in (huffman.AC_FIRST, huffman.AC_MORE):
-            plane, *_ = next(iter(scan.planes))
-            seen = self._seen.setdefault(plane, np.zeros(mcus, np.uint64))
-        return np.array(blocks), seen
+            if kind in (huffman.AC_FIRST, huffman.AC_MORE):  # of one plane each
+                known = self._seen.setdefault(plane, np.zeros(mcus, np.uint64))
+        return np.array(blocks), known
 
 
 @cache
@@ -170,8 +168,7 @@ def _intervals(body: bytes, wanted: int) -> tuple[list[bytes], list[bytes]]:
     *pieces, last = _RESTART.split(body)
     pieces, marks = [*pieces[::2], last], [b"\xff" + mark for mark in pieces[1::2]]
     if len(pieces) == wanted + 1 and not last:  # a marker behind the last block is of no effect
-        pieces.pop()
-        marks.pop()
+        del pieces[-1], marks[-1]
     if len(pieces) != wanted or any(mark[1] != 0xD0 + i % 8 for i, mark in enumerate(marks)):
         raise Unreadable("broken JPEG: parts of its compressed data are missing")
     stuffed = b"\xff\xff" in body

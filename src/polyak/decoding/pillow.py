@@ -2,7 +2,6 @@
 
 import io
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from polyak.decoding.notes import hush
 from polyak.decoding.unreadable import Unreadable
 
 _READERS = {
@@ -38,6 +38,8 @@ def open_pillow(data: bytes, kind: str) -> ImageFile.ImageFile:
     >>> open_pillow(bitmap, "BMP").size
     (5, 3)
     """
+    if kind == "TIFF":
+        hush()
     return _READERS[kind](io.BytesIO(data))
 
 
@@ -62,7 +64,7 @@ def _covered(image: ImageFile.ImageFile) -> bool:
     across, down, layers = *image.size, 1
     if isinstance(image, TiffImagePlugin.TiffImageFile) and not image.use_load_libtiff:
         layers = len(image.getbands()) if image._planar_configuration == 2 else 1
-    boxes = [box for _, box, *_ in image.tile if box is not None]
+    boxes = (tile.extents or (0, 0, 0, 0) for tile in image.tile)
     areas = ((right - left) * (bottom - top) for left, top, right, bottom in boxes)
     return sum(areas) >= across * down * layers
 
@@ -114,16 +116,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if clear is not None:
         pixels[deep == clear] = 255
     return Image.fromarray(pixels)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold Pillow's warnings back while many files are read; what they are about gets a reason.
-
-    >>> with quiet():
-    ...     pass
-    """
-    # set once around the threads: filters are one for the whole process
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield

@@ -18,8 +18,8 @@ class Unreadable(Exception):
         super().__init__(reason)
 
 
-def broken(kind: str, error: Exception) -> Unreadable:
-    """Turn a decoder's exception into a reason of one short line.
+def broken(kind: str, error: Exception | str) -> Unreadable:
+    """Turn a decoder's exception, or what it said, into a reason of one short line.
 
     >>> broken("PNG", EOFError()).reason
     'truncated PNG'
