@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from attack import images
+from attack import files, images
 
 CHUNK = 500  # inputs that are remembered together
 FINE = ("used", "refused")
@@ -38,8 +38,10 @@ class Outcome(NamedTuple):
     result: str
 
 
-# here is room for readers of model files, checkpoints, recipes and tables
-TARGETS = {"images": Target(images.describe, images.attack)}
+TARGETS = {
+    "images": Target(images.describe, images.attack),
+    "files": Target(files.describe, files.attack),
+}
 
 
 def run(
