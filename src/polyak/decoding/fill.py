@@ -34,8 +34,8 @@ def check_fill(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
         Unreadable: the first bytes of a fill matter, the last do not.
     """
     fills = list(_fills(data, parts))
-    longest = max(fills, key=lambda fill: fill[1] - fill[0], default=None)
-    for start, stop in {*fills[-1:], *([longest] if longest else [])}:
+    longest = sorted(fills, key=lambda fill: fill[1] - fill[0])[-1:]
+    for start, stop in {*longest, *fills[-1:]}:
         last, first = (stop - 3, stop - 4), (start + 1,)
         if not _matter(data, last, pixels, decode) and _matter(data, first, pixels, decode):
             raise Unreadable("truncated: its compressed data were overwritten")
