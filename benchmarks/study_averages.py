@@ -24,12 +24,13 @@ from polyak.files import write_atomic
 from polyak.inference import log_probabilities
 from polyak.jobs.command import Command
 from polyak.jobs.open import open_session
+from polyak.metrics import accuracy_and_nll
 from polyak.recipe import make
 from polyak.training.distributed import Process
 from polyak.training.loop import fit
 from polyak.training.pace import Pace
 from polyak.training.signals import Stop
-from polyak.training.validation import BATCH_NORM_EPOCH, BATCH_NORM_IMAGES, scores
+from polyak.training.validation import BATCH_NORM_EPOCH, BATCH_NORM_IMAGES
 
 HALF_LIVES = (0.01, 0.02, 0.04, 0.08, 0.16)  # shares of the run
 SCHEDULES = ("constant", "triangular")
@@ -68,7 +69,8 @@ def measure(recipe):
 
     def look():
         log_probs, _ = log_probabilities(network, held_out.images, made.preprocessing)
-        return dict(zip(("accuracy", "nll"), scores(log_probs, held_out.labels), strict=True))
+        measured = accuracy_and_nll(log_probs, held_out.labels)
+        return dict(zip(("accuracy", "nll"), measured, strict=True))
 
     def pictures():
         batches = islice(loader.epoch(BATCH_NORM_EPOCH), BATCH_NORM_IMAGES // loader.batch_size)

@@ -97,7 +97,7 @@ def test_before_the_temperature_is_before_it(tmp_path):
     # the run's temperature was 2: without it, odds are squared, and the model is surer
     p = facts.said["val"].probabilities.astype(float)
     squared = p**2 / (p**2).sum(1, keepdims=True)
-    mean = (found.before.confidence * found.before.pictures).sum() / found.before.pictures.sum()
+    mean = (found.before.confidence * found.before.images).sum() / found.before.images.sum()
     assert mean == pytest.approx(squared.max(1).mean(), abs=1e-6)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyak.ensemble.tensors import mean, tempered
+from polyak.ensemble import combine, tempered
 from polyak.errors import UsageError
 from polyak.export.prepare import Prepare
 from polyak.inference import Look, passes
@@ -37,8 +37,7 @@ class Graph(nn.Module):
         self.networks: nn.ModuleList = nn.ModuleList(member.network.eval() for member in members)
         self.temperatures: list[float] = [member.temperature for member in members]
         self.orders: list[np.ndarray] = [member.order(classifier.classes) for member in members]
-        total = sum(classifier.weights)
-        self.shares: list[float] = [weight / total for weight in classifier.weights]
+        self.weights: list[float] = classifier.weights
         self.temperature: float = classifier.temperature
         self.mean: str = classifier.mean
         self.bare = bare
@@ -65,12 +64,12 @@ class Graph(nn.Module):
             for taker in takers:
                 log_probs[taker].append(self.networks[taker](inputs).log_softmax(1))
         parts = [
-            ordered(tempered(mean(views), temperature), order)
+            ordered(tempered(combine(views), temperature), order)
             for views, temperature, order in zip(
                 log_probs, self.temperatures, self.orders, strict=True
             )
         ]
-        logits = mean(parts, self.shares, self.mean) / self.temperature
+        logits = combine(parts, self.weights, self.mean) / self.temperature
         return logits if self.bare else logits.softmax(1)
 
 

@@ -13,7 +13,8 @@ from polyak.planning.range_test import measured_rate
 from polyak.recipe.resolve import probe_views, usual_epochs
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event
-from polyak.training.distillation import Teacher
+from polyak.model.teacher import Teacher
+from polyak.training.distillation import load_teacher
 from polyak.training.network import Network, dropout_places
 from polyak.training.session import Session
 
@@ -110,8 +111,8 @@ def _to_train(beginning: Beginning) -> Beginning:
     session, network = beginning.session, beginning.network
     if (path := session.resolved.distill) is not None:
         classes, device = session.data.classes, session.machine.device
-        told = Teacher.load(path, network.preprocessing, classes, device)
-        beginning = replace(beginning, teacher=told)
+        teacher = load_teacher(path, network.preprocessing, classes, device)
+        beginning = replace(beginning, teacher=teacher)
     if "learning_rate" not in session.resolved.measured:
         return beginning
     session, sweep = measured_rate(session, network, beginning.loader())

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from polyak.augment.views import policies
 from polyak.data.loader import Loader
+from polyak.ensemble import copied
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
 from polyak.jobs.record import start_event
@@ -13,10 +14,10 @@ from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import Event
 from polyak.training.optimization import cycle_ends
 from polyak.training.pace import Pace, Pacer
-from polyak.training.snapshots import Snapshots
+from polyak.training.snapshots import SnapshotFiles
 from polyak.training.timing import first_pace
 from polyak.training.training import Training
-from polyak.training.validation import Validator, copied
+from polyak.training.validation import Validator
 
 
 def prepare(command: Command, beginning: Beginning, run: RunDirectory | None) -> Training:
@@ -58,7 +59,7 @@ def make_validator(beginning: Beginning, loader: Loader, run: RunDirectory | Non
         check=lambda: session.stop.check("the last checkpoint"),
         candidates=candidates + 2 * resolved.tuned,
         start=copied(beginning.network.module) if resolved.tuned else None,
-        snapshots=Snapshots(run.checkpoints if run else None, ends),
+        snapshots=SnapshotFiles(run.checkpoints if run else None, ends),
     )
 
 

@@ -1,6 +1,5 @@
 """Independent members: N runs within one run, on one split, that become one model file."""
 
-import copy
 import json
 import time
 from collections.abc import Iterator
@@ -8,29 +7,30 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
+from torch import Tensor
 
-from polyak import model
+from polyak import model, selection
+from polyak.ensemble import copied
 from polyak.files import write_atomic
 from polyak.jobs.command import Command
 from polyak.jobs.open import open_data
 from polyak.jobs.record import write_report
+from polyak.jobs.select import account, counts
 from polyak.jobs.train import train
-from polyak.optim import keep_shared, refresh_batch_norm
 from polyak.recipe import recipe as recipes
 from polyak.recipe.machine import set_up
 from polyak.recipe.recipe import Recipe, asked
 from polyak.recipe.resolve import resolve
-from polyak.rundir import directory
+from polyak.rundir import directory, environment
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event, MemberEvent, StepEvent
-from polyak.selection.candidates import Ballot, Candidate, State, ensembles, soups
-from polyak.selection.election import elect
+from polyak.selection import Candidate, CandidatePool, Runtime, WeightKind
+from polyak.selection.candidates import candidate, ensembles, soups
 from polyak.training.distributed import Process
 from polyak.training.network import Network
 from polyak.training.pace import Clock
 from polyak.training.session import Session
-from polyak.training.validation import BATCH_NORM_EPOCH, BATCH_NORM_IMAGES, copied
+from polyak.training.validation import BATCH_NORM_EPOCH, BATCH_NORM_IMAGES
 
 TRAINING = 0.95  # of a budget; the rest joins and measures
 
@@ -40,21 +40,23 @@ def train_members(command: Command) -> Iterator[Event]:
     recipe, process, run = command.recipe, command.process, None
     if process.leads:
         run = RunDirectory(command.path) if command.path else _create(command)
+    moved = command.path is not None and directory.moved(command.path, recipe.data)
     folder = Path(process.text_from_leader(str(run.path) if run else "")) / "members"
     try:
         mine = range(process.rank, recipe.independent, process.size)
         turns = -(-recipe.independent // process.size)
         for turn, number in enumerate(mine):
-            if not directory.finished(folder / str(number)):
-                for event in train(_member(command, number, folder, turns)):
-                    yield _of_the_whole(event, number, turn, turns)
+            there = folder / str(number)
+            if directory.finished(there):
+                directory.tidy(there, write_report)
+                continue
+            for event in train(_member(command, number, folder, turns)):
+                yield _of_the_whole(event, number, turn, turns)
         process.highest([0.0])  # until everybody is done
         if run is not None:
             folders = [folder / str(number) for number in range(recipe.independent)]
-            end = replace(
-                finish(command, run, folders),
-                seconds=round(Clock(None, command.began).elapsed(), 2),
-            )
+            end = join(command, run, folders, moved)
+            end = replace(end, seconds=round(Clock(None, command.began).elapsed(), 2))
             run.append(end)
             write_report(run)
             yield end
@@ -107,107 +109,63 @@ def _of_the_whole(event: Event, number: int, turn: int, turns: int) -> Event:
     return replace(event, member=number)
 
 
-class Members(Ballot):
-    """Finished classifiers, and soups of those that are of one architecture.
+def join(command: Command, run: RunDirectory, folders: list[Path], moved: bool) -> EndEvent:
+    """Join finished members into the run's model file: chosen, measured, reported.
 
     Args:
-        parts: the data by split.
-        classifiers: by name.
-        threads: of decoding and rendering.
-        pictures: training batches for batch-norm statistics.
+        command: of the whole run.
+        run: its directory.
+        folders: the members' run directories.
+        moved: whether the data lies elsewhere than when they were trained: it must be the same.
     """
-
-    def __init__(self, parts, classifiers: dict[str, model.Classifier], threads: int, pictures):
-        super().__init__(parts)
-        self.classifiers, self.threads, self.pictures = classifiers, threads, pictures
-        self.first = next(iter(classifiers.values()))
-        self.states = {n: copied(one.members[0].network) for n, one in classifiers.items()}
-        self.members = list(self.states.values())
-
-    def say(self, name: str, split: str, views: str) -> np.ndarray:
-        """Log-probabilities (N, K) by one member or soup; NaN where a picture failed."""
-        images = self.parts[split].images
-        return self.of(name).log_probabilities(images, views=views, threads=self.threads)[0][0]
-
-    def of(self, name: str) -> model.Classifier:
-        """The classifier of a name; a soup becomes one when it is asked for."""
-        if name in self.classifiers:
-            return self.classifiers[name]
-        network = copy.deepcopy(self.first.members[0].network)
-        network.load_state_dict(self.states[name])
-        first = self.first
-        return model.Classifier(network, first.spec, first.classes, first.preprocessing)
-
-    def refreshed(self, state: State) -> State:
-        """Estimate the batch-norm statistics of averaged weights."""
-        network = copy.deepcopy(self.first.members[0].network)
-        network.load_state_dict(state)
-        keep_shared(network, self.members)
-        refresh_batch_norm(network.eval(), self.pictures())
-        return copied(network)
-
-
-def finish(command: Command, run: RunDirectory, folders: list[Path]) -> EndEvent:
-    """Join members into the run's model file; choose, measure, tell."""
     recipe, processes = command.recipe, command.process.local_size
     machine = set_up(recipe, processes)
     data = open_data(recipe, machine, processes)
-    dataset, parts = data.dataset, data.parts
-    dataset.write_quarantine(run.path / "quarantine.csv")
-    dataset.write_split(run.path / "split.csv")
-    write_atomic(run.path / "classes.json", json.dumps(list(dataset.classes), indent=1))
-    loaded = {f"member {n}": model.load(folder) for n, folder in enumerate(folders)}
-    resolved = resolve(recipes.make(**directory.config(folders[0])), dataset)
-    first = loaded["member 0"]
+    if moved:
+        environment.check_unchanged(folders[0], data.dataset)
+        directory.write_place(run.path, recipe.data)
+    data.dataset.write_quarantine(run.path / "quarantine.csv")
+    data.dataset.write_split(run.path / "split.csv")
+    write_atomic(run.path / "classes.json", json.dumps(list(data.classes), indent=1))
+    loaded = [model.load(folder) for folder in folders]
+    resolved = resolve(directory.recipe(folders[0]), data.dataset)
     session = Session(resolved, machine, Process(), data, Clock(None, command.began), command.stop)
+    pool = _pool(session, loaded)
+    chosen = selection.select(pool, candidates(pool, loaded), views=resolved.views, every=True)
+    chosen.write_predictions(run.predictions)
+    left = account(run, data.dataset, data.lost())
+    chosen.save(run.model, {"members": [one.header for one in loaded]})
+    return EndEvent(**chosen.as_json(), **counts(left), model=str(run.model), seconds=0.0)
+
+
+def _pool(session: Session, loaded: list[model.Classifier]) -> CandidatePool:
+    """Put the members' weights into a pool; means of them see training images of the session."""
+    first = loaded[0]
     network = Network(first.members[0].network, first.spec, first.preprocessing)
-    views = resolved.views
 
-    def pictures():
+    def batches() -> Iterator[Tensor]:
         loader = session.loader(network)
-        batches = max(1, BATCH_NORM_IMAGES // loader.batch_size)
-        return (batch.images for batch in islice(loader.epoch(BATCH_NORM_EPOCH), batches))
+        count = max(1, BATCH_NORM_IMAGES // loader.batch_size)
+        return (batch.images for batch in islice(loader.epoch(BATCH_NORM_EPOCH), count))
 
-    said = {n: model.Classifier.of(one.handed(), dataset.classes) for n, one in loaded.items()}
-    ballot = Members(parts, said, machine.threads.loader, pictures)
-    names = list(said)
-    share = 1 / len(names)
-    best = max(names, key=lambda name: ballot.score((name,))[1])
-    found = [Candidate("best member", "members", (best,), ballot.score((best,)), share)]
-    alike = {json.dumps([one.spec, one.preprocessing]) for one in loaded.values()}
-    if len(alike) == 1:
-        found += soups(ballot, names)
+    runtime = Runtime(threads=session.machine.threads.loader)
+    pool = CandidatePool(session.data.parts, batches, runtime, finished=True)
+    for number, one in enumerate(loaded):
+        for member in one.handed():
+            member.order(session.data.classes)  # refuses one of other classes
+            pool.add(f"member {number}", copied(member.network), member)
+    return pool
+
+
+def candidates(pool: CandidatePool, loaded: list[model.Classifier]) -> list[Candidate]:
+    """Collect the ways to join members: the best alone, soups, all of them, and those selected."""
+    names = list(pool.members)
+    best = min(names, key=lambda name: pool.score((name,))[1])
+    kind, share = WeightKind.MEMBERS, 1 / len(names)
+    found = [candidate(pool, "best member", kind, (best,), share)]
+    if len({json.dumps([one.spec, one.preprocessing]) for one in loaded}) == 1:
+        found += soups(pool, names)
     else:
-        found.append(Candidate("soup", "soup", (), refused="members are of different shapes"))
-    found += ensembles(ballot, names, "members")
-    best, fields = elect(run, dataset, ballot, found, views, every=True)
-    header = {"members": [one.header for one in loaded.values()]}
-    header |= {name: fields[name] for name in ("evaluation", "table")}
-    save(run, ballot, best, fields["temperature"], views, header)
-    return EndEvent(**fields, seconds=0.0, images_per_second=0.0, wait_share=0.0)
-
-
-def save(
-    run: RunDirectory,
-    ballot: Members,
-    best: Candidate,
-    temperature: float,
-    views: str,
-    header: dict,
-) -> None:
-    """Write all members into one model file; those that were not chosen weigh nothing."""
-    names = [name for name in ballot.states if name.startswith("member ")]
-    chosen = best.states if best.kind == "members" else tuple(names)
-    members = [
-        replace(ballot.classifiers[name].members[0], weight=float(chosen.count(name)), views=None)
-        for name in names
-    ]
-    classes = ballot.first.classes
-    whole = model.Classifier.of(members, classes, temperature, views, header)
-    if best.kind == "members":
-        model.save(run.model, {}, whole, "members")
-        return
-    whole.temperature = ballot.temperature(tuple(names), views)
-    soup = ballot.of(best.states[0])
-    soup.temperature, soup.views, soup.header = temperature, views, header
-    model.save(run.model, {"soup": soup.network.state_dict()}, soup, "soup", whole)
+        why = "members are of different shapes"
+        found.append(Candidate("soup", WeightKind.SOUP, (), refused=why))
+    return found + ensembles(pool, names, "members")

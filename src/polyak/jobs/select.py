@@ -1,35 +1,87 @@
 """The last stage: the weights that predict are chosen and measured; the model file is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from polyak import metrics, model, transfer
+from polyak import __version__, metrics, model, selection, transfer
+from polyak.data.dataset import Dataset
 from polyak.jobs.begin import Beginning
+from polyak.jobs.candidates import pool_of, run_candidates
 from polyak.jobs.record import start_event
+from polyak.model.member import Member
 from polyak.planning.probes import ProbePredictions, cross_validated, predict, with_probe
+from polyak.recipe.recipe import ELSEWHERE
+from polyak.recipe.resolved import Resolved
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
-from polyak.selection import election, finish
+from polyak.selection import SplitPredictions, measured_by
 from polyak.training.training import Training
 
 
 def select(beginning: Beginning, training: Training) -> Iterator[Event]:
-    """Choose among the ways to end a training, measure them, write the model file."""
+    """Choose among the ways to end a training, measure them, write the model file.
+
+    Raises:
+        DivergedError: no weights of it give finite answers.
+    """
     run, session = training.run, training.session
+    lost = session.process.joined(session.data.lost())  # of all processes
     if run is None:
         return
-    failed, files = training.loader.failed, training.loader.images.files
-    late = [(str(files[position]), why) for position, why in failed]
-    data = session.data.quarantined(late)  # readable when the run began, and no longer
-    if late:
-        data.dataset.write_quarantine(run.path / "quarantine.csv")
-    facts = {"spec": beginning.network.spec, "steps": training.done}
-    fields = finish.finish(
-        session.resolved, data.dataset, training.step, training.validator, run, facts
+    network, resolved = beginning.network, session.resolved
+    pool = pool_of(training)
+    member = Member(training.step.network, network.spec, pool.classes, network.preprocessing)
+    found = run_candidates(training, pool, member)
+    every = resolved.ensemble is not None
+    chosen = selection.select(pool, found, views=resolved.views, every=every)
+    chosen.write_predictions(run.predictions)
+    left = account(run, session.data.dataset, lost | session.data.lost())
+    chosen.save(run.model, provenance(resolved, session.data.dataset, left, training.done))
+    yield EndEvent(
+        **chosen.as_json(),
+        **counts(left),
+        **training.throughput(),
+        model=str(run.model),
+        seconds=round(session.clock.elapsed(), 2),
     )
-    fields |= training.throughput() | {"seconds": round(session.clock.elapsed(), 2)}
-    yield EndEvent(**{name: value for name, value in fields.items() if name != "kind"})
+
+
+def account(run: RunDirectory, dataset: Dataset, lost: Mapping[str, str]) -> Dataset:
+    """Set aside what was lost in the course of a run (path -> reason), and write it down."""
+    left = dataset.set_aside(lost)
+    if left is not dataset:
+        left.write_quarantine(run.path / "quarantine.csv")
+    return left
+
+
+def counts(dataset: Dataset) -> dict[str, int]:
+    """Count for the last event: found is what was used and what was left out.
+
+    >>> from pathlib import Path
+    >>> counts(Dataset(Path("."), [], *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
+    {'found': 1, 'left_out': 1}
+    """
+    return {"found": dataset.found, "left_out": len(dataset.quarantine)}
+
+
+def provenance(resolved: Resolved, begun: Dataset, left: Dataset, steps: int) -> dict[str, Any]:
+    """Say where a model comes from; nothing in it depends on clock, place or machine load.
+
+    Args:
+        resolved: the run's choices.
+        begun: the data as the run began with it.
+        left: without what was lost since.
+        steps: that were taken.
+    """
+    parts = {name: int((left.splits == name).sum()) for name in ("train", "val", "test")}
+    return {
+        "polyak": __version__,
+        "recipe": resolved.model_dump(exclude=ELSEWHERE),
+        "data": {"fingerprint": begun.fingerprint(), "left_out": len(left.quarantine), **parts},
+        "steps": steps,
+    }
 
 
 def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) -> Iterator[Event]:
@@ -38,38 +90,36 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     if run is None or backbone is None or results is None:
         return
     yield start_event(session, run, 0, 0, resumed)
-    strategy = session.resolved.transfer
+    strategy, views = session.resolved.transfer, session.resolved.views
     probe = results.probes[strategy]
-    failed, found = list(results.failed), {}
+    lost, found = dict(results.failed), {}
     for split in session.data.held_out:
         part = session.data.parts[split]
-        found[split] = yield from predict(backbone, part, probe, strategy, session.resolved.views)
-        failed += found[split].failed
+        found[split] = yield from predict(backbone, part, probe, strategy, views)
+        lost |= dict(found[split].failed)
     temperature = calibrated(probe, results.train.labels, found.get("val"))
-    measured = {"evaluation": None, "confused": []}
+    measured = measured_by(None)
     for split, one in found.items():
-        answers = metrics.softmax(one.log_probs, temperature), one.labels, one.read
-        measured = election.judge(run, session.data.parts[split].dataset, split, answers)
-    data = session.data.quarantined(failed)
-    if failed:
-        data.dataset.write_quarantine(run.path / "quarantine.csv")
+        odds, dataset = metrics.softmax(one.log_probs, temperature), session.data.parts[split].dataset
+        predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
+        predictions.write(run.predictions)
+        measured = measured_by(predictions)
+    left = account(run, session.data.dataset, lost)
     network = with_probe(backbone, results, strategy)
-    header = finish.provenance(session.resolved, data.dataset, {"steps": 0})
+    header = provenance(session.resolved, session.data.dataset, left, 0)
     header |= {"evaluation": measured["evaluation"], "probe": cross_validated(probe)}
     classifier = model.Classifier(
-        network.module, network.spec, data.classes, network.preprocessing, temperature,
-        session.resolved.views, header,
+        network.module, network.spec, session.data.classes, network.preprocessing, temperature,
+        views, header,
     )  # fmt: skip
     model.save(run.model, {"weights": network.module.state_dict()}, classifier, "weights")
     yield EndEvent(
         chosen=strategy,
         **measured,
+        **counts(left),
         temperature=temperature,
-        left_out=len(data.dataset.quarantine),
         model=str(run.model),
         seconds=round(session.clock.elapsed(), 2),
-        images_per_second=0.0,
-        wait_share=0.0,
         candidates={name: cross_validated(one) for name, one in results.probes.items()},
     )
 

@@ -13,11 +13,11 @@ from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.scan import scan
 from polyak.data.sources import find
-from polyak.ensemble import combine, disagreement, tempered
+from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import UsageError
 from polyak.inference import Look, every_log_probabilities
 from polyak.metrics import Evaluation, evaluate, softmax
-from polyak.model.member import Member, Mixture
+from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
 
 
@@ -145,8 +145,8 @@ class Classifier:
                 why="they want pictures of different sizes, or order classes or means otherwise",
                 then="take one member's own model file",
             )
-        parts = [(m.network, m.temperature, m.weight) for m in running]
-        return Mixture(*zip(*parts, strict=True))
+        mean = CalibratedMean([m.temperature for m in running], self.weights)
+        return Ensemble([member.network for member in running], mean)
 
     def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
         """Open pictures to be decoded as in training: large JPEGs no larger than is of use."""

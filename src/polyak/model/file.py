@@ -13,14 +13,14 @@ from polyak.augment.views import VIEWS
 from polyak.errors import RefusedError, shown
 from polyak.files import write_atomic
 from polyak.model.classifier import Classifier
+from polyak.model.kinds import WeightKind
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
 
 # 1: one network predicts; 2: members travel, or a soup. A file claims the least that can read it
 FORMATS = (1, 2)
-WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
-KINDS = (*WEIGHTS, "soup", "snapshot", "start", "members")
+PLAIN = (WeightKind.AVERAGE, WeightKind.WEIGHTS, WeightKind.BEST)  # kinds that format 1 knows
 MEANS = ("probabilities", "logits")
 MOST_MEMBERS = 1000
 
@@ -59,7 +59,7 @@ def save(
     ensemble = classifier if chosen == "members" else ensemble
     states = dict(weights)
     header = classifier.header | {
-        "format": 1 if ensemble is None and chosen in WEIGHTS else 2,
+        "format": 1 if ensemble is None and chosen in PLAIN else 2,
         "network": classifier.spec,
         "classes": list(classifier.classes),
         "preprocessing": classifier.preprocessing._asdict(),
@@ -140,7 +140,7 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
                 "cannot load the model", where=str(file), why=why, then="upgrade polyak"
             )
         kind = kind or header["chosen"]
-        if kind not in KINDS:
+        if kind not in list(WeightKind):
             raise ValueError(f"unknown weights {kind!r}")
         classes = [str(name) for name in header["classes"]]
         page = dict(header["ensemble"]) if kind == "members" else header

@@ -10,13 +10,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from polyak.data.parts import Part
-from polyak.ensemble import soup
+from polyak.ensemble import copied, soup
 from polyak.inference import log_probabilities
 from polyak.training.loop import fit
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.training.timing import EXPECTED
-from polyak.training.validation import copied
 from polyak.transfer.choice import Row
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from polyak import metrics
 from polyak.data.loader import Loader
 from polyak.errors import DataError
 from polyak.inference import log_probabilities
@@ -174,6 +175,6 @@ class Course:
             precision=self.machine.precision.name,
         )
         read = np.setdiff1d(np.arange(len(labels)), [position for position, _ in failed])
-        true = log_probs[np.arange(len(labels)), labels].astype(float)
         # an image that can no longer be read counts as wrong, for all alike
-        return (log_probs.argmax(1) == labels) & ~np.isnan(true), float(-true[read].mean())
+        right = (log_probs.argmax(1) == labels) & ~np.isnan(log_probs).any(1)
+        return right, metrics.nll(log_probs[read], labels[read])

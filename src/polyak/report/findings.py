@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyak import metrics
+from polyak.metrics.probabilities import TINY
 from polyak.report.gather import Facts, Said
 
 MATRIX = 30  # classes that a confusion matrix can be read with
@@ -58,7 +59,7 @@ def findings(facts: Facts) -> Findings | None:
     guesses = p.argmax(axis=1)
     matrix = metrics.confusion_matrix(guesses, labels, len(names))
     # the stored probabilities are softmax(logits / T): to the power of T they are as before
-    logs = np.maximum(p, 1e-38)  # in place from here: of 1,000 classes every copy counts
+    logs = np.maximum(p, TINY)  # in place from here: of 1,000 classes every copy counts
     np.log(logs, out=logs)
     logs *= float(facts.end.get("temperature", 1.0))
     wrong = np.flatnonzero(guesses != labels)

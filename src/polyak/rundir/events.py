@@ -178,6 +178,8 @@ class FinishedEvent(Event):
         confused: [label, predicted, count, share] of the commonest confusions.
         temperature: that its logits are divided by.
         left_out: files that could not be used.
+        found: files of the source, used or left out; None where a run of polyak 0.1 tells.
+        cautions: where accuracy alone misleads, one line each.
         model: the model file.
         seconds: of the whole run.
         images_per_second: in training.
@@ -195,9 +197,11 @@ class FinishedEvent(Event):
     left_out: int
     model: str
     seconds: float
-    images_per_second: float
-    wait_share: float
-    candidates: dict[str, dict[str, Any]]
+    images_per_second: float = 0.0
+    wait_share: float = 0.0
+    candidates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    found: int | None = None
+    cautions: list[str] = field(default_factory=list)
     rule: str | None = None
     table: list[dict[str, Any]] | None = None
     spent: dict[str, float] | None = None

@@ -1,73 +1,30 @@
-"""Distillation: a finished model, an ensemble perhaps, tells the targets of one network."""
+"""The teacher that a run names: loaded, and the same one when the run is resumed."""
 
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from polyak.errors import RefusedError
-from polyak.model import Classifier, load
+from polyak.model import load
+from polyak.model.teacher import Teacher
 from polyak.networks.preprocessing import Preprocessing
 from polyak.rundir.checkpoints import digest
 
 
-class Teacher:
-    """Say the averaged probabilities of a classifier on pictures prepared for another network.
+def load_teacher(
+    path: str, preprocessing: Preprocessing, classes: tuple[str, ...], device: str
+) -> Teacher:
+    """Load the teacher that a recipe names.
 
     Args:
-        classifier: any number of members.
-        page: how the pictures were prepared.
-        classes: the learner's, in its order.
+        path: a run or a model file.
+        preprocessing: how the images are prepared that it will predict.
+        classes: of the network that learns.
+        device: where it computes.
 
     Raises:
-        UsageError: the classifier knows other classes.
-
-    Source: Hinton, Vinyals & Dean, "Distilling the knowledge in a neural network", 2015; targets at
-    the teacher's own calibrated temperature.
+        RefusedError: it is no model.
+        UsageError: it knows other classes.
     """
-
-    def __init__(self, classifier: Classifier, page: Preprocessing, classes: tuple[str, ...]):
-        self.members = [m for m in classifier.members if m.weight > 0]
-        self.shares = [weight / sum(classifier.weights) for weight in classifier.weights]
-        self.orders = [torch.from_numpy(m.order(classes)) for m in self.members]
-        self.page, self.temperature, self.mean = page, classifier.temperature, classifier.mean
-
-    @classmethod
-    def load(
-        cls, path: str, page: Preprocessing, classes: tuple[str, ...], device: str
-    ) -> "Teacher":
-        """Load the teacher from a run or a model file.
-
-        Raises:
-            RefusedError: it is no model.
-            UsageError: it knows other classes.
-        """
-        return cls(load(path, device=device), page, classes)
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Give targets (N, K), float32, of normalised pictures (N, 3, h, w)."""
-        total = torch.zeros((), device=images.device)
-        for member, share, order in zip(self.members, self.shares, self.orders, strict=True):
-            network: nn.Module = member.network.eval()
-            logits = network(self._seen(images, member.preprocessing)) / member.temperature
-            said = logits.float().log_softmax(1)[:, order.to(images.device)]
-            total = total + share * (said if self.mean == "logits" else said.exp())
-        logs = total if self.mean == "logits" else total.clamp(min=1e-38).log()
-        return (logs / self.temperature).softmax(1)
-
-    def _seen(self, images: Tensor, wanted: Preprocessing) -> Tensor:
-        """The same pictures as a member wants them: its colours, its size."""
-        if (wanted.mean, wanted.std) != (self.page.mean, self.page.std):
-            own = (images.new_tensor(v)[:, None, None] for v in (self.page.mean, self.page.std))
-            its = (images.new_tensor(v)[:, None, None] for v in (wanted.mean, wanted.std))
-            (mean, std), (its_mean, its_std) = own, its
-            images = (images * std + mean - its_mean) / its_std
-        if wanted.size != self.page.size:
-            how = {"mode": "bilinear", "align_corners": False, "antialias": True}
-            images = functional.interpolate(images, size=wanted.size, **how)
-        return images
+    return Teacher(load(path, device=device), preprocessing, classes)
 
 
 def digest_of(path: str | None) -> str:

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from polyak.data.loader import Loader
 from polyak.data.parts import Part
+from polyak.ensemble import copied
 from polyak.inference import log_probabilities
+from polyak.metrics import accuracy_and_nll
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import Average
 from polyak.recipe.machine import Machine
 from polyak.training.distributed import Process
-from polyak.training.snapshots import Snapshots
+from polyak.training.snapshots import SnapshotFiles
 from polyak.training.step import TrainingStep
 
 BATCH_NORM_IMAGES = 4096  # that batch-norm statistics of an average are estimated from
@@ -53,7 +55,7 @@ class Validator:
     check: Callable[[], object]
     candidates: int = 2
     start: dict[str, Tensor] | None = None
-    snapshots: Snapshots = field(default_factory=lambda: Snapshots(None, []))
+    snapshots: SnapshotFiles = field(default_factory=lambda: SnapshotFiles(None, []))
     done: int = 0
     stale: int = 0
     best_score: float = -1.0
@@ -117,7 +119,7 @@ class Validator:
         read = np.flatnonzero(~np.isnan(log_probs).any(axis=1))
         labels = self.parts["val"].labels[read]
         self.image_seconds = (time.monotonic() - began) / max(1, len(labels))
-        return scores(log_probs[read], labels)
+        return accuracy_and_nll(log_probs[read], labels)
 
     def log_probs(
         self, network: nn.Module, split: str, views: str, precision: str = "float32"
@@ -181,24 +183,3 @@ class Validator:
         self.snapshots.load_state_dict(state["snapshots"])
         for name in ("done", "stale", "best_score", "best"):
             setattr(self, name, state[name])
-
-
-def scores(log_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy and mean negative log-likelihood of log-probabilities (N, K).
-
-    >>> accuracy, nll = scores(np.log([[0.6, 0.4], [0.25, 0.75]]), np.array([1, 1]))
-    >>> accuracy, round(nll, 3)
-    (0.5, 0.602)
-    """
-    right = log_probs.argmax(1) == labels
-    return float(right.mean()), float(-log_probs[np.arange(len(labels)), labels].mean())
-
-
-def copied(network: nn.Module) -> dict[str, Tensor]:
-    """Copy a network's weights into memory of their own.
-
-    >>> sorted(copied(nn.Linear(1, 1)))
-    ['bias', 'weight']
-    """
-    plain = {"memory_format": torch.contiguous_format}
-    return {name: v.detach().cpu().clone(**plain) for name, v in network.state_dict().items()}

@@ -63,7 +63,7 @@ class Row:
         probabilities = metrics.softmax(logits, metrics.fit_temperature(logits, labels[asked]))
         losses = np.full(len(labels), np.nan)
         right = probabilities[np.arange(len(probabilities)), labels[asked]]
-        losses[asked] = -np.log(right.clip(1e-37))
+        losses[asked] = metrics.negative_log(right)
         found = metrics.evaluate(probabilities, labels[asked])
         return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
 

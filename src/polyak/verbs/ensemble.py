@@ -105,13 +105,13 @@ def souped(whole: "Classifier", options: Options) -> "Classifier":
     from polyak.data.scan import scan
     from polyak.data.sources import find
     from polyak.model.classifier import part_of
-    from polyak.model.soups import Pot
+    from polyak.model.soups import SoupBuilder
 
     everything = scan(find(str(options.data)), classes=whole.classes)
     judges = part_of(everything, options.split, str(options.data))
     training = everything.part("train") if (everything.splits == "train").any() else judges
-    pot = Pot(whole, training, judges, options.device)
-    one, chosen = pot.cook(greedily=options.soup == "greedy")
+    builder = SoupBuilder(whole, training, judges, options.device)
+    one, chosen = builder.build(greedily=options.soup == "greedy")
     said, failed = one.probabilities(one.opened(judges), device=options.device)
     read = [i for i in range(len(judges)) if i not in dict(failed)]
     print(f"soup       {_figures(said[read], judges.labels[read])}  (and calibrated on these)")
