@@ -3,9 +3,14 @@
 import contextlib
 import hashlib
 import itertools
+import json
 from pathlib import Path
 
+from safetensors.torch import save_file
+
+from polyak import tensor_file
 from polyak.jobs import stream
+from polyak.rundir import checkpoints
 
 TIME = ("seconds", "images_per_second", "wait_share", "spent", "model", "run")
 
@@ -34,6 +39,24 @@ def results(folder: Path) -> dict[str, str]:
     said = sorted(f"predictions/{file.name}" for file in (folder / "predictions").iterdir())
     names = ["model.safetensors", *said]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def listed(folder: Path) -> set[str]:
+    """Name all files and folders below a run directory, hidden ones too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def as_before(folder: Path) -> None:
+    """Write the checkpoints of a folder as polyak 0.1 did: their hashes in the manifest alone."""
+    entries = []
+    for path in reversed(checkpoints.found(folder)):
+        with tensor_file.opened(path) as stored:
+            tensors = {name: stored.tensor(name) for name in stored.shapes}
+            tree = json.dumps(stored.facts["state"])
+        save_file(tensors, path, {"polyak": tree})
+        step = int(path.stem.removeprefix("step-"))
+        entries.append({"file": path.name, "step": step, "sha256": checkpoints.digest(path)})
+    (folder / "manifest.json").write_text(json.dumps(entries))
 
 
 def timeless(told: list[dict]) -> list[dict]:

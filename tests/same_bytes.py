@@ -7,6 +7,7 @@ Only the command line is called, which both have: `polyak train DATA --option va
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,9 @@ RECIPES = {
 }
 
 
+CHILDREN: list[subprocess.Popen] = []
+
+
 class Side(NamedTuple):
     """A checkout, and the folder that its runs are written to."""
 
@@ -71,9 +75,12 @@ class Side(NamedTuple):
         """Run this interpreter with this checkout's polyak, in this side's folder."""
         own = {"PYTHONPATH": str(self.checkout / "src"), "XDG_CACHE_HOME": str(self.folder / "c")}
         one = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-        command = [sys.executable, *arguments]
+        command, pipe = [sys.executable, *arguments], subprocess.PIPE
         where = {"cwd": self.folder, "env": os.environ | own | one}
-        return subprocess.run(command, capture_output=True, text=True, **where)
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **where) as child:
+            CHILDREN.append(child)
+            out, err = child.communicate()
+        return subprocess.CompletedProcess(command, child.returncode, out, err)
 
     def train(self, name: str) -> "Outcome":
         """Train a recipe; its run directory is runs/NAME."""
@@ -111,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
                 Side("there", checkout, Path(scratch) / "there"),
                 Side("here", HOUSE, Path(scratch) / "here"),
             ]
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # after what `with` undoes
             supply(sides)
             return report(asked.ref, sides, needed)
 
@@ -176,7 +184,12 @@ def report(ref: str, sides: list[Side], names: list[str]) -> int:
     code = 0
     with ThreadPoolExecutor(len(sides)) as pool:
         for name in names:
-            there, here = pool.map(lambda side, name=name: side.train(name), sides)
+            try:
+                there, here = pool.map(lambda side, name=name: side.train(name), sides)
+            except BaseException:  # stopped: nobody waits for them any more
+                for child in CHILDREN:
+                    child.kill()
+                raise
             failed = "; ".join(one.failure for one in (there, here) if one.failure)
             runs = [side.folder / "runs" / name for side in sides]
             different, what = (True, failed) if failed else compared(*runs)

@@ -12,6 +12,7 @@ import pytest
 
 from jobs import results
 from polyak import __version__, cli
+from polyak.verbs import VERBS
 from typed import FAST, one_line, picture
 
 
@@ -44,6 +45,27 @@ def test_help_names_every_verb_and_needs_nothing(capsys):
     assert all(f"polyak {verb}" in text for verb in verbs)
 
 
+@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize("verb", [*VERBS, "--completion"])
+def test_help_shows_no_python_and_no_empty_default(verb, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for wrong in ("None", "(default: )", "(default: '')", "}|", "|{", " STR"):
+        assert wrong not in said
+
+
+def test_help_of_training_says_what_each_option_takes(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for right in ("--learning-rate FLOAT|auto ", "--rho-range FLOAT FLOAT ", "--val FLOAT share",
+                  "--freeze-norms {True,False} ", "(default: 0.1)", "(default: runs)"):  # fmt: skip
+        assert right in said
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__
@@ -67,6 +89,11 @@ def test_every_verb_explains_itself(verb, capsys):
         (["train", "digits", "--budget", "soon"], "write 90s, 10m or 2h"),
         (["train", "digits", "--model", "resnet81"], "did you mean resnet18"),
         (["train", "digits", "--augment", "liht"], "light"),
+        (["train", "digits", "--weights", "nope.pth"], "nope.pth: there is no such file"),
+        (["train", "digits", "--weights", "nope"], "nope: there is no such file"),
+        (["plan", "digits", "--weights", "no/nope.safetensors"], "there is no such file"),
+        (["train", "digits", "--weights", "label.txt"], "ends in neither .safetensors nor .pth"),
+        (["train", "digits", "--weights", "mine.pth"], "name the network, as in --model resnet18"),
         (["train", "digits", "--views", "all"], "flip"),
         (["train", "digits", "--config", "no.yaml"], "cannot read: no.yaml"),
         (["train", "--resume", "--out", "nowhere"], "no unfinished run"),
@@ -74,6 +101,8 @@ def test_every_verb_explains_itself(verb, capsys):
 )
 def test_a_wrong_command_is_told_in_one_line(typed, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("label.txt", "mine.pth"):
+        Path(name).touch()
     assert cli.main(typed) == 64
     assert said in one_line(capsys.readouterr().err.strip())
     assert not list(tmp_path.glob("runs/*"))
@@ -90,6 +119,14 @@ def test_a_wrong_command_is_told_in_one_line(typed, said, capsys, tmp_path, monk
         ("train --learning_rat 1", "did you mean --learning-rate?"),
         ("train digits --augmnt.rotate=5", "did you mean --augment?"),
         ("train digits --augment.rotat 5", "did you mean --augment.rotate?"),
+        ("train digits --lr 0.1", "did you mean --learning-rate?"),
+        ("train digits --momentum 0.9", "did you mean --rho?"),
+        ("train digits --bs 64", "did you mean --batch-size?"),
+        ("train digits --wd=0.1", "did you mean --weight-decay?"),
+        ("train digits --img_size 64", "did you mean --size?"),
+        ("train digits --num-workers 4", "did you mean --threads?"),
+        ("plan digits --arch resnet18", "did you mean --model?"),
+        ("evaluate a b --lr 1", "--lr. Next: polyak evaluate --help"),
         ("train digits --frobnicate", "--frobnicate. Next: polyak train --help"),
         ("evaluate runs/a photos --spilt val", "did you mean --split?"),
         ("evaluate --devise cpu", "did you mean --device?"),
@@ -129,6 +166,7 @@ def test_what_was_meant_is_told_in_one_line(typed, said, capsys, tmp_path, monke
         ("a: &a [x]\nb: *a", "aliases"),
         ("- 1\n- 2", "expected lines"),
         ("epohcs: 3", "did you mean --epochs?"),
+        ("lr: 0.1", "did you mean --learning-rate?"),
         ("epochs: .nan", "epochs"),
         ("epochs: [", "not YAML"),
     ],
@@ -150,11 +188,11 @@ def test_the_recipe_of_a_run_repeats_it(train, trained, tiny_folder, tmp_path):
 # what is done with the model
 
 
-def test_evaluate_measures_what_training_saw(trained, tiny_folder, capsys):
+def test_evaluate_measures_what_training_did_not_see(trained, tiny_folder, capsys):
     assert cli.main(["evaluate", str(trained), str(tiny_folder), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert set(said) == {"accuracy", "nll", "ece", "n"}
-    assert said["n"] == 96
+    assert set(said) == {"accuracy", "nll", "ece", "n", "images", "notes"}
+    assert said["n"] == 24 and said["images"]["trained_on"] == 72
     assert said["accuracy"]["low"] <= said["accuracy"]["value"] <= said["accuracy"]["high"]
     assert said["accuracy"]["value"] > 0.9
 
@@ -182,6 +220,19 @@ def test_predict_names_classes_and_what_it_could_not_read(trained, tiny_folder, 
     assert rows[24]["classes"] == []
     assert rows[24]["error"] in said.err
     assert cli.main(["predict", str(trained), str(bad)]) == 65
+
+
+def test_predict_follows_links_as_train_does(trained, tiny_folder, tmp_path, capsys):
+    """40 images lay behind a link: they were passed by, with exit code 0."""
+    (tmp_path / "holiday").mkdir()
+    shutil.copy(tiny_folder / "square 0" / "0.jpg", tmp_path / "holiday" / "own.jpg")
+    (tmp_path / "holiday" / "linked").symlink_to(tiny_folder / "square 2")
+    (tmp_path / "holiday" / "twice").symlink_to(tiny_folder / "square 2")
+    assert cli.main(["predict", str(trained), str(tmp_path / "holiday"), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert len(rows) == 25 and sum("/linked/" in row["path"] for row in rows) == 24
+    assert "note: folder reached twice through a link, read once: twice" in said.err
 
 
 def test_predict_writes_a_table(trained, tiny_folder, tmp_path, capsys):

@@ -46,12 +46,12 @@ def test_the_end_says_how_good_how_sure_and_what_next():
     assert "25.00% to 75.00%" in text
     assert "which also chose" in text
     assert "[b]cat taken for dog, 3 times (50%)" in text
-    assert "1 files left out (quarantine.csv)" in text
+    assert "1 file left out (quarantine.csv)" in text
     assert "next: polyak predict runs/m.safetensors" in text
 
 
 def test_a_run_without_held_out_pictures_admits_it():
-    assert "nobody knows" in follow([END | {"evaluation": None}])
+    assert "was not measured" in follow([END | {"evaluation": None}])
 
 
 def test_a_terminal_gets_a_bar_and_the_same_lines():
@@ -70,6 +70,43 @@ def test_a_table_of_predictions_takes_no_markup():
     assert "unreadable" in page.getvalue()
 
 
+CANDIDATES = ("average", "weights", "best snapshot", "uniform soup", "20 of 20 snapshots, weighted")
+
+
+def table_of(width: int) -> str:
+    """What is shown at the end of a run with many candidates, at a width."""
+    figure = {"value": 0.8765, "low": 0.8123, "high": 0.9456}
+    rows = [
+        {"name": name, "chosen": name == "average", "split": "val", "views": "flip+shift",
+         "passes": 120, "share": 0.5, "accuracy": figure, "nll": figure, "ece": figure}
+        for name in CANDIDATES
+    ]  # fmt: skip
+    refused = {"name": "greedy soup", "refused": "its best ingredient alone is no worse"}
+    page = io.StringIO()
+    end = END | {"table": [*rows, refused], "rule": "lowest NLL"}
+    console.follow([end], Console(file=page, width=width))
+    return page.getvalue()
+
+
+def test_the_table_of_candidates_takes_two_lines_a_row_where_80_columns_are_all_there_is():
+    said = table_of(80)
+    said = said[said.index("the candidates on") : said.index("not used")]
+    assert max(map(len, said.splitlines())) <= 80 and "…" not in said
+    lines = said[said.index("95 % interval") :].splitlines()
+    rows = [n for n, line in enumerate(lines) if line[2:].startswith(CANDIDATES)]
+    assert len(rows) == len(CANDIDATES) and set(np.diff(rows)) == {2}
+    first, second = lines[rows[0]], lines[rows[0] + 1]
+    assert "* average" in first and first.count("87.65%") == 2 and "0.876" in first
+    assert "flip+shift, 0.1, 120" in second and "0.812 to 0.946" in second
+    assert second.count("81.23 to 94.56%") == 2
+
+
+def test_the_table_of_candidates_takes_one_line_a_row_where_there_is_room():
+    lines = [line for line in table_of(170).splitlines() if "87.65%" in line]
+    assert len(lines) == len(CANDIDATES)
+    assert all("87.65% (81.23% to 94.56%)" in line and " 120 " in line for line in lines)
+
+
 def test_the_table_of_candidates_tells_price_and_reason():
     figure = {"value": 0.9, "low": 0.8, "high": 0.95}
     row = {"name": "3 [bold]members", "chosen": True, "split": "val", "views": "one", "passes": 3,
@@ -80,5 +117,19 @@ def test_the_table_of_candidates_tells_price_and_reason():
     page.print(console.candidates(read_event(end)))
     said = page.export_text()
     assert "* 3 [bold]members" in said and "90.00% (80.00% to 95.00%)" in said
-    assert "5.0" in said and "not in one basin" in said
+    assert "5.0" in said and "soup" not in said  # what was refused is told below it
     assert "which also chose: expect a little less" in said and "chosen: lowest NLL" in said
+
+
+def test_one_of_a_thing_is_one():
+    one = END | {"confused": [["cat", "dog", 1, 1.0]]}
+    one["evaluation"] = END["evaluation"] | {"n": 1}
+    said = " ".join(follow([START | {"found": 1, "left_out": 0, "steps": 1}, one]).split())
+    for right in (
+        "1 file found",
+        "1 step; run",
+        "1 time (100%)",
+        "1 file left out",
+        "on 1 image of",
+    ):
+        assert right in said

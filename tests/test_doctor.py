@@ -6,7 +6,12 @@ import pytest
 
 from polyak import machine
 from polyak.doctor import doctor
-from polyak.errors import DataError
+from polyak.errors import DataError, counted
+from polyak.jobs.open import open_data
+from polyak.machine import Threads
+from polyak.precision import Precision
+from polyak.recipe import make
+from polyak.recipe.machine import Machine
 
 
 def told(*arguments, **options) -> dict[str, str]:
@@ -24,11 +29,24 @@ def test_the_machine_alone(tmp_path):
     assert list(page) == [
         "machine", "memory", "software", "device", "threads", "precision", "disk",
     ]  # fmt: skip
-    assert f"{machine.cores()} cores" in page["machine"]
+    assert f", {counted(machine.cores(), 'core')}, " in page["machine"]
     assert "torch 2." in page["software"]
     assert page["precision"].startswith(("float32: ", "bfloat16: "))
     assert page["disk"].endswith(f"free for {tmp_path / 'runs'}")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_falls_back_is_told(monkeypatch):
+    monkeypatch.setattr("polyak.networks.zoo.obstacle", lambda: "torch has no such file")
+    monkeypatch.setattr("polyak.optim.threads.obstacle", lambda: "no GOMP_parallel")
+    page = told(None)
+    assert page["timm"].endswith("takes seconds: torch has no such file")
+    assert page["optimizer"].endswith("which is slower: no GOMP_parallel")
+
+
+def test_a_machine_of_one_core_has_one_core(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    assert ", 1 core, " in told(None, out=str(tmp_path))["machine"]
 
 
 def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
@@ -43,12 +61,45 @@ def test_a_folder_is_scanned_and_counted(tiny_folder, tmp_path):
     assert page["found"] == "90 = 83 used + 7 left out"
     assert page["left out"].count("empty\\n") == 5
     assert page["left out"].endswith("and 2 more; `polyak train` lists them all")
-    assert page["classes"] == "4: 11 to 24 pictures each"
+    assert page["classes"] == "4: 11 to 24 images each"
     assert page["rarest"].startswith(f"{third.name} 11, {first.name} 24")
     assert page["splits"] == "83 not split yet"
     assert page["sizes"] == "32 x 32 pixels, all"
     assert page["decoded"].startswith("0.2 MiB")
     assert page["reading"].endswith("files a second")
+
+
+def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
+    """The header is whole, and so is the end; what lies between is not. `train` counts the same."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny_folder, data)
+    for number in (3, 5):
+        file = data / "square 1" / f"{number}.jpg"
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) * 2 // 3] + b"\xff\xd9")
+    empty = data / "square 2" / "0.jpg"
+    empty.write_bytes(b"")
+    page = told(str(data), out=str(tmp_path))
+    assert page["found"] == "96 = 93 used + 3 left out"
+    for name in (
+        "square 1/3.jpg: truncated JPEG",
+        "square 1/5.jpg: ",
+        "square 2/0.jpg: empty file",
+    ):
+        assert name in page["left out"]
+    assert page["classes"] == "4: 22 to 24 images each"
+    machine = Machine("cpu", Precision("float32", ""), Threads(1, 1))
+    dataset = open_data(make(data=str(data)), machine).dataset
+    assert (len(dataset), len(dataset.quarantine)) == (93, 3)
+
+
+def test_a_class_of_which_nothing_can_be_decoded_is_refused_as_in_training(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "data")
+    for file in (tmp_path / "data" / "square 1").iterdir():
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) * 2 // 3] + b"\xff\xd9")
+    with pytest.raises(DataError, match="no image of a class can be read: square 1"):
+        told(str(tmp_path / "data"), out=str(tmp_path))
 
 
 def test_splits_are_told(tiny_folder, tmp_path):

@@ -13,7 +13,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from polyak.errors import DiskError
-from polyak.files import cache_folder, check_writable, disk_error, sync, write_atomic
+from polyak.files import (
+    cache_folder,
+    check_writable,
+    disk_error,
+    sweep,
+    sync,
+    workspace,
+    write_atomic,
+)
 from polyak.transfer import cache
 
 
@@ -37,11 +45,12 @@ def test_a_function_writes_where_it_is_told(target):
     assert (load_file(target)["weights"] == weights).all()
 
 
-def test_the_temporary_file_is_a_neighbour(target):
+def test_the_temporary_file_lies_in_a_hidden_folder_beside(target):
     seen = []
     write_atomic(target, lambda path: (seen.append(path), path.write_bytes(b"")))
-    assert seen[0].parent == target.parent
-    assert seen[0].name.startswith(".")
+    assert seen[0].name == target.name
+    assert seen[0].parent.parent == target.parent
+    assert seen[0].parent.name.startswith(".")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
@@ -136,6 +145,28 @@ def test_a_kill_leaves_a_whole_file(tmp_path, delay):
         "    if not i: print(flush=True)"
     )
     target = tmp_path / "a.bin"
+    killed(code, target, delay)
+    content = target.read_bytes()
+    assert len(content) == 200_000
+    assert len(set(content)) == 1
+
+
+SAVER = """
+import sys, itertools, pathlib
+import numpy as np
+from polyak.files import write_atomic
+from safetensors.numpy import save_file
+target = pathlib.Path(sys.argv[1])
+weights = np.zeros(4_000_000, np.float32)
+for step in itertools.count():
+    weights[:] = step
+    write_atomic(target, lambda path: save_file({"weights": weights}, path))
+    if not step: print(flush=True)
+"""
+
+
+def killed(code: str, target: Path, delay: float) -> None:
+    """Run code in a child; some time after its first line, kill it."""
     child = subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE)
     assert child.stdout
     child.stdout.readline()
@@ -143,9 +174,36 @@ def test_a_kill_leaves_a_whole_file(tmp_path, delay):
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    content = target.read_bytes()
-    assert len(content) == 200_000
-    assert len(set(content)) == 1
+
+
+def test_what_a_killed_librarys_writer_leaves_goes_with_the_next_write(tmp_path):
+    """safetensors writes 16 MB under a name of its own, beside the file that it is given."""
+    target, left = tmp_path / "a.safetensors", 0
+    for number in range(8):
+        killed(SAVER, target, 0.003 * number)
+        assert len(np.unique(load_file(target)["weights"])) == 1
+        left += len(list(tmp_path.iterdir())) > 1
+        write_atomic(tmp_path / "b.txt", "the next")
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["a.safetensors", "b.txt"]
+    assert left  # else no kill has met a write
+
+
+def test_a_workspace_in_use_is_left_alone(target):
+    with workspace(target) as temporary:
+        temporary.write_text("mine")
+        write_atomic(target.with_name("other"), "theirs")
+        sweep(target.parent)
+        assert temporary.read_text() == "mine"
+    assert {file.name for file in target.parent.iterdir()} == {"model.bin", "other"}
+
+
+def test_a_link_that_looks_like_a_workspace_is_not_followed(target):
+    folder = target.parent / "photos"
+    folder.mkdir()
+    (folder / "cat.jpg").write_bytes(b"cat")
+    (target.parent / ".polyak-1.tmp").symlink_to(folder)
+    sweep(target.parent)
+    assert [file.name for file in folder.iterdir()] == ["cat.jpg"]
 
 
 def test_sync_takes_files_and_folders(target):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from jobs import results
-from polyak.rundir import directory as runs
+from polyak import cli
+from polyak.rundir import directory
 from typed import one_line, picture
 
 
@@ -76,6 +78,65 @@ def test_a_class_of_one_and_an_empty_class_are_told(folder, train):
     assert "alone" in out
     assert "nobody" in out
     assert "5 classes" in out
+
+
+# what folders mean
+
+
+@pytest.fixture
+def cameras(tiny_folder, tmp_path) -> Path:
+    """The same classes below each of two folders."""
+    for label in sorted(tiny_folder.iterdir()):
+        for file in label.iterdir():
+            there = tmp_path / "data" / f"cam{int(file.stem) % 2}" / label.name
+            there.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, there)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("verb", ["train", "plan", "doctor", "race", "augment"])
+def test_every_verb_refuses_a_tree_of_two_meanings(verb, cameras, tmp_path, capsys):
+    name = "a.png" if verb == "augment" else "runs"
+    out = [] if verb == "doctor" else ["--out", str(tmp_path / name)]
+    if verb == "plan":  # its weights are looked for first
+        (tmp_path / "resnet18.pth").touch()
+        out += ["--weights", str(tmp_path / "resnet18.pth")]
+    assert cli.main([verb, str(cameras), *out]) == 65
+    error = one_line(capsys.readouterr().err.strip())
+    assert "read in two ways" in error and "--classes-from leaf" in error
+
+
+def test_the_choice_is_kept_for_evaluate_and_resume(cameras, tmp_path, capsys, train):
+    code, out, _ = train(cameras, "--classes-from", "leaf", "--name", "leaf")
+    assert code == 0 and "4 classes" in out
+    run = tmp_path / "runs/leaf"
+    assert yaml.safe_load((run / "config.yaml").read_text())["classes_from"] == "leaf"
+    text = (run / "model.safetensors").read_bytes()[:20_000]
+    assert b"classes_from" not in text  # what is of the data's tree is not of the model
+    assert cli.main(["evaluate", str(run), str(cameras), "--split", "val", "--json"]) in (0, 64)
+    assert cli.main(["evaluate", str(run), str(cameras), "--classes-from", "top"]) == 65
+    assert "does not know: cam0, cam1" in capsys.readouterr().err
+    before = results(run)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        (run / name).unlink()
+    assert cli.main(["train", "--resume", "--out", str(tmp_path / "runs")]) == 0
+    assert results(run) == before
+
+
+@pytest.mark.parametrize("stray", ["Thumbs.db", "labels.csv", ""])
+def test_doctor_and_train_read_the_same_splits(stray, tiny_folder, tmp_path, capsys, train):
+    for part in ("Training", "Testing"):
+        shutil.copytree(tiny_folder, tmp_path / "data" / part)
+    if stray:
+        (tmp_path / "data" / "Training" / stray).write_text("path,label\n")
+    assert cli.main(["doctor", str(tmp_path / "data")]) == 0
+    told = capsys.readouterr().out
+    code, out, _ = train(tmp_path / "data")
+    assert code == 0
+    assert "splits     96 train, 96 test" in told and "classes    4: 48 to 48 images each" in told
+    assert "192 files found = 192 used + 0 left out; 72 train, 24 val, 96 test; 4 classes" in out
+    for text in (told, out):
+        assert "read as splits: Training as train, Testing as test" in text
 
 
 @pytest.mark.parametrize("case", ["one class", "no images", "no folder", "empty"])
@@ -150,7 +211,7 @@ def test_two_runs_in_one_directory(tiny_folder, train, tmp_path):
     code, _, error = train(tiny_folder, "--name", "mine")
     assert code == 73
     assert "--resume" in one_line(error)
-    owned = runs.lock(tmp_path / "runs/mine")
+    owned = directory.lock(tmp_path / "runs/mine")
     (tmp_path / "runs/mine/metrics.jsonl").write_text("")  # as if it were unfinished
     code, _, error = train(tiny_folder, "--name", "mine", "--resume")
     owned.release()

@@ -295,6 +295,26 @@ def test_most_confused_by_hand():
     assert confusion[0, 0] == 5  # the caller's array stands
 
 
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        # 60, 8, 8, one answer for all: 78.9 %, Wilson's interval from 68.5 %
+        ([[60, 0, 0], [8, 0, 0], [8, 0, 0]], ["always answering a would be right on 78.9 %",
+                                              "never right: b (0 of 8 images), c (0 of 8 images)"]),
+        # above the majority, and sure of it, with a class that is never right all the same
+        ([[60, 0, 0], [0, 30, 0], [8, 0, 0]], ["never right: c (0 of 8 images)"]),
+        ([[60, 0, 0], [0, 30, 0], [2, 0, 0]], []),  # two images say little
+        ([[9, 1], [2, 8]], []),
+        ([[6, 0], [1, 0]], ["always answering a", "never right: b (0 of 1 image)"]),
+        ([[6, 4], [4, 6]], ["always answering a would be right on 50.0 %"]),  # 60 % of 20 is chance
+    ],
+)  # fmt: skip
+def test_what_accuracy_does_not_say_is_told(matrix, said):
+    found = metrics.cautions(np.array(matrix), ["a", "b", "c"])
+    assert len(found) == len(said)
+    assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
+
+
 def test_fifty_thousand_pictures_are_quick_and_small():
     logits, labels = scores(50_000, 100)
     probabilities = metrics.softmax(logits)

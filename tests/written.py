@@ -69,7 +69,7 @@ def run_directory(
     (folder / "classes.json").write_text(json.dumps(names))
     (folder / "env.json").write_text(json.dumps({"asked": {"data": names[0], "epochs": 2}}))
     row = {"name": names[0], "views": "one", "passes": 1, "share": 1.0, "chosen": True}
-    row |= {"accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE}
+    row |= {"accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE, "split": "val"}
     start = {"kind": "start", "found": n, "warnings": [names[-1]]}
     seen = [
         {"kind": "validation", "epoch": e, "progress": e / 2, "step": e, "train_loss": 1 / e,

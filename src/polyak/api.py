@@ -115,7 +115,7 @@ def train(
     console.follow(watched(), screen)
     end = last[0]
     if not isinstance(end, EndEvent):  # a process that does not lead has nothing to tell
-        end = EndEvent("", None, [], 1.0, 0, "", 0.0, 0.0, 0.0, {})
+        end = EndEvent("", None, [], 1.0, left_out=0, model="", seconds=0.0)
     return Run(Path(end.model).parent, end)
 
 

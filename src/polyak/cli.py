@@ -8,9 +8,10 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from importlib import import_module
 
-from polyak.errors import PolyakError, UsageError, shown
+from polyak.errors import PolyakError, UsageError, memory_error, shown
 from polyak.verbs import VERBS
 
 HELP = """polyak: image classifiers by the book
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks, at a press of the TAB key
         import_module("polyak.verbs.completion").answer()
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # told by file, in one line
+            return _run(arguments)
     except PolyakError as error:
         print(f"polyak: {error}", file=sys.stderr)
         return error.exit_code
@@ -48,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        told = memory_error(error)
+        if isinstance(told, PolyakError):
+            print(f"polyak: {told}", file=sys.stderr)
+            return told.exit_code
         return _bug(error)
 
 

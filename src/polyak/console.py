@@ -5,12 +5,13 @@ import time
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from polyak.errors import shown
+from polyak.errors import counted, shown
 from polyak.rundir.events import EndEvent, Event, StepEvent
 from polyak.rundir.log_lines import lines
 from polyak.rundir.plan_events import CellEvent
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from polyak.model import Predictions
     from polyak.planning import PlanResult
 
+WIDEST = 1000  # columns that a table may take before it is asked how many it needs
 LINE_EVERY = 10.0  # seconds between lines of a log
 
 
@@ -29,7 +31,10 @@ def follow(events: Iterable[Event], screen: Console) -> None:
         if isinstance(event, EndEvent):
             screen.print(_figures(event))
             if event.table:
-                screen.print(candidates(event))
+                wide = candidates(event)
+                room = screen.options.update(max_width=WIDEST)
+                fits = screen.measure(wide, options=room).maximum <= screen.width
+                screen.print(wide if fits else candidates(event, narrow=True))
         for line in lines(event):
             say(line, screen)
 
@@ -75,8 +80,8 @@ def _figures(end: EndEvent) -> Table:
     chosen = words.get(end.chosen, end.chosen)
     measured = end.evaluation
     if measured is None:
-        return Table("no pictures were held out: how good this model is, nobody knows")
-    title = f"{chosen}, measured on {measured['n']} pictures of {measured['split']}"
+        return Table("no images were held out: how good this model is was not measured")
+    title = f"{chosen}, measured on {counted(measured['n'], 'image')} of {measured['split']}"
     if measured["split"] == "val":
         title += ", which also chose them: expect a little less"
     table = Table("", "value", "95 % interval", title=title)
@@ -90,27 +95,46 @@ def _figures(end: EndEvent) -> Table:
     return table
 
 
-def candidates(end: EndEvent) -> Table:
-    """Lay out all ways to end a run: figures with 95 % intervals, and what each costs."""
+def candidates(end: EndEvent, narrow: bool = False) -> Table:
+    """Lay out all ways to end a run: figures with 95 % intervals, and what each costs.
+
+    Those that were refused are told below the table, with the reason.
+
+    Args:
+        end: the last event of a run.
+        narrow: two lines a row, for 80 columns.
+    """
     table, measured = end.table or [], end.evaluation or {}
     rows = [row for row in table if "refused" not in row]
     chose = "which also chose: expect a little less" if rows[0]["split"] == "val" else "unseen"
-    title = f"the candidates on {measured['n']} pictures of {rows[0]['split']}, {chose}"
+    images = counted(measured["n"], "image")
+    title = f"the candidates on {images} of {rows[0]['split']}, {chose}"
     rule = f"chosen: {end.rule}" if end.rule else None
     columns = ("", "views", "accuracy", "NLL", "calibration error", "train min", "passes")
     shape = Table(*columns, title=title, caption=rule)
-    for row in table:
-        if "refused" in row:
-            shape.add_row(escape(shown(row["name"])), "", escape(shown(row["refused"])))
-            continue
-        figures = [
-            f"{row[name]['value']:{form}} ({row[name]['low']:{form}} to {row[name]['high']:{form}})"
-            for name, form in (("accuracy", ".2%"), ("nll", ".4f"), ("ece", ".2%"))
-        ]
-        minutes = f"{row['share'] * end.seconds / 60:.1f}"
+    if narrow:
+        figures = (f"{name}\n95 % interval" for name in ("accuracy", "NLL", "calib. error"))
+        columns = ("\n  views, train min, passes", *figures)
+        frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+        shape = Table(*columns, title=title, caption=rule, padding=(0, 1, 0, 0), **frame)
+    for row in rows:
         name = ("* " if row["chosen"] else "  ") + escape(shown(row["name"]))
-        shape.add_row(name, row["views"], *figures, minutes, str(row["passes"]))
+        cost = row["views"], f"{row['share'] * end.seconds / 60:.1f}", str(row["passes"])
+        if narrow:
+            shape.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, narrow))
+        else:
+            shape.add_row(name, cost[0], *_cells(row, narrow), *cost[1:])
     return shape
+
+
+def _cells(row: dict, narrow: bool) -> list[str]:
+    """Write the figures of a candidate, each with its interval."""
+    cells, nll = [], "{:.3f}" if narrow else "{:.4f}"
+    for name, number in (("accuracy", "{:.2%}"), ("nll", nll), ("ece", "{:.2%}")):
+        value, low, high = (number.format(row[name][part]) for part in ("value", "low", "high"))
+        two = f"{value}\n{low.removesuffix('%')} to {high}"
+        cells.append(two if narrow else f"{value} ({low} to {high})")
+    return cells
 
 
 def predictions(said: "Predictions", top: int) -> Table:

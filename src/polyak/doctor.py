@@ -10,41 +10,49 @@ import numpy as np
 
 from polyak import machine, precision
 from polyak.data.dataset import Dataset
+from polyak.data.decodable import decodable
 from polyak.data.near_duplicates import grouped
 from polyak.data.scan import scan
-from polyak.data.sources import find
-from polyak.errors import DiskError, shown
+from polyak.data.sources import ClassesFrom, find
+from polyak.errors import DiskError, counted, shown
 from polyak.files import check_writable
 
 _LISTED = 5  # classes, left-out files and warnings shown; config.yaml and the CSVs list them all
 
 
-def doctor(data: str | None = None, out: str = "runs") -> Iterator[str]:
+def doctor(
+    data: str | None = None, out: str = "runs", classes_from: ClassesFrom = "auto"
+) -> Iterator[str]:
     """Yield what a person should know before a run, a line at a time: machine first, then data.
+
+    Every image is decoded once, so that what is counted as used can be used.
 
     Args:
         data: folder, CSV or `digits`; `None` looks at the machine alone.
         out: the folder that runs would be written to.
+        classes_from: which folder names the class, `top` or `leaf`.
 
     Raises:
         DataError: the data cannot be trained on; the machine's lines have been given before.
 
     >>> lines = list(doctor("digits"))
     >>> [line for line in lines if line.startswith(("found", "classes"))]
-    ['found      1,797 = 1,797 used + 0 left out', 'classes    10: 174 to 183 pictures each']
+    ['found      1,797 = 1,797 used + 0 left out', 'classes    10: 174 to 183 images each']
     """
     yield from _machine()
     yield _disk(Path(out))
     if data:
         began = time.perf_counter()
-        found = scan(find(data), threads=machine.cores())
-        seconds = time.perf_counter() - began
-        yield from _data(data, grouped(found, machine.cores()), seconds)
+        found = scan(find(data, classes_from), threads=machine.cores())
+        scanned = time.perf_counter()
+        whole = decodable(found, machine.cores())
+        rates = found.found / (scanned - began), len(found) / (time.perf_counter() - scanned)
+        yield from _data(data, grouped(whole, machine.cores()), rates)
 
 
 def _machine() -> Iterator[str]:
     about = machine.describe()
-    yield _line("machine", f"{about['cpu']}, {about['cores']} cores, {about['system']}")
+    yield _line("machine", f"{about['cpu']}, {counted(about['cores'], 'core')}, {about['system']}")
     yield _line("memory", f"{_bytes(about['memory'])} free")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     yield _line("software", f"Python {about['python']}, {versions}")
@@ -54,6 +62,18 @@ def _machine() -> Iterator[str]:
     yield _line("threads", f"{split.compute} compute, {split.loader} load")
     number = precision.precision("auto", device)
     yield _line("precision", f"{number.name}: {number.reason}")
+    yield from _slower()
+
+
+def _slower() -> Iterator[str]:
+    """Say what other libraries do not let polyak do as fast as it can."""
+    from polyak.networks import zoo
+    from polyak.optim import threads
+
+    if why := zoo.obstacle():
+        yield _line("timm", f"imported with torch's compiler, which takes seconds: {why}")
+    if why := threads.obstacle():
+        yield _line("optimizer", f"steps on threads of its own, which is slower: {why}")
 
 
 def _disk(out: Path) -> str:
@@ -65,7 +85,7 @@ def _disk(out: Path) -> str:
     return _line("disk", f"{_bytes(shutil.disk_usage(there).free)} free for {shown(out)}")
 
 
-def _data(name: str, data: Dataset, seconds: float) -> Iterator[str]:
+def _data(name: str, data: Dataset, rates: tuple[float, float]) -> Iterator[str]:
     yield _line("data", f"{shown(name)}, {shown(data.root)}")
     left_out = len(data.quarantine)
     yield _line("found", f"{data.found:,} = {len(data):,} used + {left_out:,} left out")
@@ -78,8 +98,10 @@ def _data(name: str, data: Dataset, seconds: float) -> Iterator[str]:
     words = (f"{parts[part]:,} {part or 'not split yet'}" for part in _PARTS if parts[part])
     yield _line("splits", ", ".join(words))
     yield from _sizes(data)
-    yield _line("reading", f"{data.found / max(seconds, 1e-9):,.0f} files a second")
-    for warning in data.warnings:
+    reading, decoding = rates
+    yield _line("reading", f"{counted(round(reading), 'file', ',')} a second")
+    yield _line("decoding", f"{counted(round(decoding), 'image', ',')} a second at full size")
+    for warning in (*data.warnings, *filter(None, [data.imbalance()])):
         yield _line("note", warning)
 
 
@@ -89,7 +111,7 @@ _PARTS = ("train", "val", "test", "")
 def _classes(data: Dataset) -> Iterator[str]:
     counts = np.bincount(data.labels, minlength=len(data.classes))
     few, many = counts.min(), counts.max()
-    yield _line("classes", f"{len(counts)}: {few:,} to {many:,} pictures each")
+    yield _line("classes", f"{len(counts)}: {few:,} to {counted(many, 'image', ',')} each")
     if many >= 2 * few:
         rare = np.argsort(counts, kind="stable")[:_LISTED]
         words = (f"{shown(data.classes[i])} {counts[i]:,}" for i in rare)

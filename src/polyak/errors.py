@@ -1,6 +1,8 @@
 """Errors that a person can act on: one line, and an exit code that scripts can rely on."""
 
+import difflib
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 
 class PolyakError(Exception):
@@ -30,8 +32,9 @@ class PolyakError(Exception):
         self.kept = kept
         self.then = then
         line = ": ".join(shown(part) for part in (what, where, why) if str(part))
-        line += f". Kept: {shown(kept)}" if kept else ""
-        line += f". Next: {shown(then)}" if then else ""
+        for name, part in (("Kept", kept), ("Next", then)):
+            if part:
+                line += f"{'' if line.endswith('?') else '.'} {name}: {shown(part)}"
         super().__init__(line)
 
 
@@ -107,6 +110,30 @@ class Stopped(PolyakError):
         self.exit_code = 128 + signal
 
 
+def memory_error(error: Exception) -> Exception:
+    """Turn a refusal of memory, by whatever library, into one line; anything else stays as it is.
+
+    >>> str(memory_error(MemoryError()))[:61]
+    'the memory of this machine does not suffice: MemoryError. Nex'
+    """
+    told = str(error)
+    if not (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
+        or any(sign in told for sign in _NO_MEMORY)
+    ):
+        return error
+    return UsageError(
+        "the memory of this machine does not suffice",
+        why=(told or type(error).__name__).splitlines()[0][:160],
+        then="lower --batch-size, --size, --widths or --memory",
+    )
+
+
+# how torch's allocators say it, and its arithmetic of sizes that no machine has
+_NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
+
+
 def shown(text: object) -> str:
     r"""Make text from outside safe for one line of a terminal: escape what would steer it.
 
@@ -117,6 +144,45 @@ def shown(text: object) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSAFE else c
         for c in str(text)
     )
+
+
+def nearest(word: str, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """Find the name that a mistyped or foreign one means, "" where none is near.
+
+    Args:
+        word: as typed; what follows a dot belongs to no name.
+        known: names, their parts joined by "_".
+        elsewhere: what other tools call some of them.
+
+    >>> known = ["learning_rate", "val", "batch_size", "epochs"]
+    >>> [nearest(word, known) for word in ("lr", "epoch", "batch", "learning-rat", "colour")]
+    ['learning_rate', 'epochs', 'batch_size', 'learning_rate', '']
+    """
+    word = word.partition(".")[0].replace("-", "_").lower()
+    if (meant := (elsewhere or {}).get(word)) in known:
+        return str(meant)
+    initials = ["".join(part[:1] for part in name.split("_")) for name in known]
+    if len(word) > 1 and word in initials:
+        return known[initials.index(word)]
+    near = difflib.get_close_matches(word, known, 1)
+    near = near or [name for name in known if len(word) > 2 and word in name.split("_")]
+    near = near or [name for name in known if len(word) > 2 and name.startswith(word)]
+    return near[0] if near else ""
+
+
+def counted(n: int, thing: str, form: str = "") -> str:
+    """Say how many there are of a thing: "1 image", "2 images".
+
+    >>> counted(1, "core"), counted(2, "class"), counted(0, "category"), counted(1200, "file", ",")
+    ('1 core', '2 classes', '0 categories', '1,200 files')
+    """
+    if n == 1:
+        return f"1 {thing}"
+    if thing.endswith("y"):
+        thing = f"{thing[:-1]}ie"
+    elif thing.endswith(("s", "x", "ch", "sh")):
+        thing = f"{thing}e"
+    return f"{n:{form}} {thing}s"
 
 
 # control, format (right-to-left overrides), surrogates (not UTF-8), ends of line and paragraph

@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from polyak.errors import DiskError, UsageError
 
@@ -14,6 +17,7 @@ LARGEST_YAML = 1 << 20  # bytes; a recipe is a page, not a data file
 # full, over quota, read-only, broken, closed to us; and an --out that cannot be a folder
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM}
 _DISK |= {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}  # some network file systems
 
 
 def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> None:
@@ -21,7 +25,8 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
 
     Args:
         path: where the file goes; its directory must exist.
-        write: the content, or a function that writes it to the temporary path it is given.
+        write: the content, or a function that writes it to the temporary path it is given, which
+            has the same name in a hidden folder.
 
     Raises:
         DiskError: the disk is full, read-only, broken, or closed to us; the old file stands.
@@ -32,24 +37,83 @@ def write_atomic(path: Path, write: bytes | str | Callable[[Path], object]) -> N
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if callable(write):
-            write(temporary)
-        else:
-            temporary.write_bytes(write.encode() if isinstance(write, str) else write)
-        sync(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-        sync(path.parent)
-    except BaseException as error:
+        with workspace(path) as temporary:
+            if callable(write):
+                write(temporary)
+            else:
+                temporary.write_bytes(write.encode() if isinstance(write, str) else write)
+            sync(temporary)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+            sync(path.parent)
+    except Exception as error:
+        raise disk_error(error, path) from error
+
+
+@contextlib.contextmanager
+def workspace(path: Path) -> Iterator[Path]:
+    """Lend a path of the same name in a hidden folder beside `path`, to write there and to move.
+
+    Libraries write beside the file that they are given, under names of their own; here those stay
+    in the folder, which goes at the end. A killed process leaves it behind, unlocked: it goes when
+    the next workspace is opened in that place, or by `sweep`.
+
+    Raises:
+        OSError: the folder cannot be made.
+
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with workspace(target) as temporary:
+    ...     _ = temporary.write_text("whole"); _ = temporary.rename(target)
+    >>> [file.name for file in target.parent.iterdir()]
+    ['a.txt']
+    """
+    sweep(path.parent)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=".polyak-", suffix=".tmp", dir=path.parent))
+        if (handle := _hold(folder)) is not None:  # a sweeper may be faster than our lock
+            break
+    try:
+        yield folder / path.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the workspaces that killed processes left in a folder; living ones hold a lock.
+
+    >>> sweep(Path(tempfile.mkdtemp()))
+    """
+    for left in folder.glob(".polyak-*.tmp"):
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, Exception):
-            raise disk_error(error, path) from error
-        raise
+            handle = None if left.is_symlink() else _hold(left, alive=False)
+            if handle is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(handle)
+
+
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+
+def _hold(folder: Path, alive: bool = True) -> int | None:
+    """Lock a workspace for the life of this process; None where another holds or removed it."""
+    try:
+        handle = os.open(folder / ".polyak.lock", _LOCK_FLAGS, 0o600)
+    except FileNotFoundError:
+        return None
+    from filelock import lock_descriptor
+
+    try:
+        owned = lock_descriptor(handle, blocking=False)
+    except OSError as error:
+        owned = alive and error.errno in NO_LOCKS_HERE
+    if not owned or os.fstat(handle).st_nlink == 0:
+        os.close(handle)
+        return None
+    return handle
 
 
 def cache_folder() -> Path:
@@ -141,6 +205,26 @@ def read_text(path: Path, most: int = 64 << 20) -> str:
     if len(text) > most:
         raise ValueError(f"{path.name} is larger than {most:,} bytes")
     return text.decode()
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON from outside.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, too large, or nested too deeply.
+
+    >>> page = Path(tempfile.mkdtemp()) / "a.json"
+    >>> _ = page.write_text("[" * 10**5)
+    >>> read_json(page)
+    Traceback (most recent call last):
+    ...
+    ValueError: a.json is nested too deeply
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
 
 
 def read_yaml(path: Path) -> dict:

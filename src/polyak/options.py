@@ -1,6 +1,5 @@
 """Options of the command line, read from the types that the rest of polyak uses anyway."""
 
-import difflib
 import io
 import re
 from contextlib import redirect_stderr
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import tyro
 from pydantic import BaseModel, Field, create_model
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, nearest
 from polyak.recipe import recipe as recipes
 
 MISTAKE = 2  # what tyro leaves with
@@ -22,8 +21,21 @@ Examples: polyak train digits
           polyak train --resume"""
 
 
-Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
-File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+def option(metavar: str) -> Any:
+    """Describe an option to tyro: what it takes, and its default where there is one to tell."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=_default)
+
+
+def _default(text: str) -> str:
+    return "" if text in ("None", "", "''") else f"(default: {text})"
+
+
+# options of the verbs; those of `polyak train` are made from the recipe
+Word = Annotated[str, option("TEXT")]
+Text = Annotated[str | None, option("TEXT")]
+File = Annotated[Path | None, option("FILE")]
+Number = Annotated[int | None, option("INT")]
+Split = Annotated[Literal["train", "val", "test"] | None, option("{train,val,test}")]
 
 
 def parse(kind: Any, arguments: list[str], prog: str) -> Any:
@@ -56,12 +68,12 @@ def taken(kind: Any) -> dict[str, tuple[Any, bool]]:
 
 def _unknown(kind: Any, arguments: list[str], prog: str) -> UsageError | None:
     """Find the first option that does not exist, and the one that it was meant to be."""
-    known = [flag(name) for name, (_, alone) in taken(kind).items() if not alone]
+    known = [name for name, (_, alone) in taken(kind).items() if not alone]
     for word in arguments:
         typed = word.partition("=")[0]
-        if typed.startswith("--") and flag(typed[2:]) not in (*known, "--help"):
-            near = difflib.get_close_matches(typed, known, 1)
-            then = f"did you mean {near[0]}?" if near else f"{prog} --help"
+        if typed.startswith("--") and typed[2:].replace("-", "_") not in (*known, "help"):
+            near = nearest(typed[2:], known, recipes.OTHER_NAMES)
+            then = f"did you mean {flag(near)}?" if near else f"{prog} --help"
             return UsageError("no such option", where=typed, then=then)
     return None
 
@@ -138,21 +150,25 @@ def trainer(base: recipes.Recipe) -> type[BaseModel]:
 
 def _shape(name: str, hint: Any, positional: bool) -> Any:
     if positional:
-        return Annotated[hint, tyro.conf.Positional, tyro.conf.arg(metavar=name.upper())]
-    if (metavar := _metavar(hint)) is None:
-        return hint
-    return Annotated[hint, tyro.conf.arg(metavar=metavar)]
+        return Annotated[hint, tyro.conf.Positional, option(name.upper())]
+    if plain(hint) is bool:  # a flag, but for one that may be left open
+        return hint if hint is bool else Annotated[hint, option("{True,False}")]
+    return Annotated[hint, option(_metavar(hint))]
 
 
-def _metavar(hint: Any) -> str | None:
+def _metavar(hint: Any) -> str:
     """Name what an option takes, without tyro's {None}|."""
     hint = plain(hint)
     if get_origin(hint) is Literal:
-        return "{" + ",".join(get_args(hint)) + "}"
+        words = [str(word) for word in get_args(hint)]
+        return "{" + ",".join(words) + "}" if len(words) > 1 else words[0]
     if get_origin(hint) is tuple:
-        each = _metavar(get_args(hint)[0])
-        return f"{each} [{each} ...]"
-    return {str: "TEXT", Path: "FILE", int: "INT", float: "FLOAT"}.get(hint)
+        parts = get_args(hint)
+        each = _metavar(parts[0])
+        return f"{each} [{each} ...]" if Ellipsis in parts else " ".join(map(_metavar, parts))
+    if get_origin(hint) in (Union, UnionType):
+        return "|".join(_metavar(part) for part in get_args(hint) if part is not type(None))
+    return {str: "TEXT", Path: "FILE", int: "INT", float: "FLOAT"}[hint]
 
 
 def plain(hint: Any) -> Any:

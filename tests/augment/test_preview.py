@@ -72,7 +72,7 @@ def test_the_verb_writes_a_picture_and_nothing_else(tiny_folder, tmp_path, capsy
         str(out),
     ]
     assert cli.main(asked) == 0
-    assert "3 pictures" in capsys.readouterr().out
+    assert "3 images" in capsys.readouterr().out
     with Image.open(out) as page:
         assert page.format == "PNG"
     assert list(tmp_path.iterdir()) == [out]
@@ -106,4 +106,4 @@ def test_pictures_that_cannot_be_read_are_passed_over(tiny_folder, tmp_path, cap
     (tmp_path / "data/b/good.jpg").write_bytes(good)
     out = tmp_path / "sheet.jpg"
     assert cli.main(["augment", str(tmp_path / "data"), "--out", str(out)]) == 0
-    assert "2 pictures" in capsys.readouterr().out
+    assert "2 images" in capsys.readouterr().out

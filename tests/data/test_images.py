@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from polyak.data.decode import decode
-from polyak.data.header import Unreadable
 from polyak.data.images import Images
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.decoding.decode import decode
+from polyak.decoding.unreadable import Unreadable
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_paths_are_measured_and_bad_ones_listed(tree):
     images = Images.open([root / "1.jpg", str(root / "2.jpg"), root / "3.jpg", root / "4.jpg"])
     assert images.sizes[[0, 2]].tolist() == [[8, 9], [4, 5]]
     assert [position for position, _ in images.failed] == [1, 3]
-    assert images.failed[0][1] == "text, not a picture"
+    assert images.failed[0][1] == "text, not an image"
     assert images.take(images.good)[1].shape == (4, 5, 3)
 
 

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from polyak.data.folder import list_folder
-from polyak.data.header import Unreadable, read_header
 from polyak.data.scan import read_file, scan
 from polyak.data.sources import find
+from polyak.decoding.header import read_header
+from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 
 
@@ -42,7 +43,7 @@ def test_every_file_is_used_or_quarantined_with_its_reason(tree, scene, encoded)
     assert data.sizes.tolist() == [[30, 40], [20, 25], [5, 6], [8, 9], [8, 9]]
     reasons = _reasons(data)
     assert reasons["b/zero.jpg"] == "empty file"
-    assert reasons["b/text.jpg"] == "text, not a picture"
+    assert reasons["b/text.jpg"] == "text, not an image"
     assert "truncated" in reasons["b/cut.jpg"]
     assert "200x200 pixels" in reasons["b/large.png"]
     assert "No such file" in reasons["b/gone.jpg"]

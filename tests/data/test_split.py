@@ -72,7 +72,7 @@ def test_copies_that_contradict_each_other_stay_in_train():
 def test_a_class_of_one_stays_in_train_with_a_warning():
     chosen = split(_data([0] * 20 + [1]), 0.2, 0)
     assert chosen.splits[-1] == "train"
-    assert chosen.warnings == ["1 classes too small to validate, used in training alone: b"]
+    assert chosen.warnings == ["1 class too small to validate, used in training alone: b"]
 
 
 def test_a_class_of_two_gives_one():

@@ -15,7 +15,7 @@ def test_each_format_lies_beside_the_model(written, capsys, tmp_path):
     ):
         assert main(["export", model, "--to", to]) == 0
         said = capsys.readouterr().out
-        assert f"checked with {by}: 64 pictures: the same class on 64" in said
+        assert f"checked with {by}: 64 images: the same class on 64" in said
         assert said.endswith(f"written: {tmp_path / name}\n")
         assert (tmp_path / name).exists()
         assert ("uint8 (batch, height, width, 3)" in said) == (to != "hf")
@@ -38,7 +38,7 @@ def test_an_ensemble_is_one_graph(written, capsys, tmp_path):
         (["--to", "hf", "--opset", "0"], 64, "--opset goes with --to onnx"),
         (["--opset", "x"], 64, "--opset"),
         (["--to", "hf"], 64, "3 members"),
-        (["--kind", "soup"], 76, "no weights"),
+        (["--kind", "soup"], 64, "no such weights"),
         (["--data", "nowhere"], 65, "nowhere"),
         (["--out", "/dev/null/m.onnx"], 74, "cannot write"),
     ],

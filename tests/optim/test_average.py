@@ -1,6 +1,7 @@
 """Averages against hand-made means, torch's AveragedModel, and themselves after a stop."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -184,3 +185,148 @@ def test_a_deep_copied_optimizer_averages_the_copy():
     assert not torch.equal(
         twin_optimizer.averages[0].x_test["0.weight"], average.x_test["0.weight"]
     )
+
+
+def other_widths(rows):
+    """`model_of` with other rows in its last layer."""
+    model = model_of()
+    model[1].weight.data = torch.full((rows, 5), 7.0)
+    return model
+
+
+@pytest.mark.parametrize("rows", [1, 3, 0])
+@pytest.mark.parametrize("use", ["update", "copy_to", "swapped_in"])
+def test_a_model_of_other_widths_is_refused(use, rows):
+    model, other = model_of(), other_widths(rows)
+    average = Average(model, decay=0.5)
+    steps(model, SGD(model.parameters(), lr=0.5), 3, lambda: average.update(model))
+    tests, own = copy.deepcopy((average.state_dict(), other.state_dict()))
+    with pytest.raises(RuntimeError, match=rf"1\.weight: shape \({rows}, 5\) beside \(2, 5\)"):
+        if use == "swapped_in":
+            with average.swapped_in(other):
+                raise AssertionError("it was let in")
+        getattr(average, use)(other)
+    assert average.count == tests["count"]
+    for name, x_test in average.x_test.items():
+        assert torch.equal(x_test, tests["x_test"][name]), name
+    assert all(torch.equal(value, own[name]) for name, value in other.state_dict().items())
+
+
+def averaged():
+    """A model with batch norm, and its average after three updates."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+    average = Average(model, uniform=True)
+    for value in (1.0, 2.0, 6.0):
+        nn.init.constant_(model[0].weight, value)
+        average.update(model)
+    return model, average
+
+
+def unchanged(model, own):
+    now = model.state_dict()
+    return now.keys() == own.keys() and all(torch.equal(now[k], own[k]) for k in own)
+
+
+def failing():
+    yield torch.randn(8, 4)
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("batches", [failing(), [torch.ones(2, 3)], []])
+def test_what_fails_on_entering_leaves_the_model_as_it_was(batches):
+    model, average = averaged()
+    own = copy.deepcopy(model.state_dict())
+    with pytest.raises((OSError, RuntimeError, UsageError)), average.swapped_in(model, batches):
+        raise AssertionError("it was let in")
+    assert unchanged(model, own)
+
+
+def test_an_expanded_parameter_is_not_half_written():
+    model, average = averaged()
+    model[2].bias.data = torch.ones(1).expand(2)
+    own = copy.deepcopy(model.state_dict())
+    with pytest.raises(RuntimeError, match=r"2\.bias: expanded"), average.swapped_in(model):
+        raise AssertionError("it was let in")
+    assert unchanged(model, own)
+
+
+def grown(model):
+    model[0].weight.data = torch.zeros(9, 4)
+    model[1].running_mean.data = torch.zeros(9)
+
+
+def replaced(model):
+    model[0].weight = nn.Parameter(torch.zeros(1, 4))
+    model[1].running_mean = torch.zeros(1)
+
+
+def halved(model):
+    model.half()
+
+
+def expanded(model):
+    model[0].weight.data = torch.zeros(1, 4).expand(5, 4)
+
+
+@pytest.mark.parametrize("change", [grown, replaced, halved, expanded])
+def test_weights_come_back_whatever_was_done_to_the_model_meanwhile(change):
+    model, average = averaged()
+    own = copy.deepcopy(model.state_dict())
+    with average.swapped_in(model, [torch.randn(8, 4)]):
+        change(model)
+    assert unchanged(model, own)
+
+
+def test_a_layer_that_is_lost_meanwhile_is_told_and_the_others_come_back():
+    model, average = averaged()
+    own = copy.deepcopy(model.state_dict())
+    with pytest.raises(UsageError, match=r"lost a parameter.*2\.bias"), average.swapped_in(model):
+        model[2].bias = None
+    del own["2.bias"]
+    assert unchanged(model, own)
+
+
+@pytest.mark.parametrize("odd", [torch.ones(1, 4), torch.ones(7, 4), torch.tensor(1.0), None])
+def test_a_saved_average_of_another_shape_is_refused(odd):
+    model = model_of()
+    average = Average(model, decay=0.5)
+    saved = copy.deepcopy(average.state_dict())
+    saved["x_test"]["0.bias"] += 1
+    saved["x_test"]["1.weight"] = odd
+    with pytest.raises(RefusedError, match=r"1\.weight: shape .* beside \(2, 5\)"):
+        average.load_state_dict(saved)
+    assert torch.equal(average.x_test["0.bias"], model[0].bias)
+
+
+def test_a_saved_count_that_cannot_be_is_refused():
+    average = Average(model_of(), decay=0.5)
+    with pytest.raises(RefusedError, match="-3 updates"):
+        average.load_state_dict({**average.state_dict(), "count": -3})
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, lambda both: pickle.dumps(both, 2)])
+def test_a_pickled_optimizer_goes_on_with_its_average(way):
+    model = model_of()
+    model[1].bias.requires_grad_(False)
+    average = Average(model, half_life=3)
+    optimizer = Adam(model.parameters(), lr=0.1, averages=[average])
+    steps(model, optimizer, 3)
+    twin, twin_optimizer = pickle.loads(way((model, optimizer)))
+    steps(model, optimizer, 3, first=3)
+    steps(twin, twin_optimizer, 3, first=3)
+    [again] = twin_optimizer.averages
+    assert again.count == 6
+    for name, x_test in average.x_test.items():
+        assert torch.equal(x_test, again.x_test[name]), name
+    again.update(twin)
+    assert again.name_of(twin[0].weight) == "0.weight"
+
+
+def test_a_pickled_average_goes_on():
+    model = model_of()
+    average = Average(model, decay=0.5)
+    again = pickle.loads(pickle.dumps(average))
+    nn.init.constant_(model[0].weight, 3.0)
+    average.update(model)
+    again.update(model)
+    assert torch.equal(again.x_test["0.weight"], average.x_test["0.weight"])

@@ -78,3 +78,24 @@ def test_the_statistics_swap_with_the_weights():
     with refreshed_batch_norm(net, batches(2)):
         pass
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("odd", [torch.ones(2, 5, 9, 9), "no tensor"])
+def test_an_error_halfway_leaves_the_statistics(odd):
+    net = network()
+    own = copy.deepcopy(net.state_dict())
+    with pytest.raises((RuntimeError, AttributeError)):
+        refresh_batch_norm(net, [*batches(2), odd])
+    assert all(torch.equal(value, own[name]) for name, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("width", [1, 9])
+def test_statistics_come_back_to_a_layer_that_was_changed(width):
+    net = network()
+    own = copy.deepcopy(net[1].state_dict())
+    with refreshed_batch_norm(net, batches(2)):
+        net[1].running_mean = torch.zeros(width)
+        net[1].running_var.data = torch.ones(width)
+        net[1].num_batches_tracked = None
+    assert all(torch.equal(value, own[name]) for name, value in net[1].state_dict().items())

@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import inspect
+import pickle
 
 import pytest
 import torch
@@ -107,6 +109,38 @@ def test_options_that_no_rule_can_take(cls):
     if "betas" in cls(p).defaults:
         with pytest.raises(ValueError, match="beta parameter at index 1"):
             cls(p, betas=(0.9, 1.0))
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_arguments_by_place_mean_what_they_mean_to_torch(cls):
+    """Or cannot be given by place."""
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = [
+        [name for name, p in inspect.signature(one).parameters.items() if p.kind in kinds]
+        for one in (cls, THEIRS.get(cls, torch.optim.SGD))
+    ]
+    if cls is Lion:  # which torch has not; its authors' order
+        names[1] = ["params", "lr", "betas", "weight_decay"]
+    if cls is Nesterov:
+        names[1] = ["params", "lr", "momentum"]
+    assert names[0] == names[1][: len(names[0])]
+    assert len(names[0]) >= 2
+
+
+def test_torchs_calls_by_place_are_not_taken_for_something_else():
+    p = [torch.zeros(2, requires_grad=True)]
+    with pytest.raises(TypeError, match="positional"):
+        SGD(p, 0.1, 0.9)
+    with pytest.raises(TypeError, match="positional"):
+        AdaGrad(p, 1e-2, 0, 1e-4)
+    for cls in (Momentum, Nesterov):
+        assert cls(p, 0.1, 0.8).defaults["momentum"] == 0.8
+        with pytest.raises(TypeError, match="positional"):
+            cls(p, 0.1, 0.8, 0.1)  # torch's dampening
+    with pytest.raises(TypeError, match="positional"):
+        Adam(p, 1e-3, (0.9, 0.99), 1e-8, 0, False)  # torch's amsgrad
+    with pytest.raises(TypeError, match="positional"):
+        optimizer_of(friction)(p, 0.1, 0.9)
 
 
 @pytest.mark.parametrize("cls", OURS)
@@ -316,6 +350,20 @@ def friction(x, dx, velocity, learning_rate, keep=0.5):
     """A rule of somebody's own."""
     velocity = keep * velocity - learning_rate * dx
     return x + velocity, velocity
+
+
+Friction = optimizer_of(friction, "Friction")
+
+
+def test_a_rule_of_ones_own_can_be_pickled():
+    x = torch.ones(2, requires_grad=True)
+    optimizer = Friction([x], lr=0.25, keep=0.5)
+    x.grad = torch.ones(2)
+    optimizer.step()
+    again = pickle.loads(pickle.dumps(optimizer))
+    [state] = again.state.values()
+    assert state["velocity"].tolist() == [-0.25, -0.25]
+    again.step()
 
 
 def test_a_rule_of_ones_own_is_an_optimizer():

@@ -3,6 +3,7 @@
 import os
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -139,6 +140,48 @@ def test_two_ways_to_the_threads(monkeypatch, way):
 
     with pytest.raises(IndexError):
         threads.spread(fails, 100)
+
+
+class Parallel:
+    """An OpenMP whose team calls so many times."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __call__(self, work, data, count, flags):
+        for _ in range(self.calls):
+            work(data)
+
+
+@pytest.mark.parametrize("calls", [0, 3])
+def test_a_team_that_does_not_do_its_work_is_not_used(monkeypatch, calls):
+    library = SimpleNamespace(GOMP_parallel=Parallel(calls))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    monkeypatch.setattr(threads, "STRETCH", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    threads._found.cache_clear()
+    try:
+        assert threads._team() is None
+        assert f"called {calls} times" in threads.obstacle()
+        assert threads.spread(lambda begin, end: end, 2) == [1, 2]
+    finally:
+        threads._found.cache_clear()
+
+
+def test_a_torch_without_openmp_is_told(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace())
+    threads._found.cache_clear()
+    try:
+        assert threads._team() is None and "GOMP_parallel" in threads.obstacle()
+    finally:
+        threads._found.cache_clear()
+
+
+def test_what_a_team_leaves_is_done_all_the_same(monkeypatch):
+    monkeypatch.setattr(threads, "STRETCH", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads, "_team", lambda: lambda work, count: None)
+    assert threads.spread(lambda begin, end: end, 8) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

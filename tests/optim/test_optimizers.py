@@ -116,3 +116,52 @@ def test_half_precision_weights_have_float32_state(cls):
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     kinds = {v.dtype for state in optimizer.state.values() for v in state.values()}
     assert kinds <= {torch.float32}
+
+
+@pytest.mark.parametrize("cls", [Adam, AdamW])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_without_bias_correction_and_momentum_adam_is_rmsprop(cls, decay):
+    ours, theirs = weights(), weights()
+    options = {"lr": 0.01, "weight_decay": decay if cls is Adam else 0.0}
+    train(cls(ours, betas=(0.0, 0.95), eps=1e-7, bias_correction=False, **options), ours, 50)
+    train(torch.optim.RMSprop(theirs, alpha=0.95, eps=1e-7, **options), theirs, 50)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_adam_almost_takes_the_long_first_steps_of_the_slide(dtype):
+    x, y = (torch.zeros(2, dtype=dtype, requires_grad=True) for _ in "xy")
+    almost = AdamW([x], lr=0.5, eps=0.0, weight_decay=0.0, bias_correction=False)
+    whole = AdamW([y], lr=0.5, eps=0.0, weight_decay=0.0)
+    x.grad, y.grad = (torch.full((2,), 3.0, dtype=dtype) for _ in "xy")
+    almost.step()
+    whole.step()
+    # (1 - 0.9) / (1 - 0.999) ** 0.5 times as long as the rate
+    torch.testing.assert_close(
+        x.double(), torch.full((2,), -0.5 * 10**0.5).double(), rtol=4e-3, atol=0
+    )
+    torch.testing.assert_close(y.double(), torch.full((2,), -0.5).double(), rtol=4e-3, atol=0)
+
+
+def test_bias_correction_is_a_groups_and_a_files_own():
+    x, y = (torch.ones(2, requires_grad=True) for _ in "xy")
+    groups = [{"params": [x]}, {"params": [y], "bias_correction": False}]
+    optimizer = Adam(groups, lr=0.1)
+    for p in (x, y):
+        p.grad = torch.ones(2)
+    optimizer.step()
+    y.grad = None
+    optimizer.step()  # counts differ now
+    assert x[0].item() == pytest.approx(0.8)
+    assert y[0].item() == pytest.approx(1 - 0.1 * 10**0.5, rel=1e-5)
+    again = Adam([{"params": [x]}, {"params": [y]}], lr=0.1)
+    again.load_state_dict(optimizer.state_dict())
+    assert [group["bias_correction"] for group in again.param_groups] == [True, False]
+    old = optimizer.state_dict()
+    for group in old["param_groups"]:
+        del group["bias_correction"]  # a file from before there was a choice
+    again = Adam(groups[:1], lr=0.1)
+    again.add_param_group({"params": [y]})
+    again.load_state_dict(old)
+    assert again.param_groups[0]["bias_correction"] is True

@@ -73,3 +73,26 @@ def test_a_loss_that_never_falls_is_an_error():
     closure = closure_of(model, optimizer, x, torch.zeros(64, dtype=torch.long))
     with pytest.raises(DivergedError, match="never falls"):
         range_test(model.eval(), optimizer, closure, rates=(0.5, 1.0))
+
+
+def test_a_closure_that_grows_a_layer_leaves_no_trace_either():
+    model, x, y = problem()
+    optimizer = Momentum(model.parameters(), lr=0.1)
+    closure = closure_of(model, optimizer, x, y)
+    optimizer.step(closure)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"]))
+
+    def growing():
+        loss = closure()
+        model[3].bias.data = torch.zeros(9)
+        return loss
+
+    numbers = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match=r"shape \(4,\) beside \(9,\)"):
+        range_test(model, optimizer, growing)
+    after = (model.state_dict(), optimizer.state_dict()["state"])
+    for a, b in zip(
+        torch.utils._pytree.tree_leaves(before), torch.utils._pytree.tree_leaves(after), strict=True
+    ):
+        assert torch.equal(a, b)
+    assert torch.equal(torch.get_rng_state(), numbers)

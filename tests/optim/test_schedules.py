@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler as S
 
-from polyak.errors import UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.optim import Momentum, Scheduled, schedules
 
 NAMES = ["constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle"]
@@ -127,3 +127,54 @@ def test_arithmetic_alone_does_not_import_torch():
         "import sys, polyak.optim.rules, polyak.optim.schedules; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def stopped(steps, at):
+    """A scheduler of `steps` steps at step `at`, and its optimizer."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5, momentum=0.9)
+    scheduler = Scheduled(optimizer, schedules.cosine, steps, momentum=(0.8, 0.9))
+    for _ in range(at):
+        optimizer.step()
+        scheduler.step()
+    return scheduler
+
+
+@pytest.mark.parametrize("order", ["optimizer first", "scheduler alone"])
+def test_a_run_that_is_longer_now_goes_on_at_its_own_rates(order):
+    ended, longer = stopped(10, at=10), stopped(20, at=0)
+    assert ended.get_last_lr() == [0.0]
+    if order == "optimizer first":
+        longer.optimizer.load_state_dict(ended.optimizer.state_dict())
+    longer.load_state_dict(ended.state_dict())
+    assert longer.steps == 20
+    assert longer.optimizer.param_groups[0]["lr"] == pytest.approx(0.25)  # half way down
+    assert longer.optimizer.param_groups[0]["momentum"] == pytest.approx(0.85)
+    assert longer.get_last_lr() == pytest.approx([0.25])
+    longer.optimizer.step()
+    longer.step()
+    expected = stopped(20, at=11)
+    assert longer.get_last_lr() == expected.get_last_lr()
+
+
+def test_a_run_that_is_shorter_now_stays_at_its_end():
+    shorter = stopped(5, at=0)
+    shorter.load_state_dict(stopped(10, at=8).state_dict())
+    shorter.optimizer.step()
+    shorter.step()
+    assert shorter.get_last_lr() == [0.0]
+
+
+def test_a_rate_in_a_tensor_stays_one():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.5))
+    scheduler = Scheduled(optimizer, schedules.cosine, 20)
+    rate = optimizer.param_groups[0]["lr"]
+    scheduler.load_state_dict(stopped(10, at=10).state_dict())
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert rate.item() == pytest.approx(0.25)
+
+
+def test_a_scheduler_of_other_groups_is_refused():
+    scheduler = stopped(10, at=3)
+    scheduler.optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)]})
+    with pytest.raises(RefusedError, match="1 parameter groups, the optimizer 2"):
+        scheduler.load_state_dict(stopped(10, at=3).state_dict())

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 import signal
 import time
 
@@ -59,6 +60,21 @@ def hostile(tmp_path_factory):
     more = ["--size", "8", "--batch-size", "8", "--val", "0.2", *ALONE]
     assert cli.main(["race", str(data), *choices, *more, "--out", str(out)]) == 0
     return out
+
+
+def test_images_that_are_lost_on_the_way_are_told(contest, tiny_folder, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_folder, data)
+    race = contest(data=data, memory=1e-9)  # every image is read again whenever it is needed
+    gone = None
+    for record in race.records():
+        if record["kind"] == "start":
+            gone = race.course.parts["val"].dataset.paths[1]
+            (data / gone).unlink()
+    found = sheet.figures(race)
+    assert found["lost"] == [[gone, "No such file or directory"]]
+    assert any(line.startswith("1 images could not be read to the end") and gone in line
+               for line in sheet.sentences(found))  # fmt: skip
 
 
 # the same for all

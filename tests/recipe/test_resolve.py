@@ -45,6 +45,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         assert getattr(found, name) == getattr(asked, name)
     open_still = {name for name, value in found if value in (None, "auto")}
     may = {
+        "classes_from",
         "mean",
         "std",
         "mix_alpha",
@@ -64,6 +65,18 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "precision",
     }
     assert open_still <= may
+
+
+@pytest.mark.parametrize("model", ["compact", "resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("weights", [None, "hub"])
+def test_a_reason_claims_no_measurement_that_nobody_made(model, weights):
+    if model == "compact" and weights:
+        return
+    reasons = resolve(make(data="x", model=model, weights=weights), pictures(1000, 32)).reasons
+    told = {reasons[name] for name in ("optimizer", "rho", "weight_decay", "label_smoothing")}
+    measured = "measured with compact and nesterov on CIFAR-10"
+    assert told == {measured if model == "compact" else "default for timm models"}
+    assert not [why for why in reasons.values() if "proven" in why]
 
 
 @pytest.mark.parametrize("n", [100, 5000])

@@ -90,6 +90,30 @@ def test_findings_are_those_of_scikit_learn(tmp_path):
     assert len(sure) == min(18, (guesses != said.labels).sum())
 
 
+def test_labels_worth_checking_stand_beside_the_accuracy(tmp_path):
+    folder = run_directory(tmp_path / "run", ["a", "b", "c"])
+    found = findings(gather(folder))
+    assert found is not None and found.suspects
+    text = report(folder).read_text(encoding="utf-8")
+    assert "Probably wrong" not in text
+    told = text[text.index("Labels worth checking") :].split("<ul")[0]
+    accuracy = found.figures.accuracy
+    assert f"right on {100 * accuracy.value:.2f} % of these 90 held-out images" in told
+    assert f"{100 * accuracy.low:.2f} % to {100 * accuracy.high:.2f} %" in told
+    korean = report(folder, language="ko").read_text(encoding="utf-8")
+    assert f"이미지 90장 가운데 {100 * accuracy.value:.2f} %에서" in korean
+
+
+@pytest.mark.parametrize("cautions", [["always <b>x"], "one", 3, None, [{"a": 1}]])
+def test_cautions_are_shown_and_take_no_markup(tmp_path, cautions):
+    folder = run_directory(tmp_path / "run", ["a", "b", "c"])
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    end = json.dumps(json.loads(lines[-1]) | {"cautions": cautions})
+    (folder / "metrics.jsonl").write_text("\n".join([*lines[:-1], end]) + "\n")
+    text = report(folder).read_text(encoding="utf-8")
+    assert "<b>x" not in text and (cautions == ["always <b>x"]) == ("always &lt;b&gt;x" in text)
+
+
 def test_before_the_temperature_is_before_it(tmp_path):
     facts = gather(run_directory(tmp_path / "run", ["a", "b", "c"]))
     found = findings(facts)
@@ -173,7 +197,10 @@ def test_many_classes_stay_under_three_megabytes(tmp_path, classes):
         ("config.yaml", "- x"),
         ("predictions/val.safetensors", "no tensors"),
         ("split.csv", "path\nx"),
+        ("split.csv", f"path,label,split\n{'x' * 200_000},a,train"),
+        ("quarantine.csv", f"path,reason\nx.jpg,{'y' * 200_000}"),
     ],
+    ids=lambda text: text[:20],
 )
 def test_damage_is_refused_in_one_line(tmp_path, capsys, file, text):
     folder = run_directory(tmp_path / "run", ["a", "b", "c"])

@@ -6,7 +6,7 @@ import pytest
 
 from polyak.errors import BusyError, DiskError, UsageError
 from polyak.rundir import directory as runs
-from polyak.rundir import journal
+from polyak.rundir import journal, resume
 from polyak.rundir.events import EndEvent, NoteEvent, ValidationEvent
 
 FILES = {"config.yaml": "data: x\n", "env.json": json.dumps({"asked": {"data": "x", "seed": 1}})}
@@ -102,15 +102,15 @@ def test_find_takes_the_newest_unfinished(tmp_path):
     first, second, third = (create(tmp_path) for _ in range(3))
     for age, run in enumerate((third, second, first)):
         os.utime(run.path / "config.yaml", (1e9 - age, 1e9 - age))
-    assert runs.find(str(tmp_path), None, {}) == third.path
+    assert resume.find(str(tmp_path), None, {}) == third.path
     third.append(EndEvent("best", None, [], 1.0, 0, "m", 1.0, 0.0, 0.0, {}))
-    assert runs.find(str(tmp_path), None, {}) == second.path
-    assert runs.find(str(tmp_path), None, {"data": "x", "seed": 1}) == third.path
-    assert runs.find(str(tmp_path), None, {"data": "y", "seed": 1}) is None
-    assert runs.find(str(tmp_path), "data", {"data": "x", "seed": 1}) == first.path
+    assert resume.find(str(tmp_path), None, {}) == second.path
+    assert resume.find(str(tmp_path), None, {"data": "x", "seed": 1}) == third.path
+    assert resume.find(str(tmp_path), None, {"data": "y", "seed": 1}) is None
+    assert resume.find(str(tmp_path), "data", {"data": "x", "seed": 1}) == first.path
     with pytest.raises(UsageError, match="seed: 1 then, 2 now"):
-        runs.find(str(tmp_path), "data", {"data": "x", "seed": 2})
-    assert runs.find(str(tmp_path / "none"), None, {}) is None
+        resume.find(str(tmp_path), "data", {"data": "x", "seed": 2})
+    assert resume.find(str(tmp_path / "none"), None, {}) is None
 
 
 def test_a_vanished_directory_is_a_disk_error(tmp_path):

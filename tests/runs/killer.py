@@ -15,7 +15,7 @@ import torch
 from polyak import cli, keys
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from jobs import results
+from jobs import listed, results
 
 
 def arguments(data: str, out: Path, name: str) -> list[str]:
@@ -64,6 +64,9 @@ def main(data: str, out: Path, kills: int, seed: int) -> None:
         assert live(command, None) == 0, f"trial {trial}, seed {seed}: could not be resumed"
         got = results(out / f"trial-{trial}")
         assert got == want, f"trial {trial}, seed {seed}: {got} is not {want}; kills at {died}"
+        left = listed(out / f"trial-{trial}") ^ listed(out / "whole")
+        assert not left, f"trial {trial}, seed {seed}: only one of the two has {left}"
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
     print(f"{done} kills in {trial} runs of {duration:.1f} s, at these shares of a life: {died}")
 
 

@@ -17,6 +17,7 @@ from polyak.recipe.resolve import resolve
 from polyak.errors import UsageError
 from polyak.recipe.recipe import Schedule
 from polyak.rundir import directory as runs
+from polyak.rundir import resume
 from polyak.training.step import TrainingStep
 from polyak.training.optimization import schedule
 
@@ -189,4 +190,4 @@ def test_a_log_is_what_was_said(job, tmp_path):
     log = (tmp_path / "runs/job/log.txt").read_text()
     assert "96 files found = 96 used + 0 left out" in log
     assert "next: polyak predict" in log
-    assert runs.finished(tmp_path / "runs/job")
+    assert resume.finished(tmp_path / "runs/job")

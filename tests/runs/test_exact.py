@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs import results, run, steps, timeless, train
+from jobs import as_before, listed, results, run, steps, timeless, train
 from polyak.errors import DataError, RefusedError, Stopped, UsageError
 from polyak.jobs import record
 from polyak.rundir import checkpoints as checkpoint
 from polyak.rundir import directory as runs
-from polyak.rundir import journal
+from polyak.rundir import records as journal
+from polyak.rundir import resume
 
 
 KINDS = ["wait", "compute", "decode", "render"]  # of work in a step
@@ -52,7 +53,7 @@ def test_resume_needs_nothing_else_said(job, tmp_path):
     steps(job(), 5)
     end = run(job().model_copy(update={"data": "", "name": None}), resume=True)
     assert end["kind"] == "end"
-    assert runs.finished(tmp_path / "runs/job")
+    assert resume.finished(tmp_path / "runs/job")
 
 
 def test_resume_of_a_finished_run_trains_nothing(job):
@@ -150,6 +151,40 @@ def test_only_damaged_checkpoints_are_refused(job, tmp_path):
         file.write_bytes(b"pickle")
     with pytest.raises(RefusedError, match="no checkpoint can be used"):
         run(job(), resume=True)
+
+
+def test_an_unreadable_manifest_costs_nothing(job, tmp_path):
+    run(job(name="whole"))
+    steps(job(), 6)
+    folder = tmp_path / "runs/job/checkpoints"
+    (folder / "manifest.json").write_text("{")
+    start = next(train(job(), resume=True))
+    assert start["step"] == 5 and not any("checkpoint" in line for line in start["warnings"])
+    run(job(), resume=True)
+    assert results(tmp_path / "runs/job") == results(tmp_path / "runs/whole")
+
+
+def test_a_run_of_the_first_version_is_resumed(job, tmp_path):
+    run(job(name="whole"))
+    steps(job(), 6)
+    as_before(tmp_path / "runs/job/checkpoints")
+    run(job(), resume=True)
+    assert results(tmp_path / "runs/job") == results(tmp_path / "runs/whole")
+
+
+@pytest.mark.parametrize("inside", ["", "checkpoints", "predictions"])
+def test_a_finished_run_is_put_in_order(job, tmp_path, inside):
+    """Killed after its last record: what was being written goes, what is missing comes."""
+    run(job())
+    folder = tmp_path / "runs/job"
+    before = listed(folder)
+    (folder / "report.html").unlink()
+    for name in (".polyak-x.tmp", ".polyak-y.tmp"):
+        (folder / inside / name).mkdir()
+    (folder / inside / ".polyak-x.tmp/half").write_text("x")
+    (folder / inside / ".tmpAb3xYz").write_text("of safetensors, in the hands of polyak 0.1")
+    assert [r["kind"] for r in train(job(), resume=True)] == ["end"]
+    assert listed(folder) == before
 
 
 KILLER = Path(__file__).with_name("killer.py")

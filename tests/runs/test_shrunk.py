@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from jobs import results, run
 from polyak import model
-from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.decoding.decode import least_for
 from polyak.networks.build import build, pretrained_config
 from polyak.networks.preprocessing import preprocessing
 from polyak.recipe import make

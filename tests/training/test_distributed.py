@@ -1,5 +1,6 @@
 """Two processes follow one: the same global batches, the same gradients, the same end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def test_a_signal_to_one_stops_all_and_resumes(tiny_folder, tmp_path, environmen
 
 TEXTS = """
 import sys
-from polyak.train import distributed
+from polyak.training import distributed
 
 world = distributed.join("cpu")
 for text in ("", "runs/고양이 \\udcff", "x" * 100_000):
@@ -121,3 +122,26 @@ def test_nothing_of_the_group_outlives_it(tmp_path, environment):
         capture_output=True, text=True, timeout=120, env=environment,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr[-2000:]
+
+
+JOINED = """
+import json, os, sys
+from polyak.training import distributed
+
+world = distributed.join("cpu")
+told = {"both.jpg": "gone", f"{world.rank}고양이\\udcff.jpg": "x" * (1 + 50 * world.rank)}
+found = world.joined(told)
+distributed.leave()
+print(json.dumps(sorted((name, len(why)) for name, why in found.items())))
+"""
+
+
+def test_what_any_process_lost_all_know(tmp_path, environment):
+    (tmp_path / "joined.py").write_text(JOINED)
+    told = subprocess.run(
+        [*TORCHRUN, "29622", str(tmp_path / "joined.py")],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    expected = [["0고양이\udcff.jpg", 1], ["1고양이\udcff.jpg", 51], ["both.jpg", 4]]
+    assert [json.loads(line) for line in told.stdout.splitlines()] == [expected] * 2

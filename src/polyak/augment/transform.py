@@ -1,7 +1,6 @@
 """A policy as a drop-in for torchvision's datasets and every kind of DataLoader."""
 
 import hashlib
-import io
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +9,9 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from polyak.augment.render import decode_scale, render
+from polyak.decoding.decode import decode, image_pixels
+from polyak.decoding.header import read_header
+from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 
 Picture = Image.Image | np.ndarray | torch.Tensor
@@ -73,27 +75,40 @@ class Transform:
         self._epoch.fill_(epoch)
 
     def __call__(self, picture: Picture | bytes) -> torch.Tensor:
-        """Draw a picture: PIL, uint8 numpy (H, W[, 3]), uint8 tensor (3, H, W), or bytes of a file.
+        """Draw an image: PIL, uint8 numpy (H, W[, 3]), uint8 tensor (3, H, W), or bytes of a file.
+
+        Files and PIL images become the pixels that polyak trains on: upright by their EXIF
+        orientation, transparency on white, 16 bits scaled, and whole or refused.
 
         Returns:
             float32 (3, h, w), channels last in memory.
 
         Raises:
-            DataError: this is no picture.
+            DataError: this is no image, or one that cannot be decoded.
         """
+        try:
+            return self._drawn(picture)
+        except Unreadable as error:
+            where = getattr(picture, "filename", "") or type(picture).__name__
+            raise DataError("cannot augment", where=where, why=error.reason) from error
+
+    def _drawn(self, picture) -> torch.Tensor:
         if isinstance(picture, bytes):
-            index = _index(picture)
-            sizes, decode = _opened(picture)
+            plan = self._plan(picture, size := read_header(picture).size)
+            scale = int(decode_scale(plan, self.size)[0])
+            image = decode(picture, least=(-(-size[0] // scale), -(-size[1] // scale)))
         else:
             image = np.ascontiguousarray(pixels(picture))
-            index = _index(image)
-            sizes, decode = image.shape[:2], lambda scale: image
-        plan = self.policy.plan(
-            self.seed, self._current(index), [index], [sizes], self.size, self.mean, self.std
-        )
+            plan = self._plan(image, image.shape[:2])
         out = np.empty((*self.size, 3), np.float32)
-        render(decode(int(decode_scale(plan, self.size)[0])), plan[0], out)
+        render(image, plan[0], out)
         return torch.from_numpy(out).permute(2, 0, 1)
+
+    def _plan(self, content, size) -> np.ndarray:
+        index = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+        return self.policy.plan(
+            self.seed, self._current(index), [index], [size], self.size, self.mean, self.std
+        )
 
     def _current(self, index):
         if self.epoch is not None:
@@ -106,41 +121,26 @@ class Transform:
 
 
 def pixels(picture: Picture) -> np.ndarray:
-    """Read a picture that is in memory: uint8 (H, W, 3).
+    """Read an image that is in memory, or that PIL has opened: uint8 (H, W, 3).
+
+    Raises:
+        DataError: this is no image.
+        Unreadable: it cannot be decoded.
 
     >>> pixels(np.zeros((4, 5), np.uint8)).shape
     (4, 5, 3)
     """
     if isinstance(picture, Image.Image):
-        return np.asarray(picture.convert("RGB"))
+        return image_pixels(picture)
     array = picture
     if isinstance(picture, torch.Tensor):
         array = picture.detach().cpu().numpy()
         array = np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[0] in (1, 3) else array
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (2, 3):
         what = f"{type(picture).__name__} {getattr(picture, 'dtype', '')}".strip()
-        why = "neither PIL, uint8 numpy or tensor, nor the bytes of a picture"
+        why = "neither PIL, uint8 numpy or tensor, nor the bytes of an image"
         raise DataError("cannot augment", where=what, why=why)
     array = array if array.ndim == 3 else array[..., None]
     if array.shape[-1] not in (1, 3):
         raise DataError("cannot augment", where=f"{array.shape}", why="not 1 or 3 channels")
     return np.broadcast_to(array, (*array.shape[:2], 3))
-
-
-def _index(content):
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
-
-
-def _opened(content):
-    try:
-        image = Image.open(io.BytesIO(content))
-    except OSError as error:
-        raise DataError("cannot augment", where=f"{len(content)} bytes", why=str(error)) from error
-    width, height = image.size
-
-    def decode(scale):
-        if scale > 1:
-            image.draft("RGB", (-(-width // scale), -(-height // scale)))
-        return np.asarray(image.convert("RGB"))
-
-    return (height, width), decode

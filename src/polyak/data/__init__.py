@@ -1,14 +1,14 @@
 """The road from bytes to batches: find, scan, split, decode, load."""
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import decode
-from polyak.data.header import Unreadable
 from polyak.data.images import Images
 from polyak.data.listing import Listing
 from polyak.data.loader import Batch, Loader
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.data.split import split
+from polyak.decoding.decode import decode
+from polyak.decoding.unreadable import Unreadable
 
 __all__ = [
     "Batch",

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polyak.data.table import write_table
+from polyak.errors import counted, shown
+
+UNEVEN = 5  # times as many images of the largest class as of the smallest are worth a word
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,27 @@ class Dataset:
         facts = np.column_stack([self.labels.astype(np.uint64), self.digests])
         return np.unique(facts, axis=0, return_inverse=True)[1].reshape(-1)
 
+    def imbalance(self) -> str:
+        """Say in one line that the classes to train on are of very different sizes, "" if not.
+
+        >>> labels = np.repeat([0, 1], [60, 8])
+        >>> data = Dataset(Path("."), ["a"] * 68, labels, ("cat", "dog"), np.ones((68, 2), int),
+        ...                np.zeros((68, 2), np.uint64), np.full(68, "train"))
+        >>> data.imbalance().split("; ")[0]
+        'uneven classes: 60 images of cat, 8 of dog to train on'
+        """
+        counts = np.bincount(self.labels[np.isin(self.splits, ["train", ""])])
+        counts = np.pad(counts, (0, len(self.classes) - len(counts)))
+        most, least = int(counts.argmax()), int(counts.argmin())
+        if counts[most] < UNEVEN * counts[least]:
+            return ""
+        large, small = shown(self.classes[most]), shown(self.classes[least])
+        return (
+            f"uneven classes: {counted(counts[most], 'image')} of {large}, {counts[least]} of "
+            f"{small} to train on; always answering {large} is right on "
+            f"{100 * counts[most] / counts.sum():.0f} %"
+        )
+
     def without(self, failed: Sequence[tuple[int, str]]) -> "Dataset":
         """Move pictures to quarantine: `failed` lists (position, reason)."""
         if not failed:
@@ -89,6 +113,18 @@ class Dataset:
         kept[[position for position, _ in failed]] = False
         left_out = [(self.paths[position], reason) for position, reason in failed]
         return replace(self.take(kept), quarantine=[*self.quarantine, *left_out])
+
+    def set_aside(self, lost: dict[str, str]) -> "Dataset":
+        """Move images to quarantine that were lost since the scan: `lost` is path -> reason.
+
+        >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
+        ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
+        >>> after = data.set_aside({"a": "No such file or directory"})
+        >>> len(after), after.found
+        (0, 1)
+        """
+        paths = self.paths if lost else []
+        return self.without([(i, lost[path]) for i, path in enumerate(paths) if path in lost])
 
     def fingerprint(self) -> str:
         """Hash names, labels, classes and contents: equal for unchanged data, wherever it lies."""
@@ -104,7 +140,10 @@ class Dataset:
         write_table(path, ["path", "reason"], self.quarantine)
 
     def write_split(self, path: Path) -> None:
-        """Write path,label,split of every picture; atomic, safe in spreadsheets, usable as DATA."""
+        """Write path,label,split,digest of every image; atomic, safe in spreadsheets, usable as
+        DATA. A digest is the 16 bytes that tell an image wherever it lies, in hexadecimal.
+        """
         names = (self.classes[i] for i in self.labels)
-        rows = zip(self.paths, names, self.splits, strict=True)
-        write_table(path, ["path", "label", "split"], rows)
+        digests = (row.tobytes().hex() for row in self.digests.astype("<u8"))
+        rows = zip(self.paths, names, self.splits, digests, strict=True)
+        write_table(path, ["path", "label", "split", "digest"], rows)

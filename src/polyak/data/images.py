@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from polyak import machine
 from polyak.data.dataset import Dataset
-from polyak.data.decode import decode
-from polyak.data.header import PIXEL_CAP, Unreadable, quiet, read_header
-from polyak.data.scan import read_file
+from polyak.data.scan import digest, read_file
+from polyak.decoding.decode import decode
+from polyak.decoding.header import read_header
+from polyak.decoding.notes import quiet
+from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 
 _CHUNK = 64
 
@@ -32,6 +34,14 @@ class Files:
     def __getitem__(self, position: int) -> Path:
         return self._root / self._names[position]
 
+    def name(self, position: int) -> str:
+        """Name a file below the root.
+
+        >>> Files(Path("data"), ["a/1.jpg"]).name(0)
+        'a/1.jpg'
+        """
+        return str(self._names[position])
+
     def take(self, positions: Iterable[int]) -> "Files":
         """Keep some positions, in their order."""
         return Files(self._root, [self._names[i] for i in positions])
@@ -47,6 +57,11 @@ class Images:
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
+        digests: uint64 (n, 2), a hash of each file's bytes that they must still have; None checks
+            nothing.
+
+    `lost` names the files that could not be read since: name -> reason, shared with all that is
+    taken of these images.
 
     >>> images = Images.of(np.zeros((2, 4, 5, 3), np.uint8))
     >>> len(images), images[1].shape, images.kept
@@ -61,12 +76,15 @@ class Images:
         pixels: np.ndarray,
         pixel_cap: int = PIXEL_CAP,
         least: tuple[int, int] | None = None,
+        digests: np.ndarray | None = None,
     ):
         self.files = files
         self.sizes = sizes
         self.pixel_cap = pixel_cap
         self.least = least
         self.failed: list[tuple[int, str]] = []
+        self.lost: dict[str, str] = {}
+        self._digests = digests
         self._starts, self._pixels = starts, pixels
         self._stride = 0
         if len(sizes) and (sizes == sizes[0]).all():
@@ -94,12 +112,12 @@ class Images:
         threads = threads or machine.cores()
         if isinstance(source, Dataset):
             files = Files(source.root, source.paths)
-            sizes = source.sizes.copy()
+            sizes, digests = source.sizes.copy(), source.digests
             large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
             files = Files(".", list(source))
-            sizes = np.zeros((len(files), 2), np.int64)
+            sizes, digests = np.zeros((len(files), 2), np.int64), None
             unsure = np.arange(len(files))
         failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
         lengths = sizes.prod(1) * 3
@@ -110,7 +128,7 @@ class Images:
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        images = cls(files, sizes, starts, pixels, pixel_cap, least)
+        images = cls(files, sizes, starts, pixels, pixel_cap, least, digests)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
 
@@ -146,8 +164,11 @@ class Images:
         """Keep some positions, in their order, sharing the memory."""
         chosen = np.asarray(positions)
         files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
-        starts = self._starts[chosen]
-        return Images(files, sizes, starts, self._pixels, self.pixel_cap, self.least)
+        starts, how = self._starts[chosen], (self.pixel_cap, self.least)
+        digests = None if self._digests is None else self._digests[chosen]
+        taken = Images(files, sizes, starts, self._pixels, *how, digests)
+        taken.lost = self.lost
+        return taken
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Give one picture: uint8 (H, W, 3), not to be written to.
@@ -159,7 +180,11 @@ class Images:
         start = self._starts[position]
         if start >= 0:
             return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
-        return self._decoded(position)
+        try:
+            return self._decoded(position)
+        except Unreadable as error:
+            self.lost.setdefault(self.files.name(position), error.reason)
+            raise
 
     def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Give pictures of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
@@ -178,9 +203,12 @@ class Images:
         return out, failed
 
     def _decoded(self, position):
-        pixels = decode(read_file(self.files[position]), self.pixel_cap, self.least)
+        data = read_file(self.files[position])
+        pixels = decode(data, self.pixel_cap, self.least)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
+        if self._digests is not None and (digest(data) != self._digests[position]).any():
+            raise Unreadable("the file has changed since the scan: another content")
         return pixels
 
     def _fill(self, kept, threads):

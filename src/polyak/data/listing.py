@@ -9,7 +9,14 @@ import numpy as np
 
 from polyak.errors import DataError, shown
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+_VAL = ("val", "valid", "validation", "dev", "eval", "evaluation")
+_MEANS = {"train": _TRAIN, "val": _VAL, "test": _TEST}
+_SPLITS = {word: split for split, words in _MEANS.items() for word in words}
+# what people write around these words: seg_train, train_images, TestSet, val2017
+_AROUND = (
+    "set sets data dataset split part images image imgs img pictures pics photos folder dir seg"
+).split()
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Listing:
         classes: class names in natural order; a class may still be empty.
         splits: (n,) of "train", "val", "test", or "" where the source leaves it open.
         warnings: one line for each thing that the user should know.
+        left_out: (path, reason) of images that have no label.
+        digests: uint64 (n, 2), the hash that each file must have; None where the source has none.
 
     >>> listing(Path("."), ["a/1.jpg", "b/2.jpg"], ["a", "b"], ["", ""]).labels.tolist()
     [0, 1]
@@ -34,12 +43,14 @@ class Listing:
     classes: tuple[str, ...]
     splits: np.ndarray
     warnings: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    digests: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
 
-def listing(root, paths, names, splits, warnings=(), classes=()) -> Listing:
+def listing(root, paths, names, splits, warnings=(), classes=(), **more) -> Listing:
     """Make a Listing from class names: `names` and `splits` stand beside `paths`, one each.
 
     `classes` adds classes that no path has (empty folders).
@@ -51,7 +62,29 @@ def listing(root, paths, names, splits, warnings=(), classes=()) -> Listing:
     position = {name: i for i, name in enumerate(ordered)}
     labels = np.fromiter((position[name] for name in names), np.int64, len(paths))
     lines = [*warnings, *_twins(ordered)]
-    return Listing(Path(root), paths, labels, tuple(ordered), np.array(splits, "U5"), lines)
+    return Listing(Path(root), paths, labels, tuple(ordered), np.array(splits, "U5"), lines, **more)
+
+
+def split_of(name: str) -> tuple[str, str] | None:
+    """Read a name as that of a split: (train, val or test; the words that say something else).
+
+    >>> split_of("Training"), split_of("seg_test"), split_of("val2017")
+    (('train', ''), ('test', ''), ('val', ''))
+    >>> split_of("bullet_train"), split_of("trainer"), split_of("train_val")
+    (('train', 'bullet'), None, None)
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)  # TrainSet
+    words = re.findall(r"[^\W\d_]+", apart.casefold())  # digits are a year or a number of a part
+    found = {word: split for word in words if (split := _SPLITS.get(_bare(word)))}
+    if len(found) != 1:
+        return None
+    ((word, split),) = found.items()
+    return split, " ".join(w for w in words if w != word and w not in _AROUND)
+
+
+def _bare(word: str) -> str:
+    """Take "set" or "images" off a word: trainset."""
+    return next((short for w in _AROUND if (short := word.removesuffix(w)) in _SPLITS), word)
 
 
 def natural(name: str):
@@ -86,8 +119,14 @@ train, or move the folder out
 
 
 def _twins(classes):
-    seen = {}
+    seen, numbers = {}, {}
     for name in classes:
+        number = _number(name)
+        if number in numbers:
+            first = shown(numbers[number])
+            yield f"classes '{first}' and '{shown(name)}' are one number; they are kept apart"
+        if number:
+            numbers[number] = name
         plain = unicodedata.normalize("NFC", name).strip().casefold()
         if plain in seen:
             yield (
@@ -95,3 +134,12 @@ def _twins(classes):
                 "or the spelling of accents; they are kept apart"
             )
         seen[plain] = name
+
+
+def _number(name):
+    """Write a number as all its spellings mean it, "" for what is none: 1, 01, 1.0."""
+    found = re.fullmatch(r"\s*([+-]?)([0-9]+)(?:\.([0-9]*))?\s*", name)
+    if not found:
+        return ""
+    sign, whole, part = found.groups(default="")
+    return f"{sign.replace('+', '')}{whole.lstrip('0') or '0'}.{part.rstrip('0')}"

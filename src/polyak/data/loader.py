@@ -12,8 +12,8 @@ import numpy as np
 
 from polyak import keys, machine
 from polyak.augment import Policy, render, render_batch
-from polyak.data.header import Unreadable
 from polyak.data.images import Images
+from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from PIL import Image
 
 from polyak import files
 from polyak.data.dataset import Dataset
-from polyak.data.decode import decode
-from polyak.data.header import Unreadable, quiet
 from polyak.data.images import Images
 from polyak.data.scan import mixed, read_file
+from polyak.decoding.decode import decode
+from polyak.decoding.notes import quiet
+from polyak.decoding.unreadable import Unreadable
 from polyak.errors import PolyakError, shown
 
 SIDE = 16  # pixels of a thumbnail: its dot products, below 2**24, are exact in float32

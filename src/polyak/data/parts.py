@@ -1,7 +1,7 @@
 """The data of a run by split: what is known of the images, and their pixels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -91,12 +91,9 @@ class Splits:
         """Count the images of every split."""
         return {name: int((self.dataset.splits == name).sum()) for name in SPLITS}
 
-    def quarantined(self, failed: list[tuple[str, str]]) -> "Splits":
-        """Add (path, reason) of images that turned out unreadable; the parts stay as they are."""
-        if not failed:
-            return self
-        quarantine = [*self.dataset.quarantine, *failed]
-        return replace(self, dataset=replace(self.dataset, quarantine=quarantine))
+    def lost(self) -> dict[str, str]:
+        """Name the images that could not be read since they were opened: path -> reason."""
+        return {path: why for part in self.parts.values() for path, why in part.images.lost.items()}
 
     def decoded(self, threads: int, cache_bytes: int) -> "Splits":
         """Keep decoded images in memory, for training that sees them many times.
@@ -108,16 +105,16 @@ class Splits:
         Returns:
             The same without what could not be decoded, which is in quarantine.
         """
-        failed, free, kept = [], cache_bytes, {}
+        lost, free, kept = {}, cache_bytes, {}
         for name, part in self.parts.items():
             if part.images.kept == len(part):  # decoded before
                 kept[name] = part
                 continue
             images = Images.open(part.dataset, threads, free, least=part.images.least)
             free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
-            failed += [(part.dataset.paths[position], why) for position, why in images.failed]
+            lost |= {part.dataset.paths[position]: why for position, why in images.failed}
             kept[name] = Part(part.dataset, images).take(images.good)
-        return Splits(self.dataset, kept).quarantined(failed)
+        return Splits(self.dataset.set_aside(lost), kept)
 
     def __iter__(self) -> Iterator[tuple[str, Part]]:
         return iter(self.parts.items())

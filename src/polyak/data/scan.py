@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 
 from polyak import machine
 from polyak.data.dataset import Dataset
-from polyak.data.header import BYTE_CAP, PIXEL_CAP, Unreadable, quiet, read_header
 from polyak.data.listing import Listing, refuse_unseen
+from polyak.decoding.header import read_header
+from polyak.decoding.notes import noting, quiet
+from polyak.decoding.unreadable import BYTE_CAP, PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
 
 _CHUNK = 256
+_MOST_TOLD = 5  # lines about what other libraries said
 
 
 def scan(
@@ -48,16 +52,21 @@ def scan(
     n = len(listing)
     sizes = np.zeros((n, 2), np.int64)
     digests = np.zeros((n, 2), np.uint64)
-    reasons = {}
+    reasons, said = {}, {}
 
     def judge(start):
         for i in range(start, min(start + _CHUNK, n)):
-            try:
-                data = read_file(listing.root / listing.paths[i])
-                sizes[i] = read_header(data, pixel_cap).size
-                digests[i] = _digest(data)
-            except Unreadable as error:
-                reasons[i] = error.reason
+            with noting() as notes:
+                try:
+                    data = read_file(listing.root / listing.paths[i])
+                    sizes[i] = read_header(data, pixel_cap).size
+                    digests[i] = digest(data)
+                    if listing.digests is not None and (digests[i] != listing.digests[i]).any():
+                        raise Unreadable("another image than the table says: its digest differs")
+                except Unreadable as error:
+                    reasons[i] = error.reason
+            if notes and i not in reasons:
+                said[listing.paths[i]] = notes
 
     with quiet(), ThreadPoolExecutor(threads or machine.cores()) as pool:
         list(pool.map(judge, range(0, n, _CHUNK)))
@@ -65,7 +74,9 @@ def scan(
         listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits
     )
     data = everything.without(sorted(reasons.items()))
+    data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
+    data.warnings.extend(_told(said))
     if not len(data):
         _refuse_all(data)
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
@@ -82,7 +93,7 @@ def read_file(path: Path) -> bytes:
     >>> read_file(Path("/dev/null"))
     Traceback (most recent call last):
     ...
-    polyak.data.header.Unreadable: not a regular file
+    polyak.decoding.unreadable.Unreadable: not a regular file
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
@@ -107,8 +118,24 @@ def read_file(path: Path) -> bytes:
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
-def _digest(data):
+def digest(data: bytes) -> np.ndarray:
+    """Hash a file's bytes: uint64 (2,), what tells an image wherever it lies.
+
+    >>> digest(b"").tolist()
+    [4665148505410102986, 8103847710287220046]
+    """
     return np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), "<u8")
+
+
+def _told(said: dict[str, list[str]]) -> Iterator[str]:
+    """Tell what other libraries said of files that are used nevertheless, a line for each."""
+    files = {}
+    for path in sorted(said):
+        for note in said[path]:
+            files.setdefault(note, []).append(path)
+    for note, paths in sorted(files.items(), key=lambda item: -len(item[1]))[:_MOST_TOLD]:
+        examples = ", ".join(shown(path) for path in paths[:3]) + ", ..." * (len(paths) > 3)
+        yield f"{len(paths)} files ({examples}): {shown(note)}"
 
 
 def _refuse_all(data):
@@ -136,7 +163,7 @@ def _fill_classes(data: Dataset) -> Dataset:
             "only one class",
             where="".join(classes),
             why="there is nothing to tell apart",
-            then="add a folder with pictures of another class",
+            then="add a folder with images of another class, or give the folder that holds those",
         )
     return _renumbered(data, classes)
 

@@ -1,39 +1,55 @@
 """Where pictures come from: a folder, a CSV, or the built-in digits."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from polyak.data.digits import list_digits
-from polyak.data.folder import TREE, list_folder
+from polyak.data.folder import list_folder
 from polyak.data.listing import Listing, refuse_unseen
+from polyak.data.split_folders import TREE
 from polyak.data.table import list_table
-from polyak.errors import DataError
+from polyak.errors import DataError, UsageError, shown
+
+ClassesFrom = Literal["auto", "leaf", "top"]
 
 
-def find(data: str | Path) -> Listing:
-    """List the pictures of a data set without opening them.
+def find(
+    data: str | Path, classes_from: ClassesFrom = "auto", known: Collection[str] = frozenset()
+) -> Listing:
+    """List the images of a data set without opening them.
 
     Args:
         data: a folder (`class/*.jpg`, or `train/ val/ test/` with classes inside), a CSV with the
             columns path, label and maybe split, or "digits" (a folder of that name is "./digits").
+        classes_from: which folder names the class, the one at the `top` or the `leaf` that holds
+            the images; `auto` is the top one, and is refused where the tree could mean either.
+        known: classes of a trained model: folders called so are classes.
 
     Raises:
-        DataError: nothing there, no pictures, or a class in val or test that train lacks.
+        DataError: nothing there, no images, a class in val or test that train lacks, or folders
+            that can be read in two ways.
+        UsageError: `classes_from` for a CSV.
         DiskError: the digits cannot be written to the cache folder.
 
     >>> find("digits").classes[:3]
     ('0', '1', '2')
     """
-    if str(data) == "digits" and isinstance(data, str):
-        return list_digits()
     path = Path(data)
+    digits = str(data) == "digits" and isinstance(data, str)
+    if classes_from != "auto" and (digits or path.is_file()):
+        why = f"{shown(data)} names its classes itself"
+        raise UsageError("--classes-from is for folders", why=why, then="leave it away")
+    if digits:
+        return list_digits()
     if path.is_dir():
-        found = list_folder(path)
+        found = list_folder(path, classes_from, known)
     elif path.is_file() and path.suffix.lower() == ".csv":
         found = list_table(path)
     else:
         why = "neither a folder nor a CSV" if path.exists() else "no such file or folder"
         raise DataError("cannot use the data", where=str(path), why=why, then=TREE)
     if not len(found):
-        raise DataError("no pictures", where=str(path), then=TREE)
+        raise DataError("no images", where=str(path), then=TREE)
     refuse_unseen(found.classes, found.labels, found.splits)
     return found

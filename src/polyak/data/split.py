@@ -7,7 +7,7 @@ import numpy as np
 from polyak import keys
 from polyak.data.dataset import Dataset
 from polyak.data.scan import mixed
-from polyak.errors import UsageError, shown
+from polyak.errors import UsageError, counted, shown
 
 
 def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
@@ -38,7 +38,8 @@ def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
         lone = _choose(data, splits, fraction, seed)
         if lone:
             names = ", ".join(shown(data.classes[i]) for i in lone[:5]) + ", ..." * (len(lone) > 5)
-            line = f"{len(lone)} classes too small to validate, used in training alone: {names}"
+            few = counted(len(lone), "class")
+            line = f"{few} too small to validate, used in training alone: {names}"
             data = replace(data, warnings=[*data.warnings, line])
     return replace(data, splits=splits)
 

@@ -2,21 +2,29 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from polyak.data.listing import SPLITS, Listing, listing
-from polyak.errors import DataError
+import numpy as np
+
+from polyak.data.columns import read_columns
+from polyak.data.listing import Listing, listing, split_of
+from polyak.errors import DataError, shown
 from polyak.files import write_atomic
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_LOOKED_FOR = 20  # files: where none of these is there, they lie elsewhere
 
 
 def list_table(path: Path) -> Listing:
-    r"""List the pictures that a CSV names: path,label[,split], paths below the CSV's folder.
+    r"""List the images that a CSV names: path,label[,split], paths below the CSV's folder.
+
+    Of a run's split.csv, which has a column `digest`, each file must be the one that the run had.
 
     Raises:
+        UsageError: a column that was perhaps meant otherwise.
         DataError: a column is missing, or rows (numbered as in an editor) are refused.
 
     >>> import tempfile
@@ -26,15 +34,7 @@ def list_table(path: Path) -> Listing:
     ('cat',)
     """
     rows = _rows(path)
-    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
-    missing = [name for name in ("path", "label") if name not in header]
-    if missing:
-        raise DataError(
-            f"no column '{missing[0]}'",
-            where=str(path),
-            why=f"the first line is {','.join(header)[:100] or 'empty'}",
-            then="begin the file with the line path,label or path,label,split",
-        )
+    header, notes = read_columns(path, next(rows, (1, []))[1])
     found, refused = {}, []
     meaning = cache(_meaning)  # one object for all rows of a class: a million labels are long
     for number, cells in rows:
@@ -43,16 +43,22 @@ def list_table(path: Path) -> Listing:
         row = dict(zip(header, cells, strict=False))
         name, why = _place(row.get("path") or "")
         value, fault = meaning(row.get("label") or "", row.get("split") or "")
-        why = why or fault
+        if "digest" in row:
+            value = *value[:2], row["digest"]
+        why = why or fault or _odd(cells, header)
         if not why and found.setdefault(name, value) != value:
             why = "the same path again with another label or split"
         if why:
             refused.append((number, why))
     if refused:
         _refuse(path, refused)
-    labels = [label for label, _ in found.values()]
-    splits = [split for _, split in found.values()]
-    return listing(path.parent, list(found), labels, splits)
+    labels, splits, digests = ([value[i] for value in found.values()] for i in range(3))
+    more = {}
+    if "digest" in header:
+        _refuse_elsewhere(path, list(found))
+        more["digests"] = np.frombuffer(bytes.fromhex("".join(digests)), "<u8").reshape(-1, 2)
+        notes.append(f"{shown(path.name)} is of a run: each file must be the one that it had")
+    return listing(path.parent, list(found), labels, splits, [*notes, *_doubtful(labels)], **more)
 
 
 def _rows(path):
@@ -71,14 +77,54 @@ def _rows(path):
 
 
 def _meaning(label, split):
-    """Give (label, split), and why not."""
+    """Give (label, split, room for a digest), and why not."""
     label, split = _bare(label), split.strip().lower()
+    means, words = (split_of(split) or ("", "?")) if split else ("", "")
     why = ""
-    if not label.strip() or label.strip().lower() == "nan":
+    if not label.strip():
         why = "no label"
-    elif split and split not in SPLITS:
+    elif label.strip().lower() == "nan":
+        why = f"no label: {label.strip()} is what programs write where there is none, call it else"
+    elif words:
         why = f"split '{split[:20]}' is none of train, val, test"
-    return (label, SPLITS.get(split, "")), why
+    return (label, means, ""), why
+
+
+def _odd(cells, header):
+    """Say what else keeps a row from being read."""
+    if any(cells[len(header) :]):
+        return f"{len(cells)} cells, and the first line has {len(header)}: quote what holds a comma"
+    if "digest" in header:
+        digest = dict(zip(header, cells, strict=False)).get("digest", "")
+        return "" if re.fullmatch("[0-9a-f]{32}", digest) else "no digest of 32 hexadecimal digits"
+    return ""
+
+
+def _refuse_elsewhere(path, names):
+    """A split.csv lies in its run, and the images do not."""
+    if names and not any((path.parent / name).exists() for name in names[:_LOOKED_FOR]):
+        raise DataError(
+            "this is the split.csv of a run",
+            where=str(path),
+            why="its paths begin at the data's folder, and here is none of the files",
+            then="give the data itself, or copy this file into the data's folder",
+        )
+
+
+def _doubtful(labels):
+    """Tell of labels that look like several."""
+    classes = sorted(set(labels))
+    several = [one for one in classes if ";" in one or "|" in one or _joined(one, classes)]
+    if several:
+        yield (
+            f"{len(several)} labels such as '{shown(several[0])}' look like several labels; "
+            "each is taken for a class of its own"
+        )
+
+
+def _joined(label, classes):
+    parts = [part.strip() for part in label.split(",")]
+    return len(parts) > 1 and set(parts) <= set(classes)
 
 
 def _place(name):

@@ -54,11 +54,11 @@ class Snapshots:
 
     def due(self, progress: float) -> bool:
         """Whether a cycle has ended by this progress, in [0, 1], and was not taken."""
-        return self._ended(progress) > self.ended
+        return self.ended_by(progress) > self.ended
 
     def take(self, state: State, progress: float) -> None:
         """Keep a copy of the weights that a cycle ended with: `network.state_dict()`."""
-        self.ended = self._ended(progress)
+        self.ended = self.ended_by(progress)
         self._keep(Snapshot(self.ended, self.ends[self.ended - 1], state))
 
     def taken(self) -> list[Snapshot]:
@@ -69,5 +69,6 @@ class Snapshots:
         own = {name: value.detach().clone() for name, value in snapshot.state.items()}
         self._taken.append(replace(snapshot, state=own))
 
-    def _ended(self, progress: float) -> int:
+    def ended_by(self, progress: float) -> int:
+        """Count the cycles that have ended by this progress."""
         return sum(progress + 1e-9 >= end for end in self.ends)

@@ -7,11 +7,11 @@ import numpy as np
 
 from polyak import keys
 from polyak.augment import Policy
-from polyak.data.header import Unreadable
 from polyak.data.images import Files, Images
 from polyak.data.loader import Loader
 from polyak.data.pictures import pictures
-from polyak.errors import DataError, RefusedError
+from polyak.decoding.unreadable import Unreadable
+from polyak.errors import DataError, RefusedError, counted
 from polyak.model import Classifier
 
 COUNT = 64  # pictures
@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
         difference: the largest of any two probabilities.
 
     >>> print(Agreement(64, 64, 2.4e-7))
-    64 pictures: the same class on 64, probabilities differ by at most 2.4e-07
+    64 images: the same class on 64, probabilities differ by at most 2.4e-07
     """
 
     n: int
@@ -40,7 +40,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         apart = f"probabilities differ by at most {self.difference:.1e}"
-        return f"{self.n} pictures: the same class on {self.same}, {apart}"
+        return f"{counted(self.n, 'image')}: the same class on {self.same}, {apart}"
 
 
 def compare(polyak: np.ndarray, other: np.ndarray) -> Agreement:

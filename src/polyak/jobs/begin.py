@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from polyak.data.loader import Loader
 from polyak.jobs.command import Command
+from polyak.model.teacher import Teacher
 from polyak.optim.rate_sweep import Range
 from polyak.planning.plan import PlanResult, plan
 from polyak.planning.probes import Backbone, ProbeResults, fit_probes, with_probe
@@ -13,7 +14,6 @@ from polyak.planning.range_test import measured_rate
 from polyak.recipe.resolve import probe_views, usual_epochs
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event
-from polyak.model.teacher import Teacher
 from polyak.training.distillation import load_teacher
 from polyak.training.network import Network, dropout_places
 from polyak.training.session import Session

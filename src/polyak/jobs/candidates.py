@@ -44,7 +44,7 @@ def run_candidates(training: Training, pool: CandidatePool, member: Member) -> l
     if validator.start is not None:
         found += fine_tuned(pool, validator.start, ends, member)
     snapshots = {}
-    for one in validator.snapshots.taken(like=pool.states["weights"]):
+    for one in validator.snapshots.taken():
         snapshots[f"snapshot {one.number}"] = one.share
         pool.add(f"snapshot {one.number}", one.state, member)
     found += best_snapshot(pool, snapshots)

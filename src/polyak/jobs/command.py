@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from polyak.errors import UsageError
-from polyak.recipe.recipe import Recipe, asked, make
-from polyak.rundir import directory
+from polyak.recipe.recipe import Recipe, asked
+from polyak.rundir import resume
 from polyak.training.distributed import Process
 from polyak.training.signals import Stop
 
@@ -41,12 +41,14 @@ class Command:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """What the run does: as it was begun, but logged as is asked now; else as asked."""
+        """What the run does: as it was begun, but with data where it lies now, and logged as is
+        asked now; else as asked.
+        """
         if self.path is None:
             return self.asked
-        recipe = make(**directory.config(self.path))
-        log = self.asked.log
-        return recipe if log == "none" else recipe.model_copy(update={"log": log})
+        recipe = resume.recipe(self.path)
+        now = {name: getattr(self.asked, name) for name in ("data", "log")}
+        return recipe.model_copy(update={k: v for k, v in now.items() if v not in ("", "none")})
 
     def resumed(self) -> "Command":
         """Find the run that these choices began; the same command where there is none.
@@ -55,7 +57,7 @@ class Command:
             UsageError: no such run, and no data to begin one with.
         """
         choices = asked(self.asked) if self.asked.data else {}
-        path = directory.find(self.asked.out, self.asked.name, choices)
+        path = resume.find(self.asked.out, self.asked.name, choices)
         # a slower process could already see the run that the leader is about to begin
         if not self.process.from_leader([float(path is not None)])[0]:
             path = None

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+from torch import nn
 
 from polyak.augment.views import policies
 from polyak.data.loader import Loader
@@ -9,11 +12,12 @@ from polyak.ensemble import copied
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
 from polyak.jobs.record import start_event
-from polyak.rundir import checkpoints
+from polyak.rundir import checkpoints, resume
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import Event
+from polyak.training import resumable
 from polyak.training.optimization import cycle_ends
-from polyak.training.pace import Pace, Pacer
+from polyak.training.pace import Pacer
 from polyak.training.snapshots import SnapshotFiles
 from polyak.training.timing import first_pace
 from polyak.training.training import Training
@@ -25,20 +29,28 @@ def prepare(command: Command, beginning: Beginning, run: RunDirectory | None) ->
     session, network = beginning.session, beginning.network
     loader = beginning.loader()
     validator = make_validator(beginning, loader, run)
-    state, lines = None, []
-    if command.path is not None:
-        state, lines = checkpoints.newest(command.path / "checkpoints")
-    if state:
-        pacer = Pacer(Pace(*state["first_pace"]))
+    state, lines = _saved(command, network.module)
+    if state and command.path and session.resolved.epochs is None:  # a clock planned it
+        pacer = Pacer(resumable.first_pace(state, command.path / "checkpoints"))
     else:
         pacer = first_pace(session, network, loader, validator, beginning.teacher)
     steps = round(1 / pacer.first.rate)
     step = session.step(network, steps, loader, beginning.teacher)
     training = Training(session, step, loader, validator, pacer, run)
     training.warnings = lines
-    if state:
+    if state and command.path:
+        resumable.check(training, state, command.path / "checkpoints")
         training.load_state_dict(state)
     return training
+
+
+def _saved(command: Command, module: nn.Module) -> tuple[dict[str, Any] | None, list[str]]:
+    """Read the newest checkpoint of a run that is resumed, and what is to be told of the others."""
+    path = command.path
+    if path is None:
+        return None, []
+    most = resumable.largest(module)
+    return checkpoints.newest(path / "checkpoints", resume.identity(path), most)
 
 
 def make_validator(beginning: Beginning, loader: Loader, run: RunDirectory | None) -> Validator:
@@ -59,7 +71,9 @@ def make_validator(beginning: Beginning, loader: Loader, run: RunDirectory | Non
         check=lambda: session.stop.check("the last checkpoint"),
         candidates=candidates + 2 * resolved.tuned,
         start=copied(beginning.network.module) if resolved.tuned else None,
-        snapshots=SnapshotFiles(run.checkpoints if run else None, ends),
+        snapshots=SnapshotFiles(
+            run.checkpoints if run else None, ends, beginning.network.module.state_dict()
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from polyak.recipe import recipe as recipes
 from polyak.recipe.machine import set_up
 from polyak.recipe.recipe import Recipe, asked
 from polyak.recipe.resolve import resolve
-from polyak.rundir import directory, environment
+from polyak.rundir import directory, environment, resume
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event, MemberEvent, StepEvent
 from polyak.selection import Candidate, CandidatePool, Runtime, WeightKind
@@ -40,14 +40,14 @@ def train_members(command: Command) -> Iterator[Event]:
     recipe, process, run = command.recipe, command.process, None
     if process.leads:
         run = RunDirectory(command.path) if command.path else _create(command)
-    moved = command.path is not None and directory.moved(command.path, recipe.data)
+    moved = command.path is not None and resume.moved(command.path, recipe.data)
     folder = Path(process.text_from_leader(str(run.path) if run else "")) / "members"
     try:
         mine = range(process.rank, recipe.independent, process.size)
         turns = -(-recipe.independent // process.size)
         for turn, number in enumerate(mine):
             there = folder / str(number)
-            if directory.finished(there):
+            if resume.finished(there):
                 directory.tidy(there, write_report)
                 continue
             for event in train(_member(command, number, folder, turns)):
@@ -123,19 +123,20 @@ def join(command: Command, run: RunDirectory, folders: list[Path], moved: bool) 
     data = open_data(recipe, machine, processes)
     if moved:
         environment.check_unchanged(folders[0], data.dataset)
-        directory.write_place(run.path, recipe.data)
+        resume.write_place(run.path, recipe.data)
     data.dataset.write_quarantine(run.path / "quarantine.csv")
     data.dataset.write_split(run.path / "split.csv")
     write_atomic(run.path / "classes.json", json.dumps(list(data.classes), indent=1))
     loaded = [model.load(folder) for folder in folders]
-    resolved = resolve(directory.recipe(folders[0]), data.dataset)
+    resolved = resolve(resume.recipe(folders[0]), data.dataset)
     session = Session(resolved, machine, Process(), data, Clock(None, command.began), command.stop)
     pool = _pool(session, loaded)
     chosen = selection.select(pool, candidates(pool, loaded), views=resolved.views, every=True)
     chosen.write_predictions(run.predictions)
     left = account(run, data.dataset, data.lost())
     chosen.save(run.model, {"members": [one.header for one in loaded]})
-    return EndEvent(**chosen.as_json(), **counts(left), model=str(run.model), seconds=0.0)
+    figures = chosen.as_json() | counts(left)
+    return EndEvent(**figures, model=str(run.model), seconds=0.0)
 
 
 def _pool(session: Session, loaded: list[model.Classifier]) -> CandidatePool:

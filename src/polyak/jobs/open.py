@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from polyak import files
+from polyak.data.decodable import check_classes
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped
 from polyak.data.parts import Splits
@@ -13,6 +12,7 @@ from polyak.data.sources import find
 from polyak.data.split import split
 from polyak.errors import DataError
 from polyak.jobs.command import Command
+from polyak.model import source
 from polyak.recipe.decode_size import decode_size
 from polyak.recipe.machine import Machine, cache_bytes, set_up
 from polyak.recipe.recipe import Recipe
@@ -32,11 +32,14 @@ def open_session(command: Command) -> Session:
             that is resumed began.
     """
     recipe, path, process = command.recipe, command.path, command.process
+    source.check(recipe.weights, recipe.model)
     if process.leads:
         files.check_writable(path or Path(command.asked.out))
     before = environment.of(path) if path else None
     machine = set_up(recipe, process.local_size, before)
     data = open_data(recipe, machine, process.local_size)
+    earlier = [name for name in (recipe.weights, recipe.distill) if name]
+    data.dataset.warnings.extend(source.seen_before(earlier, data.dataset))
     command.stop.check("nothing was begun")
     resolved = resolve(recipe, data.dataset)
     if path is not None and before is not None:
@@ -58,14 +61,15 @@ def open_data(recipe: Recipe, machine: Machine, processes: int = 1) -> Splits:
         DataError: it cannot be trained on.
     """
     cores = machine.threads.compute
-    dataset = scan(find(recipe.data), threads=cores)
+    dataset = scan(find(recipe.data, recipe.classes_from), threads=cores)
     kept = 0 if begins_with_features(recipe) else cache_bytes(recipe, processes)
     images = Images.open(dataset, cores, kept, least=decode_size(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
-    for number in np.setdiff1d(np.arange(len(dataset.classes)), dataset.labels):
-        raise DataError("no picture of a class can be read", where=dataset.classes[number])
+    check_classes(dataset)
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
+    if line := dataset.imbalance():
+        dataset.warnings.append(line)
     data = Splits.of(dataset, images)
     if "train" not in data.parts:
-        raise DataError("there is no picture to train on", where=recipe.data)
+        raise DataError("there is no image to train on", where=recipe.data)
     return data

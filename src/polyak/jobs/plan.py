@@ -11,7 +11,7 @@ from polyak.planning.plan import PlanResult
 from polyak.planning.plan import plan as measure
 from polyak.planning.probes import Backbone
 from polyak.recipe.recipe import Recipe
-from polyak.rundir.events import Event
+from polyak.rundir.events import Event, NoteEvent
 from polyak.training.distributed import Process
 from polyak.training.signals import Stop
 
@@ -34,6 +34,9 @@ def plan(recipe: Recipe, began: float | None = None) -> Generator[Event, None, P
     until = began + (recipe.budget_seconds or USUAL)
     whole = recipe.model_copy(update={"transfer": "auto", "budget": None})
     with Stop() as stop:
-        session = open_session(Command(whole, Process(), stop, began)).decoded()
+        session = open_session(Command(whole, Process(), stop, began))
+        for line in session.data.dataset.warnings:
+            yield NoteEvent(line)
+        session = session.decoded()
         backbone = Backbone(whole_runs(session), session.network())
         return (yield from measure(backbone, recipe, until))

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from polyak.data.dataset import Dataset
 from polyak.errors import shown
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
 from polyak.recipe import recipe as recipes
 from polyak.report import report
-from polyak.rundir import directory, environment, log_lines, loggers
+from polyak.rundir import directory, environment, log_lines, loggers, resume
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import Event, StartEvent
 from polyak.training import distillation
@@ -18,8 +19,15 @@ from polyak.training.session import Session
 
 
 @contextmanager
-def open_run(command: Command, beginning: Beginning) -> Iterator[RunDirectory | None]:
+def open_run(
+    command: Command, opened: Dataset, beginning: Beginning
+) -> Iterator[RunDirectory | None]:
     """Take a run up, or make its directory, and write down what it works on; None off the leader.
+
+    Args:
+        command: what was asked.
+        opened: the data as a resumed run will find it again: later some may turn out broken.
+        beginning: what the run begins with.
 
     Raises:
         BusyError: another process owns it.
@@ -29,8 +37,10 @@ def open_run(command: Command, beginning: Beginning) -> Iterator[RunDirectory | 
         yield None
         return
     path = command.path
-    run = RunDirectory(path) if path else _create(command, beginning)
+    run = RunDirectory(path) if path else _create(command, opened, beginning)
     try:
+        if path and resume.moved(path, command.recipe.data):
+            resume.write_place(run.path, command.recipe.data)
         write_data(run, beginning.session)
         if beginning.sweep is not None:
             beginning.sweep.save(run.path / "learning_rate.svg")
@@ -45,14 +55,14 @@ def write_data(run: RunDirectory, session: Session) -> None:
     session.data.dataset.write_split(run.path / "split.csv")
 
 
-def _create(command: Command, beginning: Beginning) -> RunDirectory:
+def _create(command: Command, opened: Dataset, beginning: Beginning) -> RunDirectory:
     session = beginning.session
     resolved, dataset = session.resolved, session.data.dataset
     teacher = distillation.digest_of(resolved.distill)
     first = {
         "config.yaml": recipes.write(resolved, resolved.reasons),
         "env.json": environment.describe(
-            command.asked, dataset, session.machine, session.process.size, teacher
+            command.asked, opened, session.machine, session.process.size, teacher
         ),
         "classes.json": json.dumps(list(dataset.classes), indent=1),
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),

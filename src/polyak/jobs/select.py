@@ -1,6 +1,6 @@
 """The last stage: the weights that predict are chosen and measured; the model file is written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,16 +39,11 @@ def select(beginning: Beginning, training: Training) -> Iterator[Event]:
     chosen.write_predictions(run.predictions)
     left = account(run, session.data.dataset, lost | session.data.lost())
     chosen.save(run.model, provenance(resolved, session.data.dataset, left, training.done))
-    yield EndEvent(
-        **chosen.as_json(),
-        **counts(left),
-        **training.throughput(),
-        model=str(run.model),
-        seconds=round(session.clock.elapsed(), 2),
-    )
+    figures = chosen.as_json() | counts(left) | training.throughput()
+    yield EndEvent(**figures, model=str(run.model), seconds=round(session.clock.elapsed(), 2))
 
 
-def account(run: RunDirectory, dataset: Dataset, lost: Mapping[str, str]) -> Dataset:
+def account(run: RunDirectory, dataset: Dataset, lost: dict[str, str]) -> Dataset:
     """Set aside what was lost in the course of a run (path -> reason), and write it down."""
     left = dataset.set_aside(lost)
     if left is not dataset:
@@ -56,7 +51,7 @@ def account(run: RunDirectory, dataset: Dataset, lost: Mapping[str, str]) -> Dat
     return left
 
 
-def counts(dataset: Dataset) -> dict[str, int]:
+def counts(dataset: Dataset) -> dict[str, Any]:
     """Count for the last event: found is what was used and what was left out.
 
     >>> from pathlib import Path
@@ -100,7 +95,10 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     temperature = calibrated(probe, results.train.labels, found.get("val"))
     measured = measured_by(None)
     for split, one in found.items():
-        odds, dataset = metrics.softmax(one.log_probs, temperature), session.data.parts[split].dataset
+        odds, dataset = (
+            metrics.softmax(one.log_probs, temperature),
+            session.data.parts[split].dataset,
+        )
         predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
         predictions.write(run.predictions)
         measured = measured_by(predictions)
@@ -115,8 +113,7 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     model.save(run.model, {"weights": network.module.state_dict()}, classifier, "weights")
     yield EndEvent(
         chosen=strategy,
-        **measured,
-        **counts(left),
+        **(measured | counts(left)),
         temperature=temperature,
         model=str(run.model),
         seconds=round(session.clock.elapsed(), 2),

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Iterator
 
+from polyak.errors import memory_error
 from polyak.jobs.command import Command
 from polyak.jobs.members import train_members
+from polyak.jobs.record import write_report
 from polyak.jobs.train import train
 from polyak.recipe.recipe import Recipe
-from polyak.rundir import directory
+from polyak.rundir.directory import tidy
 from polyak.rundir.events import EndEvent, Event
-from polyak.rundir.journal import records
+from polyak.rundir.records import records
+from polyak.rundir.resume import finished
 from polyak.training import distributed
 from polyak.training.signals import Stop
 
@@ -32,12 +35,22 @@ def stream(recipe: Recipe, *, resume: bool = False, began: float | None = None) 
     'end'
     """
     began = time.monotonic() if began is None else began
-    with distributed.joined(recipe.device) as process, Stop() as stop:
-        command = Command(recipe, process, stop, began)
-        command = command.resumed() if resume else command
-        if command.path is not None and directory.finished(command.path):
-            yield EndEvent.from_json(records(command.path)[-1])
-        elif command.recipe.independent:
-            yield from train_members(command)
-        else:
-            yield from train(command)
+    try:
+        with distributed.joined(recipe.device) as process, Stop() as stop:
+            command = Command(recipe, process, stop, began)
+            yield from _run(command.resumed() if resume else command)
+    except Exception as error:
+        if (memory := memory_error(error)) is error:
+            raise
+        raise memory from error
+
+
+def _run(command: Command) -> Iterator[Event]:
+    if command.path is not None and finished(command.path):
+        if command.process.leads:
+            tidy(command.path, write_report)
+        yield EndEvent.from_json(records(command.path)[-1])
+    elif command.recipe.independent:
+        yield from train_members(command)
+    else:
+        yield from train(command)

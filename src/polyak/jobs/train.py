@@ -20,7 +20,7 @@ def train(command: Command) -> Iterator[Event]:
     """
     session = open_session(command)
     beginning = yield from begin(command, session)
-    with open_run(command, beginning) as run:
+    with open_run(command, session.data.dataset, beginning) as run:
         if beginning.trains:
             training = prepare(command, beginning, run)
             events = chain(fit(command, training), select(beginning, training))

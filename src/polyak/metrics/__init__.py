@@ -8,6 +8,7 @@ from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.confusion import (
     Confusion,
     PerClass,
+    cautions,
     confusion_matrix,
     most_confused,
     per_class,
@@ -30,6 +31,7 @@ __all__ = [
     "PerClass",
     "Reliability",
     "accuracy_and_nll",
+    "cautions",
     "confusion_matrix",
     "evaluate",
     "fit_temperature",

@@ -1,11 +1,15 @@
-"""What is taken for what: confusion, classes one by one, labels that are probably wrong."""
+"""What is taken for what: confusion, classes one by one, labels that are worth checking."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from polyak.errors import counted
 from polyak.metrics.arrays import checked
+from polyak.metrics.figures import wilson
+
+FEW = 3  # images of a class, of which none right says something
 
 
 class Confusion(NamedTuple):
@@ -88,11 +92,44 @@ def per_class(confusion: np.ndarray) -> PerClass:
         return PerClass(right / confusion.sum(axis=0), right / support, support)
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """List images whose label is probably wrong, the likeliest first: int64 positions.
+def cautions(confusion: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Say where accuracy alone misleads: no better than one answer for all, classes never right.
 
-    An image is suspect when another class is likelier than its own and at least as likely as it
-    is, on average, for images that carry that class's label.
+    Args:
+        confusion: int (K, K), from `confusion_matrix`, of at least one image.
+        names: K class names.
+
+    Source: Japkowicz & Stephen, "The class imbalance problem: a systematic study", 2002.
+
+    >>> uneven, missed = cautions(np.array([[60, 0], [8, 0]]), ["cat", "dog"])
+    >>> uneven[:45], missed
+    ('always answering cat would be right on 88.2 %', 'never right: dog (0 of 8 images)')
+    >>> cautions(np.array([[9, 1], [2, 8]]), ["cat", "dog"])
+    []
+    """
+    confusion = np.asarray(confusion)
+    support, right = confusion.sum(axis=1), np.diag(confusion)
+    n, lines = int(support.sum()), []
+    share = support.max() / n
+    helpless = wilson(int(right.sum()), n).low <= share
+    if helpless:
+        lines.append(
+            f"always answering {names[support.argmax()]} would be right on {100 * share:.1f} %, "
+            "which the interval of the accuracy does not exclude: judge by the recall of each class"
+        )
+    missed = np.flatnonzero((right == 0) & (support >= (1 if helpless else FEW)))
+    if len(missed):
+        some = ", ".join(f"{names[i]} (0 of {counted(support[i], 'image')})" for i in missed[:5])
+        lines.append(f"never right: {some}{', ...' * (len(missed) > 5)}")
+    return lines
+
+
+def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """List images whose label is worth checking, the likeliest to be wrong first: int64 positions.
+
+    How many of them are wrong depends on how good the model is: state its accuracy on the same
+    images beside them. An image is suspect when another class is likelier than its own and at least
+    as likely as it is, on average, for images that carry that class's label.
 
     Args:
         probabilities: float (N, K), of images that were not trained on.

@@ -1,7 +1,6 @@
 """Figures with their intervals: accuracy, negative log-likelihood, calibration error."""
 
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np

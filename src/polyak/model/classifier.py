@@ -8,15 +8,15 @@ import numpy as np
 from torch import nn
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import least_for
 from polyak.data.images import Images
 from polyak.data.pictures import pictures
-from polyak.data.scan import scan
-from polyak.data.sources import find
+from polyak.data.sources import ClassesFrom
+from polyak.decoding.decode import least_for
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
-from polyak.errors import UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.inference import Look, every_log_probabilities
-from polyak.metrics import Evaluation, evaluate, softmax
+from polyak.metrics import softmax
+from polyak.model.held_out import HeldOutEvaluation, held_out
 from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
 
@@ -31,6 +31,7 @@ class Predictions:
         classes: K names.
         unreadable: (path, reason) of the files without a prediction.
         disagreement: float (N,), how far the members lie apart, 0 to 1; None for a single network.
+        notes: one line for each folder that was not read, or reached twice through a link.
     """
 
     paths: list[str]
@@ -38,6 +39,7 @@ class Predictions:
     classes: tuple[str, ...]
     unreadable: list[tuple[str, str]]
     disagreement: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
         """List the k likeliest classes of every file with their probabilities.
@@ -66,6 +68,9 @@ class Classifier:
         views: test-time views that are averaged: one, flip, flip+shift.
         header: provenance, evaluation and whatever else travelled in the file.
 
+    Attributes:
+        files: the model files that it was loaded from; none for one that was made here.
+
     >>> from polyak.networks.build import build, spec
     >>> how = {"size": (8, 8), "widths": (4, 4)}
     >>> network = build("compact", 2, **how)
@@ -89,6 +94,7 @@ class Classifier:
         self.members, self.classes = (member,), tuple(classes)
         self.temperature, self.views = temperature, views
         self.header, self.mean = header or {}, "probabilities"
+        self.files: tuple[Path, ...] = ()
 
     @classmethod
     def of(
@@ -155,21 +161,25 @@ class Classifier:
         return Images.open(source, budget=0, least=least_for(size))
 
     def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
-        """Predict files or every picture below a folder; unreadable ones are named, not hidden.
+        """Predict files or every image below a folder; unreadable ones are named, not hidden.
+
+        Links to folders are followed, each real folder once.
 
         Args:
             inputs: a file, a folder, or several of them.
             how: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
-            DataError: there is no picture there.
+            DataError: there is no image there.
         """
-        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs)
+        notes: list[str] = []
+        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs, notes)
         logs, failed = self.log_probabilities(self.opened(paths), **how)
         unreadable = [(str(paths[i]), reason) for i, reason in failed]
         apart = disagreement(logs, self.weights) if len(logs) > 1 else None
         said = self.together(logs)
-        return Predictions([str(p) for p in paths], said, self.classes, unreadable, apart)
+        names = [str(path) for path in paths]
+        return Predictions(names, said, self.classes, unreadable, apart, tuple(notes))
 
     def probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Predict opened pictures: float32 (N, K), and the (position, reason) of failures."""
@@ -193,8 +203,16 @@ class Classifier:
         return np.stack(parts), failed
 
     def together(self, logs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature."""
-        return softmax(combine(logs, self.weights, self.mean), self.temperature)
+        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature.
+
+        Raises:
+            RefusedError: members and temperatures give an image no finite answer.
+        """
+        said = softmax(combine(logs, self.weights, self.mean), self.temperature)
+        if (np.isnan(said).any(1) & ~np.isnan(logs).any((0, 2))).any():
+            why = "its members rule out every class, or its temperatures are too small"
+            raise RefusedError("the model's answer is not finite", why=why)
+        return said
 
     def handed(self) -> list[Member]:
         """Running members to be used elsewhere: with this classifier's temperature and views, and
@@ -217,49 +235,29 @@ class Classifier:
         """Weights of the running members."""
         return [member.weight for member in self.members if member.weight > 0]
 
-    def evaluate(self, data: str, split: str | None = None, **how) -> Evaluation:
-        """Measure accuracy, NLL and calibration error on data with labels.
+    def evaluate(
+        self, data: str, split: str | None = None, classes_from: ClassesFrom = "auto", **how
+    ) -> HeldOutEvaluation:
+        """Measure accuracy, NLL and calibration error on labelled images.
+
+        By default on what the run behind this model was not trained on: images are told by their
+        bytes, so copies and folders that moved count.
 
         Args:
             data: folder, CSV or `digits`; classes are matched by name.
-            split: `train`, `val` or `test`; by default `test` where it exists, else all.
+            split: `train`, `val` or `test`, as the run had it, else as the data has it; by default
+                `test` where the data has one, else all.
+            classes_from: which folder names the class, `top` or `leaf`.
             how: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
-            DataError: a class that the model does not know.
+            UsageError: that split is not there.
+            DataError: a class that the model does not know, or it was trained on all there is.
         """
-        dataset = labelled(data, split, self.classes)
-        probabilities, failed = self.probabilities(self.opened(dataset), **how)
-        read = np.setdiff1d(np.arange(len(dataset)), [i for i, _ in failed])
-        return evaluate(probabilities[read], dataset.labels[read])
-
-
-def labelled(data: str, split: str | None, classes: tuple[str, ...]) -> Dataset:
-    """Scan data that carries labels of known classes, in whatever order, and keep one split of it.
-
-    Raises:
-        UsageError: that split is not there.
-        DataError: a class that the model does not know.
-
-    >>> len(labelled("digits", "test", tuple("9876543210")))
-    359
-    """
-    return part_of(scan(find(data), classes=classes), split, data)
-
-
-def part_of(dataset: Dataset, split: str | None, data: str) -> Dataset:
-    """Keep one split of what `data` names; None is `test` where there is one, else all.
-
-    Raises:
-        UsageError: that split is not there.
-    """
-    present = set(dataset.splits.tolist())
-    if split is None:
-        split = "test" if "test" in present else None
-    elif split not in present:
-        names = ", ".join(sorted(present - {""})) or "none"
-        raise UsageError("no such split", where=f"--split {split}", why=f"{data} has {names}")
-    return dataset if split is None else dataset.part(split)
+        found = held_out(data, split, self.classes, self.files, classes_from)
+        probabilities, failed = self.probabilities(self.opened(found.dataset), **how)
+        read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
+        return found.read(read).evaluation(probabilities[read])
 
 
 def join(classifiers: Sequence[Classifier]) -> Classifier:
@@ -286,4 +284,6 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     if len(classifiers) == 1:
         return first
     members = [member for one in classifiers for member in one.handed()]
-    return Classifier.of(members, first.classes, 1.0, first.views)
+    joined = Classifier.of(members, first.classes, 1.0, first.views)
+    joined.files = tuple(file for one in classifiers for file in one.files)
+    return joined

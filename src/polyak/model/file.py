@@ -2,18 +2,19 @@
 
 import json
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 
+from polyak import tensor_file
 from polyak.augment.views import VIEWS
-from polyak.errors import RefusedError, shown
-from polyak.files import write_atomic
+from polyak.errors import RefusedError, UsageError, shown
 from polyak.model.classifier import Classifier
 from polyak.model.kinds import WeightKind
+from polyak.model.known_splits import MOST_MEMBERS, file_of
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
@@ -22,7 +23,7 @@ from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
 FORMATS = (1, 2)
 PLAIN = (WeightKind.AVERAGE, WeightKind.WEIGHTS, WeightKind.BEST)  # kinds that format 1 knows
 MEANS = ("probabilities", "logits")
-MOST_MEMBERS = 1000
+TEMPERATURES = 1e-6, 1e6  # beyond, a quotient leaves what float32 can hold
 
 
 def save(
@@ -75,14 +76,8 @@ def save(
         }
         for number, member in enumerate(ensemble.members):
             states[f"members/{number}"] = member.network.state_dict()
-    tensors = {
-        f"{kind}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for kind, state in states.items()
-        for name, value in state.items()
-    }
-    # one key only: safetensors writes several in an order that changes from run to run
-    text = json.dumps(header, sort_keys=True)
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, {"polyak": text}))
+    tensors = {f"{kind}/{n}": value for kind, state in states.items() for n, value in state.items()}
+    tensor_file.write(path, tensors, header)
 
 
 def describe(member: Member) -> dict[str, Any]:
@@ -107,6 +102,7 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
             "start" or "members"; by default those that validation chose.
 
     Raises:
+        UsageError: the file has no weights of this kind.
         RefusedError: no polyak model, damaged, from a newer polyak, or not what it claims.
 
     >>> load("no/such/run")
@@ -115,10 +111,14 @@ def load(path: str | Path, *, device: str = "cpu", kind: str | None = None) -> C
     polyak.errors.RefusedError: cannot load the model: no/such/run: there is no such file. Next: \
 give a run directory or a model.safetensors
     """
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    file = file_of(path)
+    if kind is not None:
+        _check_kind(file, kind)
     try:
-        return _load(file, device, kind)
-    except RefusedError:
+        classifier = _load(file, device, kind)
+        classifier.files = (file,)
+        return classifier
+    except (RefusedError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, FileNotFoundError):
@@ -129,16 +129,14 @@ give a run directory or a model.safetensors
 
 
 def _load(file: Path, device: str, kind: str | None) -> Classifier:
-    with safe_open(file, framework="pt") as stored:
-        text = (stored.metadata() or {}).get("polyak")
-        if text is None:
-            raise RefusedError("this is no polyak model", where=str(file), why="it has no header")
-        header: dict[str, Any] = json.loads(text)
+    with tensor_file.opened(file) as stored:
+        header = stored.facts
         if header["format"] not in FORMATS:
             why = f"format {header['format']}, this polyak reads {FORMATS[0]} to {FORMATS[-1]}"
             raise RefusedError(
                 "cannot load the model", where=str(file), why=why, then="upgrade polyak"
             )
+        stored.check()
         kind = kind or header["chosen"]
         if kind not in list(WeightKind):
             raise ValueError(f"unknown weights {kind!r}")
@@ -156,24 +154,38 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
         raise ValueError(f"unknown mean {mean!r}")
     views = _views(header["views"])
     classifier = Classifier.of(members, classes, temperature, views, header, mean)
-    if not classifier.weights:
-        raise ValueError("every member has weight zero")
+    if not 0 < (total := sum(classifier.weights)) < math.inf:
+        raise ValueError(f"the weights of its members sum to {total}")
     return classifier
 
 
-def _member(stored, prefix: str, told: dict[str, Any], device: str) -> Member:
-    names = [name for name in stored.keys() if name.startswith(prefix)]
-    if not names:
-        raise ValueError(f"there are no weights {shown(prefix)[:80]}")
-    state = {name.removeprefix(prefix): stored.get_tensor(name) for name in names}
-    if any(value.is_floating_point() and not value.isfinite().all() for value in state.values()):
+def _check_kind(file: Path, kind: str) -> None:
+    """Refuse weights that were asked for and that a file does not have."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            kinds = sorted({name.partition("/")[0] for name in stored.keys()} & set(WeightKind))
+    except (SafetensorError, OSError):
+        return  # loading says what is wrong with it
+    if kind not in kinds:
+        why = f"this file has {', '.join(kinds) or 'none'}"
+        raise UsageError("no such weights", where=f"--kind {kind}", why=why)
+
+
+def _member(stored: tensor_file.Stored, prefix: str, told: dict[str, Any], device: str) -> Member:
+    classes = tuple(str(name) for name in told["classes"])
+    if len(set(classes)) != len(classes) or len(classes) != int(told["network"]["classes"]):
+        raise ValueError("classes or temperature do not fit the network")
+    _check_shapes(stored, prefix, told["network"])
+    state = {
+        name.removeprefix(prefix): stored.tensor(name)
+        for name in stored.shapes
+        if name.startswith(prefix)
+    }
+    if not all(tensor_file.finite(value) for value in state.values()):
         raise ValueError("a weight is not finite")
     network = from_spec(told["network"])
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last).to(device)
-    classes = tuple(str(name) for name in told["classes"])
-    if len(set(classes)) != len(classes) or len(classes) != int(told["network"]["classes"]):
-        raise ValueError("classes or temperature do not fit the network")
     weight = float(told.get("weight", 1.0))
     if not 0 <= weight < math.inf:
         raise ValueError(f"a member weighs {weight}")
@@ -190,8 +202,31 @@ def _member(stored, prefix: str, told: dict[str, Any], device: str) -> Member:
     )
 
 
+def _check_shapes(stored: tensor_file.Stored, prefix: str, network: dict[str, Any]) -> None:
+    """Compare what a file holds with the network that it describes, before memory is taken for it.
+
+    A header of one line can describe a network of gigabytes.
+    """
+    found = {n.removeprefix(prefix): s for n, s in stored.shapes.items() if n.startswith(prefix)}
+    if not found:
+        raise ValueError(f"there are no weights {shown(prefix)[:80]}")
+    wanted = _shapes(json.dumps(network))
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            there, here = (str(one.get(name, "missing")) for one in (found, wanted))
+            raise ValueError(f"{shown(name)[:80]} is {there}, in its network {here}")
+
+
+@lru_cache(maxsize=8)
+def _shapes(network: str) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of a network's weights by name, without memory for them."""
+    with torch.device("meta"):
+        sketch = from_spec(json.loads(network))
+    return {name: tuple(value.shape) for name, value in sketch.state_dict().items()}
+
+
 def _temperature(value: Any) -> float:
-    if not 0 < float(value) < math.inf:
+    if not TEMPERATURES[0] <= float(value) <= TEMPERATURES[1]:
         raise ValueError("classes or temperature do not fit the network")
     return float(value)
 

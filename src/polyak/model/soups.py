@@ -13,7 +13,7 @@ from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
 from polyak.ensemble import State, basin, greedy_soup, refreshed, soup
-from polyak.errors import RefusedError, UsageError
+from polyak.errors import UsageError
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
 
@@ -68,7 +68,7 @@ class SoupBuilder:
             ingredients).
 
         Raises:
-            RefusedError: the mean of all is worse than the worst: they are not in one basin.
+            UsageError: the mean of all is worse than the worst: they are not in one basin.
         """
         alone = [self.evaluate(state, refresh=False) for state in self.states]
         if greedily:
@@ -77,7 +77,7 @@ class SoupBuilder:
             state, chosen = soup(self.states), list(range(len(self.states)))
             if why := basin(self.evaluate(state), alone):
                 then = "--soup greedy, or leave --soup away"
-                raise RefusedError("the members make no soup", why=why, then=then)
+                raise UsageError("the members make no soup", why=why, then=then)
         log_probs, labels = self._predict(state, refresh=len(chosen) > 1)
         first, views = self.whole.members[0], self.whole.members[0].views or self.whole.views
         member = Member(self.network, first.spec, first.classes, first.preprocessing)

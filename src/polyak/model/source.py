@@ -1,6 +1,7 @@
 """Weights from an earlier polyak model: its backbone, and its head by class name."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +10,100 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from polyak import model
-from polyak.errors import RefusedError
+from polyak.data.dataset import Dataset
+from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier
-from polyak.networks import STAGES, backbone_of
+from polyak.model.known_splits import file_of, is_polyaks, known_splits
+from polyak.networks import STAGES, backbone_of, hub
+from polyak.networks.build import pretrained_config
+from polyak.networks.compact import REFERENCE
 from polyak.networks.head import head_names, zero_head
+from polyak.networks.weights import check_path, compact_widths
+
+HUBS = "resnet18"  # of the hub's models where none is named
+
+
+def check(weights: str | None, network: str) -> None:
+    """Refuse weights that are not to be had, or of no known network, before images are opened.
+
+    Args:
+        weights: a file, a run, "hub", or none.
+        network: its name, or "auto".
+
+    Raises:
+        UsageError: no such file, no connection, or a name that says no network.
+        RefusedError: a directory that is no run.
+    """
+    if weights is None or (network == "compact" and weights == "hub"):
+        return
+    if weights == "hub":
+        hub.check(HUBS if network == "auto" else network)
+    elif Path(weights).is_dir():
+        if not is_polyaks(file_of(weights)):
+            model.load(weights)  # says what is wrong with it
+    else:
+        check_path(weights)
+        name = Path(weights).stem
+        if network == "auto" and not is_polyaks(Path(weights)):
+            try:
+                pretrained_config(name)
+            except UsageError as error:
+                raise UsageError(
+                    "cannot tell which network these weights are of",
+                    where=weights,
+                    why=f"its name, {name}, is none of timm's models",
+                    then="name the network, as in --model resnet18",
+                ) from error
 
 
 def earlier(weights: str | None) -> Classifier | None:
     """Load the earlier model that `--weights` names, None where it names something else.
 
     Raises:
-        RefusedError: a damaged model, or an ensemble.
+        RefusedError: a damaged model.
+        UsageError: an ensemble.
     """
     if weights in (None, "hub") or not _is_model(Path(str(weights))):
         return None
     found = model.load(str(weights))
     if len(found.members) > 1:
-        raise RefusedError(
+        raise UsageError(
             "cannot start from an ensemble",
             where=str(weights),
             why=f"it has {len(found.members)} networks",
             then="name the run of one of them",
         )
     return found
+
+
+def seen_before(models: Sequence[str], data: Dataset) -> list[str]:
+    """Say which held-out images an earlier polyak model was trained on, from which a run starts or
+    learns: of these the run's figures are too good.
+
+    Args:
+        models: files, runs, or names of weights that are not polyak's, of which nothing is known.
+        data: split.
+
+    >>> from polyak.data import find, scan
+    >>> seen_before(["hub"], scan(find("digits")))
+    []
+    """
+    lines = []
+    for name in models:
+        if not is_polyaks(file_of(name)):
+            continue
+        known = known_splits([name], data)
+        if known.unknown:
+            lines.append(f"not all images that {name} was trained on are known: {known.unknown}")
+        trained = known.of(data.digests) == "train"
+        for split in ("val", "test"):
+            held_out = data.splits == split
+            if seen := int((trained & held_out).sum()):
+                lines.append(
+                    f"{name} was trained on {seen} of the {int(held_out.sum())} images of {split}: "
+                    "figures of these are too good (the same --seed splits the same data alike)"
+                )
+    return lines
 
 
 def _is_model(path: Path) -> bool:
@@ -42,6 +114,17 @@ def _is_model(path: Path) -> bool:
             return "polyak" in (file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
         return False
+
+
+def widths(weights: str | None, source: Classifier | None) -> tuple[int, ...] | None:
+    """Read the widths of compact off weights; None where they are not of compact, or none.
+
+    >>> widths("hub", None)
+    """
+    if source is not None:
+        found = source.spec["options"].get("widths", REFERENCE)
+        return tuple(found) if source.spec["name"] == "compact" else None
+    return None if weights in (None, "hub") else compact_widths(str(weights))
 
 
 def options(source: Classifier) -> dict[str, Any]:

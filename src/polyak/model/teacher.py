@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polyak.ensemble import combine, tempered
+from polyak.errors import RefusedError
 from polyak.metrics import softmax
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
@@ -36,7 +37,11 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Give targets (N, K), float32, of normalised images (N, 3, h, w)."""
+        """Give targets (N, K), float32, of normalised images (N, 3, h, w).
+
+        Raises:
+            RefusedError: one is not finite.
+        """
         log_probs = []
         for member, order in zip(self.members, self.orders, strict=True):
             network: nn.Module = member.network.eval()
@@ -44,7 +49,11 @@ class Teacher:
             own = tempered(logits.log_softmax(1), member.temperature)
             log_probs.append(own[:, order.to(images.device)])
         mean = combine(log_probs, self.classifier.weights, self.classifier.mean)
-        return softmax(mean, self.classifier.temperature)
+        targets = softmax(mean, self.classifier.temperature)
+        if not bool(targets.isfinite().all()):
+            why = "its weights are damaged, or too large for the numbers that they meet"
+            raise RefusedError("the teacher's answer is not finite", why=why)
+        return targets
 
     def _prepared(self, images: Tensor, wanted: Preprocessing) -> Tensor:
         """Prepare the same images as a member wants them: its colours, its size."""

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from polyak.errors import RefusedError, UsageError
+from polyak.networks import hub
 from polyak.networks.compact import Compact
 from polyak.networks.head import zero_head
 from polyak.networks.staged import Staged
@@ -116,20 +117,15 @@ def _backbone(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn
     return Compact(classes, **options)
 
 
-def _timm(name: str, classes: int, hub: bool, options: dict[str, Any]) -> nn.Module:
+def _timm(name: str, classes: int, from_hub: bool, options: dict[str, Any]) -> nn.Module:
+    if not from_hub:
+        return zoo().create_model(name, num_classes=classes, **options)
     try:
-        network = zoo().create_model(name, pretrained=hub, num_classes=classes, **options)
+        with hub.fetching():
+            network = zoo().create_model(name, pretrained=True, num_classes=classes, **options)
     except Exception as error:
-        if not hub:
-            raise
-        raise UsageError(
-            "cannot fetch the weights",
-            where=name,
-            why=_first_line(error),
-            then="connect to the network, or name a weights file on this machine",
-        ) from error
-    if hub:
-        zero_head(network)
+        raise hub.refused(name, _first_line(error)) from error
+    zero_head(network)
     return network
 
 

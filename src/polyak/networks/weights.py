@@ -1,6 +1,7 @@
 """Weights from a file into a network: every tensor accounted for, nothing executed."""
 
 import zipfile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from polyak.networks.head import head_names, zero_head
 
 # beside the weights a file may carry optimizer states, an average, a head of many classes
 SIZE_FACTOR, SIZE_SLACK = 8, 256 * 2**20
+STAGE = "stages.{}.0.weight"  # the first convolution of each stage of compact
 
 
 class Loaded(NamedTuple):
@@ -48,7 +50,8 @@ def load_weights(network: nn.Module, path: Path | str) -> Loaded:
     True
     """
     path = Path(path)
-    _check_file(path, network)
+    check_path(path)
+    _check_size(path, network)
     tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
     return _load(network, tensors, metadata, path)
 
@@ -70,14 +73,49 @@ def metadata_of(path: Path | str) -> dict[str, str]:
         return {}
 
 
-def _check_file(path: Path, network: nn.Module) -> None:
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
+def compact_widths(path: Path | str) -> tuple[int, ...] | None:
+    """Read the widths of a `Compact` off the shapes in a file of its weights; None if it is none.
+
+    >>> compact_widths("no/such.safetensors")
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = set(file.keys())
+            stages = takewhile(names.__contains__, (STAGE.format(n) for n in count()))
+            found = tuple(file.get_slice(name).get_shape()[0] for name in stages)
+    except (SafetensorError, OSError, ValueError, IndexError):
+        return None
+    return found if found and "whitening" in names else None
+
+
+def check_path(path: Path | str) -> None:
+    """Refuse what cannot be a file of weights by its name and kind, before it is opened.
+
+    Raises:
+        UsageError: no such file, or neither kind of name.
+        RefusedError: not a regular file.
+
+    >>> check_path("nope.pth")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.UsageError: cannot read the weights: nope.pth: there is no such file. Next: give \
+a .safetensors or .pth file, an earlier run, or 'hub'
+    """
+    path, why = Path(path), ""
+    if path.suffix not in (".safetensors", ".pth", ".pt") and (path.suffix or path.exists()):
         why = "its name ends in neither .safetensors nor .pth"
-        raise UsageError("cannot read the weights", where=str(path), why=why)
-    if not path.exists():
-        raise UsageError("cannot read the weights", where=str(path), why="there is no such file")
+    elif not path.exists():
+        why = "there is no such file"
+    if why:
+        then = "give a .safetensors or .pth file, an earlier run, or 'hub'"
+        raise UsageError("cannot read the weights", where=str(path), why=why, then=then)
     if not path.is_file():
         raise _refused(path, "not a regular file")
+
+
+def _check_size(path: Path, network: nn.Module) -> None:
     limit = SIZE_SLACK + SIZE_FACTOR * sum(
         t.numel() * t.element_size() for t in network.state_dict().values()
     )

@@ -13,6 +13,7 @@ from polyak.optim import rules, schedules
 if TYPE_CHECKING:
     from polyak.optim.average import Average
     from polyak.optim.batch_norm import keep_shared, refresh_batch_norm
+    from polyak.optim.nesterov import Nesterov
     from polyak.optim.optimizers import (
         SGD,
         AdaGrad,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         Lion,
         Momentum,
         NAdam,
-        Nesterov,
         RMSProp,
         optimizer_of,
     )
@@ -50,6 +50,7 @@ __all__ = [
 
 _HOME = {
     "Average": "average",
+    "Nesterov": "nesterov",
     "Scheduled": "scheduler",
     "keep_shared": "batch_norm",
     "range_test": "rate_sweep",

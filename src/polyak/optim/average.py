@@ -2,7 +2,7 @@
 polyak's step.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from polyak.errors import RefusedError, UsageError
 from polyak.optim import engine
 from polyak.optim.batch_norm import refreshed_batch_norm
+from polyak.optim.lineup import Lineup, known, line_up
+from polyak.optim.mismatch import MismatchError, unusable
+from polyak.optim.restore import put_back
 from polyak.optim.rules import polyak, uniform_decay
+
+UNFIT, ANEW = "the parameter does not fit its average", "make a new Average of the model"
 
 
 class Average:
@@ -77,22 +82,52 @@ class Average:
             name: p.detach().to(engine.wide_dtype(p.dtype), copy=True)
             for name, p in self._parameters.items()
         }
+        self._find()
+
+    def _find(self):
+        """Prepare what holds in this process alone: identities and addresses."""
         self._names = {id(p): name for name, p in self._parameters.items()}
+        self._memos: dict[str, dict] = {"update": {}, "others": {}}
+
+    def __getstate__(self):
+        return {key: v for key, v in self.__dict__.items() if key not in ("_names", "_memos")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._find()
 
     def update(self, model: nn.Module) -> None:
         """Take the model's weights into the average; call it after every optimizer step.
 
         Raises:
-            UsageError: the model has other parameters than the averaged one.
+            UsageError: the model has other parameters than the averaged one, or of other shapes;
+                the average stays what it was.
         """
-        decay = self.advance()
+        lineup = self._line_up(self._matching(model), "update")
+        self.advance()
+        self.take(lineup)
+
+    def _matching(self, model):
+        """Give the model's parameters by name, if each is of the shape of its average."""
         parameters = dict(_floating(model))
         if parameters.keys() != self.x_test.keys():
             odd = min(parameters.keys() ^ self.x_test.keys())
-            raise UsageError(
-                "the model's parameters are not the average's", where=odd, then="make a new Average"
-            )
-        self._take(parameters, decay)
+            raise UsageError("the model's parameters are not the average's", where=odd, then=ANEW)
+        for place, (name, p) in enumerate(parameters.items()):
+            why = unusable(p)
+            if p.shape != self.x_test[name].shape:
+                why = f"shape {tuple(p.shape)} beside {tuple(self.x_test[name].shape)}"
+            if why:
+                raise MismatchError(why, place=place, column=1).named(UNFIT, name, ANEW)
+        return parameters
+
+    def _line_up(self, parameters, memo):
+        columns = [[self.x_test[name] for name in parameters], list(parameters.values())]
+        memo = self._memos[memo]
+        try:
+            return known(columns, memo) or line_up(columns, memo)
+        except MismatchError as error:
+            raise error.named(UNFIT, list(parameters)[error.place], ANEW) from None
 
     def advance(self) -> float:
         """Count one update and give the decay it is made with; 1 keeps the average as it is.
@@ -114,34 +149,47 @@ class Average:
             self._now = min(self.settings["decay"], warm)
         return self._now
 
-    def of(self, parameter: Tensor) -> Tensor:
-        """Find the average of one parameter of the model that the average was made for.
+    def name_of(self, parameter: Tensor) -> str | None:
+        """Name a parameter as the averaged model does, or None if it is not one of its own.
+
+        >>> model = nn.Linear(1, 1)
+        >>> Average(model).name_of(model.bias)
+        'bias'
+        """
+        return self._names.get(id(parameter))
+
+    def column(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Give the averages of some parameters of the model that the average was made for.
 
         Raises:
-            UsageError: the parameter is none of them.
+            UsageError: a parameter is none of them.
         """
-        name = self._names.get(id(parameter))
-        if name is None:
+        try:
+            return [self.x_test[self._names[id(p)]] for p in parameters]
+        except KeyError:
+            odd = next((p for p in parameters if id(p) not in self._names), parameters[0])
             raise UsageError(
                 "the optimizer has a parameter that the average does not know",
-                where=f"shape {tuple(parameter.shape)}",
+                where=f"shape {tuple(odd.shape)}",
                 then="make the Average of the whole model, after its parameters have their place",
-            )
-        return self.x_test[name]
+            ) from None
 
-    def finish(self, done: set[int]) -> None:
-        """Complete an update that an optimizer's step began: average the parameters whose ids are
-        not in `done`.
+    def line_up_others(self, stepped: Set[int]) -> Lineup | None:
+        """Compare the parameters that an optimizer's step leaves out, for `take` to average too;
+        None if there are none.
+
+        Args:
+            stepped: the ids of the parameters that the step averages itself.
+
+        Raises:
+            UsageError: a parameter has another shape than its average.
         """
-        rest = {name: p for name, p in self._parameters.items() if id(p) not in done}
-        self._take(rest, self._now)
+        others = {name: p for name, p in self._parameters.items() if id(p) not in stepped}
+        return self._line_up(others, "others") if others else None
 
-    @torch.no_grad()
-    def _take(self, parameters, decay):
-        if parameters:
-            tests = [self.x_test[name] for name in parameters]
-            columns = [tests, [p.detach() for p in parameters.values()]]
-            engine.apply(engine.Pass(polyak, {"decay": decay}), columns)
+    def take(self, lineup: Lineup) -> None:
+        """Average parameters that were lined up, with the decay of the last `advance`."""
+        engine.run(engine.Pass(polyak, {"decay": self._now}), lineup)
 
     @contextmanager
     def swapped_in(self, model: nn.Module, batches: Iterable | None = None) -> Iterator[nn.Module]:
@@ -153,30 +201,49 @@ class Average:
             batches: input batches (N, ...) to re-estimate batch-norm statistics with; they too come
                 back.
 
+        Raises:
+            UsageError: the model has other parameters than the averaged one, or of other shapes;
+                it was left as it is.
+
         >>> model = nn.Linear(1, 1)
         >>> with Average(model).swapped_in(model) as averaged:
         ...     averaged is model
         True
         """
-        own = {name: p.detach().clone() for name, p in _floating(model)}
-        if self.count > self.settings["start"]:
-            self.copy_to(model)
+        parameters = self._matching(model)
+        own = {name: p.detach().clone() for name, p in parameters.items()}
         try:
+            if self.count > self.settings["start"]:
+                self._write(parameters)
             with refreshed_batch_norm(model, batches) if batches is not None else nullcontext():
                 yield model
         finally:
-            with torch.no_grad():
-                for name, p in _floating(model):
-                    p.copy_(own[name])
+            now = dict(_floating(model))
+            for name in own.keys() & now.keys():
+                put_back(now[name], own[name])
+        if own.keys() - now.keys():
+            raise UsageError(
+                "the model lost a parameter while the average was in it",
+                where=min(own.keys() - now.keys()),
+                kept="the others have their own weights again",
+                then="change the model before or after",
+            )
 
-    @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
         """Write the averaged weights into a model for good.
+
+        Raises:
+            UsageError: the model has other parameters than the averaged one, or of other shapes;
+                nothing was written.
 
         >>> model = nn.Linear(1, 1)
         >>> Average(model).copy_to(model)
         """
-        for name, p in _floating(model):
+        self._write(self._matching(model))
+
+    @torch.no_grad()
+    def _write(self, parameters):
+        for name, p in parameters.items():
             p.copy_(self.x_test[name])
 
     def state_dict(self) -> dict[str, Any]:
@@ -192,31 +259,34 @@ class Average:
         """Go on where `state_dict` was taken, to the bit.
 
         Raises:
-            RefusedError: other parameters or other settings.
+            RefusedError: other parameters, other shapes or other settings; nothing was loaded.
         """
-        if state["x_test"].keys() != self.x_test.keys():
-            odd = min(state["x_test"].keys() ^ self.x_test.keys())
+        where, why, then = self._unfit(state)
+        if why:
+            kept = "nothing was loaded"
             raise RefusedError(
-                "cannot load this average", where=odd, why="the model has other parameters"
-            )
-        if state["settings"] != self.settings:
-            raise RefusedError(
-                "cannot load this average",
-                why=f"it was made with {state['settings']}, this one with {self.settings}",
-                then="make it with the same settings",
+                "cannot load this average", where=where, why=why, kept=kept, then=then
             )
         for name, x_test in self.x_test.items():
             x_test.copy_(state["x_test"][name])
         self.count = int(state["count"])
 
-    def __deepcopy__(self, memo):
-        from copy import deepcopy
-
-        twin = object.__new__(type(self))
-        memo[id(self)] = twin
-        twin.__dict__ = {key: deepcopy(value, memo) for key, value in self.__dict__.items()}
-        twin._names = {id(p): name for name, p in twin._parameters.items()}
-        return twin
+    def _unfit(self, state):
+        """Say where and why a state cannot be this average's, and what to do; or nothing."""
+        saved, count = state["x_test"], state["count"]
+        if saved.keys() != self.x_test.keys():
+            return min(saved.keys() ^ self.x_test.keys()), "the model has other parameters", ANEW
+        for name, x_test in self.x_test.items():
+            shape = getattr(saved[name], "shape", None)
+            if not isinstance(saved[name], Tensor) or shape != x_test.shape:
+                shape = shape if shape is None else tuple(shape)
+                return name, f"shape {shape} beside {tuple(x_test.shape)}", ANEW
+        if state["settings"] != self.settings:
+            why = f"it was made with {state['settings']}, this one with {self.settings}"
+            return "", why, "make it with the same settings"
+        if int(count) != count or count < 0:
+            return "", f"it counts {count} updates", "take another checkpoint"
+        return "", "", ""
 
 
 def _floating(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

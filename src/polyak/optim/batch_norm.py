@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from polyak.errors import UsageError
+from polyak.optim.restore import put_back
 
 
 def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
@@ -24,7 +25,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
         batches: inputs (N, ...), or tuples that begin with them.
 
     Raises:
-        UsageError: there is no batch; the statistics stay what they were.
+        UsageError: there is no batch; the statistics stay what they were, as after any error.
 
     Source: Izmailov et al. 2018, section 3.2; as `torch.optim.swa_utils.update_bn`, but with
     dropout off.
@@ -41,7 +42,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
     modes = [(module, module.training) for module in model.modules()]
     momenta = [layer.momentum for layer in layers]
     parameter = next(model.parameters(), None)
-    count = 0
+    count, done = 0, False
     try:
         model.eval()
         for layer in layers:
@@ -53,14 +54,15 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
                 images = batch[0] if isinstance(batch, list | tuple) else batch
                 model(images if parameter is None else images.to(parameter.device))
                 count += 1
+        done = count > 0
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         for module, training in modes:
             module.training = training
-        if count == 0:
+        if not done:
             _put_back(layers, kept)
-    if count == 0:
+    if not done:
         raise UsageError(
             "no batch to estimate batch-norm statistics from", then="give at least one"
         )
@@ -127,5 +129,9 @@ def _statistics(layers):
 
 def _put_back(layers, kept):
     for layer, values in zip(layers, kept, strict=True):
-        for name, value in layer.named_buffers():
-            value.copy_(values[name])
+        for name, value in values.items():
+            now = getattr(layer, name, None)
+            if isinstance(now, Tensor):
+                put_back(now, value)
+            else:
+                setattr(layer, name, value)

@@ -18,12 +18,12 @@ from numba.core.errors import NumbaError
 from torch import Tensor
 
 from polyak.optim import loops, threads
+from polyak.optim.lineup import PRECISION, Lineup, known, line_up
+from polyak.optim.mismatch import Columns
 from polyak.optim.rules import polyak
-from polyak.optim.translate import DOUBLE, SINGLE, signature, translate
+from polyak.optim.translate import signature, translate
 
-Columns = Sequence[Sequence[Tensor]]
-
-PRECISION = {torch.float32: SINGLE, torch.float64: DOUBLE}
+NO_AVERAGE = {precision: np.zeros((0, 2), precision) for precision in PRECISION.values()}
 
 
 @dataclass
@@ -60,24 +60,37 @@ def apply(
         memo: a dictionary that is the caller's to keep, for the same columns of the next step.
         engine: "eager", "numba" or "compiled"; None chooses by device.
 
+    Raises:
+        MismatchError: tensors of one place do not fit each other; nothing was changed.
+
     >>> from polyak.optim.rules import sgd
     >>> x = torch.ones(2)
     >>> apply(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]])
     >>> x
     tensor([0.5000, 0.5000])
     """
-    table = _known(columns, memo) if memo else None
-    if memo and table is not None:
-        _run(work, table, memo["sizes"], memo["precision"])
-        return
-    devices = {x.device for x in columns[0]}
-    if len(devices) > 1:
-        for device in devices:
-            places = [k for k, x in enumerate(columns[0]) if x.device == device]
-            apply(work, [[column[k] for k in places] for column in columns], None, engine)
-    elif devices:
-        engine = engine or choose(columns[0][0].device.type)
-        {"numba": _numba, "compiled": _compiled}.get(engine, _eager)(work, columns, memo)
+    lineup = known(columns, memo) if memo and engine is None else None
+    run(work, lineup or line_up(columns, memo, engine in (None, "numba")), engine)
+
+
+def run(work: Pass, lineup: Lineup, engine: str | None = None) -> None:
+    """Take one step in place, with columns that were lined up.
+
+    Raises:
+        ValueError: the rule has another number of tensors of state, or there are other averages.
+    """
+    columns = lineup.columns
+    if len(columns) != 2 + len(signature(work.rule).state) + len(work.decays):
+        raise ValueError(f"{work.rule.__name__} does not go through {len(columns)} columns")
+    rest = list(lineup.rest)
+    for part in lineup.runs:
+        go = _sweep_or_none(work.rule, part.precision)
+        if go is None:
+            rest += part.places
+        else:
+            _run(go, work, part)
+    if rest:
+        _run_as_tensors(work, columns, rest, engine)
 
 
 def choose(device: str) -> str:
@@ -87,10 +100,6 @@ def choose(device: str) -> str:
     ('numba', 'eager')
     """
     return {"cpu": "numba", "cuda": "compiled"}.get(device, "eager")
-
-
-def _eager(work, columns, memo=None):
-    eager(work, columns, len(signature(work.rule).state))
 
 
 def eager(work: Pass, columns: Columns, states: int) -> None:
@@ -124,83 +133,6 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
-def _numba(work, columns, memo=None):
-    """Do the places that lie in memory as the loops want them compiled, the others eagerly."""
-    rows, rest = {}, []
-    for row in zip(*columns, strict=True):
-        lined_up = _line_up(row)
-        if lined_up and _sweep_or_none(work.rule, PRECISION[row[0].dtype]):
-            rows.setdefault(PRECISION[row[0].dtype], []).append(lined_up)
-        else:
-            rest.append(row)
-    for precision, group in rows.items():
-        table = np.array(
-            [[t.data_ptr() for t in column] for column in zip(*group, strict=True)], np.uint64
-        )
-        sizes = np.array([row[0].numel() for row in group], np.int64)
-        _run(work, table, sizes, precision)
-        if memo is not None and len(group) == len(columns[0]):
-            strides = [row[0].stride() for row in group]
-            memo |= {"table": table, "sizes": sizes, "precision": precision, "strides": strides}
-            memo["dtype"] = group[0][0].dtype
-    if rest:
-        _eager(work, list(zip(*rest, strict=True)))
-
-
-def _known(columns, memo):
-    """Give the addresses of columns that were checked before, or None if anything may have moved.
-
-    Only gradients are new at every step; looking at a tensor costs more than stepping a small one.
-    """
-    x, dx = columns[0], columns[1]
-    if len(x) != len(memo["strides"]) or {g.dtype for g in dx} != {memo["dtype"]}:
-        return None
-    table = np.array([list(map(Tensor.data_ptr, column)) for column in columns], np.uint64)
-    old = memo["table"]
-    if table.shape != old.shape:
-        return None
-    old[1] = table[1]  # gradients may lie anywhere
-    if not np.array_equal(table, old):
-        return None
-    try:
-        in_order = list(map(Tensor.stride, x)) == memo["strides"] == list(map(Tensor.stride, dx))
-    except RuntimeError:  # a sparse gradient has no strides
-        return None
-    return table if in_order else None
-
-
-def _line_up(row):
-    """Check that all tensors of a place share one order in memory; copy a gradient into it."""
-    x, dx, *others = row
-    if x.dtype not in PRECISION or not dense(x):
-        return None
-    strides = x.stride()
-    if dx.dtype != x.dtype or dx.layout != torch.strided or dx.device.type != "cpu":
-        return None
-    if dx.stride() != strides:
-        dx = torch.empty_like(x).copy_(dx)
-    if any(o.stride() != strides or o.dtype != x.dtype or o.device.type != "cpu" for o in others):
-        return None
-    return (x, dx, *others)
-
-
-def dense(tensor: Tensor) -> bool:
-    """Tell whether a tensor fills a stretch of memory without gaps or overlaps, in any order of its
-    dimensions.
-
-    >>> dense(torch.ones(2, 3).t()), dense(torch.ones(4, 4)[:, :2])
-    (True, False)
-    """
-    if tensor.is_contiguous():
-        return True
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
 @cache
 def _sweep_or_none(rule, precision):
     states = len(signature(rule).state)
@@ -223,32 +155,64 @@ def _sweep_or_none(rule, precision):
     return go
 
 
-def _run(work, table, sizes, precision):
+def _run(go: Any, work, part):
     """Run the compiled pass, a stretch of weights to each of torch's threads."""
-    go: Any = _sweep_or_none(work.rule, precision)
-    constants = loops.literals(precision, *translate(work.rule, precision).constants(work.hyper))
-    terms = loops.literals(precision, work.scale, work.l2, work.shrink)
-    average = translate(polyak, precision)
-    decays = np.array([average.constants({"decay": d}) for d in work.decays], precision)
-    decays = decays.reshape(-1, 2)
+    constants = translate(work.rule, part.precision).constants(work.hyper)
+    constants = loops.literals(part.precision, *constants)
+    terms = loops.literals(part.precision, work.scale, work.l2, work.shrink)
+    decays = NO_AVERAGE[part.precision]
+    if work.decays:
+        average = translate(polyak, part.precision)
+        decays = np.array([average.constants({"decay": d}) for d in work.decays], part.precision)
 
     def stretch(begin, end):
-        go(table, sizes, begin, end, constants, *terms, decays)
+        go(part.table, part.sizes, begin, end, constants, *terms, decays)
 
-    threads.spread(stretch, int(sizes.sum()))
+    threads.spread(stretch, part.total)
 
 
-def count(steps: Sequence[Tensor]) -> list[float]:
-    """Add one to every count, in place, and read them; float32, 0-d, on the CPU.
+def count(steps: Sequence[Tensor], memo: dict | None = None) -> list[float]:
+    """Add one to every count, in place, and read them; float32, one number each, on the CPU.
+
+    Args:
+        steps: the counts.
+        memo: a dictionary that is the caller's to keep, for the same counts of the next step.
+
+    Raises:
+        ValueError: one of them is of another kind; none was changed.
 
     >>> count([torch.tensor(0.0), torch.tensor(4.0)])
     [1.0, 5.0]
     """
-    return loops.count(np.array([step.data_ptr() for step in steps], np.uint64)).tolist()
+    memo = {} if memo is None else memo
+    try:
+        addresses = list(map(Tensor.data_ptr, steps))
+    except (TypeError, RuntimeError) as error:
+        raise ValueError("a count is no tensor in memory") from error
+    if memo.get("addresses") != addresses:
+        if not all(map(_is_count, steps)):
+            raise ValueError("a count is not one float32 number on the CPU")
+        # held, so that no other tensor can get one of the addresses meanwhile
+        memo |= {"addresses": addresses, "storages": [step.untyped_storage() for step in steps]}
+        memo["table"] = np.array(addresses, np.uint64)
+    return loops.count(memo["table"]).tolist()
 
 
-def _compiled(work, columns, memo=None):
-    compiled(work, columns, kernel(work.rule))
+def _is_count(step):
+    one = step.dtype == torch.float32 and step.numel() == 1 and step.is_cpu
+    return one and bool(step.data_ptr()) and not step.is_neg()
+
+
+@torch.no_grad()
+def _run_as_tensors(work, columns, places, engine):
+    """Step some places with tensor arithmetic, those of a device together."""
+    for device in dict.fromkeys(columns[0][place].device for place in places):
+        there = [place for place in places if columns[0][place].device == device]
+        chosen = [[column[place] for place in there] for column in columns]
+        if (engine or choose(device.type)) == "compiled":
+            compiled(work, chosen, kernel(work.rule))
+        else:
+            eager(work, chosen, len(signature(work.rule).state))
 
 
 def compiled(work: Pass, columns: Columns, step: Callable) -> None:

@@ -180,4 +180,4 @@ def literals(precision, *values):
     >>> literals(np.float32, 1, 2.0)
     (np.float32(1.0), np.float32(2.0))
     """
-    return tuple(precision(value) for value in values)
+    return tuple(map(precision, values))

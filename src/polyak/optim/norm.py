@@ -1,15 +1,19 @@
 """The length of all gradients together, which clipping needs before the pass can begin."""
 
 from collections.abc import Sequence
+from itertools import chain, compress
+from operator import not_
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from polyak.optim import loops, threads
-from polyak.optim.engine import PRECISION, dense
+from polyak.optim.lineup import PRECISION, Lineup
+from polyak.optim.mismatch import stretch
 
 
+@torch.no_grad()
 def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     """Measure the Euclidean length of all gradients together, in double precision on the CPU.
 
@@ -20,6 +24,10 @@ def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     """
     if not gradients:
         return 0.0
+    devices = {dx.device for dx in gradients}
+    if len(devices) > 1:
+        parts = ([dx for dx in gradients if dx.device == device] for device in devices)
+        return sum(float(norm(part)) ** 2 for part in parts) ** 0.5
     if gradients[0].device.type != "cpu":
         return torch.linalg.vector_norm(
             torch.stack([torch.linalg.vector_norm(dx) for dx in gradients])
@@ -27,20 +35,39 @@ def norm(gradients: Sequence[Tensor]) -> float | Tensor:
     squares = 0.0
     for dtype in dict.fromkeys(g.dtype for g in gradients):
         chosen = [g for g in gradients if g.dtype == dtype]
-        fast = [g for g in chosen if dtype in PRECISION and dense(g)]
-        squares += sum(
-            float(g.double().square().sum())
-            for g in chosen
-            if not (dtype in PRECISION and dense(g))
-        )
-        squares += _sum_of_squares(fast, PRECISION[dtype]) if fast else 0.0
+        fast = [dtype in PRECISION and stretch(g) for g in chosen]
+        squares += sum(float(g.double().square().sum()) for g in compress(chosen, map(not_, fast)))
+        tensors = list(compress(chosen, fast))
+        if tensors:
+            addresses = [g.data_ptr() for g in tensors]
+            squares += _squares(addresses, [g.numel() for g in tensors], PRECISION[dtype])
     return squares**0.5
 
 
-def _sum_of_squares(tensors, precision):
+def norm_of(lineups: Sequence[Lineup]) -> float | Tensor:
+    """Measure the Euclidean length of all gradients of an optimizer, whose addresses are known.
+
+    >>> from polyak.optim.lineup import line_up
+    >>> norm_of([line_up([[torch.ones(1)], [torch.tensor([3.0])]])])
+    3.0
+    """
+    squares = 0.0
+    for precision in PRECISION.values():
+        runs = [run for lineup in lineups for run in lineup.runs if run.precision is precision]
+        if runs:
+            addresses = chain.from_iterable(run.table[1].tolist() for run in runs)
+            sizes = chain.from_iterable(run.sizes.tolist() for run in runs)
+            squares += _squares(addresses, sizes, precision)
+    rest = [lineup.columns[1][place] for lineup in lineups for place in lineup.rest]
+    if not rest:
+        return squares**0.5
+    return (squares + float(norm(rest)) ** 2) ** 0.5 if squares else norm(rest)
+
+
+def _squares(tensors, sizes, precision):
     addresses, counts = [], []
-    for tensor in tensors:
-        address, size, width = tensor.data_ptr(), tensor.numel(), tensor.element_size()
+    width = np.dtype(precision).itemsize
+    for address, size in zip(tensors, sizes, strict=True):
         for first in range(0, size, threads.STRETCH):
             addresses.append(address + first * width)
             counts.append(min(threads.STRETCH, size - first))

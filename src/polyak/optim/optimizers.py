@@ -4,8 +4,9 @@ Options have torch's names (`lr momentum alpha betas eps weight_decay`), default
 (`eps=1e-7`).
 """
 
+import math
 from collections.abc import Callable
-from typing import Any, Unpack, cast
+from typing import Unpack, cast
 
 import torch
 
@@ -27,7 +28,7 @@ class SGD(Ruled):
     rule = staticmethod(rules.sgd)
     torch_only = {"momentum": (0, 0.0), "dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
 
-    def __init__(self, params, lr=1e-3, weight_decay=0.0, **options: Unpack[Options]):
+    def __init__(self, params, lr=1e-3, *, weight_decay=0.0, **options: Unpack[Options]):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, options)
 
 
@@ -45,58 +46,12 @@ class Momentum(Ruled):
     state_keys = {"velocity": "momentum_buffer"}  # noqa: RUF012
     torch_only = {"dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
 
-    def __init__(self, params, lr=1e-3, momentum=0.9, weight_decay=0.0, **options: Unpack[Options]):
+    def __init__(
+        self, params, lr=1e-3, momentum=0.9, *, weight_decay=0.0, **options: Unpack[Options]
+    ):
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options
         )
-
-
-class Nesterov(Ruled):
-    """SGD with Nesterov momentum (slide 'Nesterov Momentum').
-
-    At a constant rate the same as `torch.optim.SGD(params, lr, momentum, nesterov=True)`. The
-    slide's velocity holds the rate, torch's buffer does not: loading torch's state converts it,
-    `torch_state_dict` converts back.
-
-    >>> x = torch.ones(2, requires_grad=True)
-    >>> optimizer = Nesterov([x], lr=0.5, momentum=0.5)
-    >>> x.sum().backward(); optimizer.step(); x.tolist()
-    [0.25, 0.25]
-    """
-
-    rule = staticmethod(rules.nesterov)
-    hyper_keys = Ruled.hyper_keys | {"rho": "momentum"}
-
-    def __init__(self, params, lr=1e-3, momentum=0.9, weight_decay=0.0, **options: Unpack[Options]):
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options
-        )
-
-    torch_only = {"dampening": (), "nesterov": ()}  # noqa: RUF012
-
-    def torch_state_dict(self) -> dict[str, Any]:
-        """Give the state as `torch.optim.SGD(nesterov=True)` loads it: its buffer is -velocity /
-        lr.
-
-        >>> x = torch.ones(2, requires_grad=True)
-        >>> optimizer = Nesterov([x], lr=0.5); x.sum().backward(); optimizer.step()
-        >>> optimizer.torch_state_dict()["state"][0]["momentum_buffer"].tolist()
-        [1.0, 1.0]
-        """
-        saved = self.state_dict()
-        states = {}
-        for group in saved["param_groups"]:
-            group |= {"dampening": 0, "nesterov": True}
-            for number in group["params"]:
-                if number in saved["state"]:
-                    velocity = saved["state"][number]["velocity"]
-                    states[number] = {"momentum_buffer": velocity / -float(group["lr"])}
-        return saved | {"state": states}
-
-    def _from_torch(self, values, group):
-        if "momentum_buffer" not in values:
-            return values
-        return {"velocity": values["momentum_buffer"] * -float(group["lr"])}
 
 
 class AdaGrad(Ruled):
@@ -109,11 +64,11 @@ class AdaGrad(Ruled):
     """
 
     rule = staticmethod(rules.adagrad)
-    counted = True
+    numbers = ("step",)
     state_keys = {"grad_squared": "sum"}  # noqa: RUF012
     torch_only = {"lr_decay": (0, 0.0), "initial_accumulator_value": ()}  # noqa: RUF012
 
-    def __init__(self, params, lr=1e-2, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]):
+    def __init__(self, params, lr=1e-2, *, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]):
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, options)
 
 
@@ -130,7 +85,7 @@ class RMSProp(Ruled):
     """
 
     rule = staticmethod(rules.rmsprop)
-    counted = True
+    numbers = ("step",)
     hyper_keys = Ruled.hyper_keys | {"decay_rate": "alpha"}
     state_keys = {"grad_squared": "square_avg"}  # noqa: RUF012
     torch_only = {"momentum": (0, 0.0), "centered": (False,)}  # noqa: RUF012
@@ -145,27 +100,31 @@ class RMSProp(Ruled):
 class Adam(Ruled):
     """Momentum over RMSProp with unbiased moments (slide 'Adam'); the same as `torch.optim.Adam`.
 
+    `bias_correction=False` is the slide's first form of it, "almost": the correction fades with
+    1 - beta**t, so it is the same formula with a `t` beyond all bounds.
+
     >>> x = torch.ones(2, requires_grad=True)
     >>> optimizer = Adam([x], lr=0.5, eps=0.0); x.sum().backward(); optimizer.step(); x.tolist()
     [0.5, 0.5]
     """
 
     rule = staticmethod(rules.adam)
-    counted = True
+    numbers = ("step",)
     state_keys = _MOMENTS
     torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (False,)}  # noqa: RUF012
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-7,
-        weight_decay=0.0,
-        **options: Unpack[Options],
-    ):
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, *,
+        bias_correction=True, **options: Unpack[Options],
+    ):  # fmt: skip
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults, options)
+        super().__init__(params, defaults | {"bias_correction": bias_correction}, options)
+
+    def _hypers(self, number, group, states):
+        hypers = super()._hypers(number, group, states)
+        if group["bias_correction"]:
+            return hypers
+        return [({**hypers[0][0], "t": math.inf}, list(range(len(states))))]
 
 
 class AdamW(Adam):
@@ -182,15 +141,12 @@ class AdamW(Adam):
     torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (True,)}  # noqa: RUF012
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-7,
-        weight_decay=1e-2,
-        **options: Unpack[Options],
-    ):
-        super().__init__(params, lr, betas, eps, weight_decay, **options)
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=1e-2, *,
+        bias_correction=True, **options: Unpack[Options],
+    ):  # fmt: skip
+        super().__init__(
+            params, lr, betas, eps, weight_decay, bias_correction=bias_correction, **options
+        )
 
 
 class NAdam(Ruled):
@@ -204,7 +160,7 @@ class NAdam(Ruled):
     """
 
     rule = staticmethod(rules.nadam)
-    counted = True
+    numbers = ("step", "mu_product")
     state_keys = _MOMENTS
     torch_only = {"decoupled_weight_decay": (False,)}  # noqa: RUF012
 
@@ -221,9 +177,9 @@ class NAdam(Ruled):
         super()._start(p)
         self.state[p]["mu_product"] = torch.tensor(1.0)
 
-    def _hypers(self, group, states):
+    def _hypers(self, number, group, states):
         filled = []
-        for hyper, places in super()._hypers(group, states):
+        for hyper, places in super()._hypers(number, group, states):
             mu, mu_next = (self._warm(group, hyper["t"] + ahead) for ahead in (0, 1))
             products = [state["mu_product"].mul_(mu) for state in (states[k] for k in places)]
             for product, inner in places_of([float(p) for p in products]).items():
@@ -277,14 +233,15 @@ def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
 
     class Own(Ruled):
         hyper_keys = {"learning_rate": "lr"}  # noqa: RUF012
-        counted = "t" in signature(rule).hyper
+        numbers = ("step",) if "t" in signature(rule).hyper else ()
 
-        def __init__(self, params, lr, weight_decay=0.0, **options):
+        def __init__(self, params, lr, *, weight_decay=0.0, **options):
             mine = {n: options.pop(n, v) for n, v in hyper.items()}
             defaults = {"lr": lr, "weight_decay": weight_decay} | mine
             super().__init__(params, defaults, cast(Options, options))
 
     Own.rule = staticmethod(rule)  # type: ignore[assignment]
     Own.__name__ = Own.__qualname__ = name or rule.__name__
+    Own.__module__ = rule.__module__  # where it is found by this name, it can be pickled
     Own.__doc__ = rule.__doc__
     return Own

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from polyak.errors import DivergedError
 from polyak.files import write_atomic
+from polyak.optim.restore import put_back
 
 SMOOTHING = 0.9  # share of the old mean: about ten steps, a tenth of the default sweep
 MARGIN = 4.0  # below the rate of the lowest loss; measured, see docs/methods/optimizers.md
@@ -177,7 +178,7 @@ def restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     True
     """
     weights = {name: value.detach().clone() for name, value in _tensors(model)}
-    gradients = [p.grad for p in model.parameters()]
+    gradients = {name: p.grad for name, p in model.named_parameters()}
     modes = [(module, module.training) for module in model.modules()]
     state = copy.deepcopy(optimizer.state_dict())
     numbers = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
@@ -185,19 +186,19 @@ def restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, value in _tensors(model):
-                value.copy_(weights[name])
-        for p, gradient in zip(model.parameters(), gradients, strict=True):
-            p.grad = gradient
-        for module, training in modes:
-            module.training = training
-        optimizer.load_state_dict(state)
         torch.set_rng_state(numbers[0])
         np.random.set_state(numbers[1])  # noqa: NPY002
         random.setstate(numbers[2])
         if devices:
             torch.cuda.set_rng_state_all(devices)
+        for module, training in modes:
+            module.training = training
+        for name, value in _tensors(model):
+            if name in weights:
+                put_back(value, weights[name])
+        for name, p in model.named_parameters():
+            p.grad = gradients.get(name)
+        optimizer.load_state_dict(state)
 
 
 def _tensors(model):

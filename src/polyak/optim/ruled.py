@@ -3,6 +3,7 @@ step is the rule.
 """
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from polyak.errors import UsageError
 from polyak.optim import engine
-from polyak.optim.average import Average
-from polyak.optim.norm import norm
-from polyak.optim.state import Portable
+from polyak.optim.average import ANEW, Average
+from polyak.optim.lineup import known, line_up
+from polyak.optim.mismatch import MismatchError
+from polyak.optim.norm import norm_of
+from polyak.optim.state import Portable, as_count
 from polyak.optim.translate import signature
 
 
@@ -54,13 +57,11 @@ class Ruled(Portable):
     """Step by a rule; the classes of `polyak.optim` say which.
 
     Class attributes: decoupled (weight decay shrinks weights instead of joining the
-    gradient); counted (keeps `step` in its state); filled (hyperparameters
-    that change from step to step, which no option gives); hyper_keys (torch's names of the
-    hyperparameters, where they differ from the rule's).
+    gradient); filled (hyperparameters that change from step to step, which no option gives);
+    hyper_keys (torch's names of the hyperparameters, where they differ from the rule's).
     """
 
     decoupled: ClassVar[bool] = False
-    counted: ClassVar[bool] = False
     filled: ClassVar[tuple[str, ...]] = ("t",)
     hyper_keys: ClassVar[dict[str, Any]] = {
         "learning_rate": "lr",
@@ -119,7 +120,6 @@ class Ruled(Portable):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "averages": self.averages}
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step; returns the closure's loss, or None.
 
@@ -128,6 +128,8 @@ class Ruled(Portable):
 
         Raises:
             GradientError: a gradient is sparse, or a parameter is complex or an integer.
+            MismatchError: a gradient, a state or an average has another shape or device than its
+                parameter: a layer was grown, pruned or moved. Nothing was stepped.
         """
         loss = None
         if closure is not None:
@@ -140,64 +142,114 @@ class Ruled(Portable):
         found_inf = getattr(self, "found_inf", None)  # set by GradScaler, as grad_scale
         if found_inf is not None and float(found_inf):
             return
-        groups = [self._columns(group) for group in self.param_groups]
+        # everything is compared before anything is changed
+        groups = [self._line_up(number, group) for number, group in enumerate(self.param_groups)]
+        others = self._line_up_others(groups) if self.averages else []
         grad_scale = getattr(self, "grad_scale", None)
         unscale = 1.0 if grad_scale is None else 1.0 / float(grad_scale)
         length = None
         if any(group["max_norm"] is not None for group in self.param_groups):
-            length = norm([dx for columns, _ in groups for dx in columns[1]]) * unscale
+            length = norm_of([lineup for lineup, _ in groups]) * unscale
         decays = [average.advance() for average in self.averages]
-        for number, (columns, states) in enumerate(groups):
-            if columns[0]:
-                self._step_group(number, columns, states, unscale, length, decays)
-        for average in self.averages:
-            average.finish({id(p) for columns, _ in groups for p in columns[0]})
+        for number, (lineup, states) in enumerate(groups):
+            if lineup.columns[0]:
+                self._step_group(number, lineup, states, unscale, length, decays)
+        for average, lineup in zip(self.averages, others, strict=True):
+            if lineup is not None:
+                average.take(lineup)
 
-    def _columns(self, group):
+    def _line_up(self, number, group):
         """Line up x, dx, the rule's state and the averages of the parameters with a gradient."""
-        pairs = [(p, dx) for p in group["params"] if (dx := p.grad) is not None]
-        parameters, gradients = [p for p, _ in pairs], [dx for _, dx in pairs]
-        refuse(parameters, gradients)
+        parameters, gradients = group["params"], [p.grad for p in group["params"]]
+        if type(None) in set(map(type, gradients)):
+            parameters = [p for p in parameters if p.grad is not None]
+            gradients = [p.grad for p in parameters]
         keys = self._state_keys()
-        states = [self.state[p] for p in parameters] if keys or self.counted else []
-        for p, state in zip(parameters, states, strict=False):
-            if not state:
-                self._start(p)
-        kept = [[state[key] for state in states] for key in keys]
-        tests = [[average.of(p) for p in parameters] for average in self.averages]
-        return [parameters, gradients, *kept, *tests], states
+        states = [self.state[p] for p in parameters] if keys or self.numbers else []
+        if not all(states):
+            refuse(parameters, gradients)
+            for p, state in zip(parameters, states, strict=True):
+                if not state:
+                    self._start(p)
+        try:
+            kept = [list(map(itemgetter(key), states)) for key in keys]
+        except KeyError:
+            kept = [[state.get(key) for state in states] for key in keys]  # which is refused
+        tests = [average.column(parameters) for average in self.averages]
+        columns = [parameters, gradients, *kept, *tests]
+        memo = self._memos.setdefault(number, {})
+        lineup = known(columns, memo)
+        if lineup is None:
+            refuse(parameters, gradients)
+            try:
+                lineup = line_up(columns, memo)
+            except MismatchError as error:
+                raise self._explained(error, number, parameters[error.place]) from None
+        return lineup, states
 
-    def _step_group(self, number, columns, states, unscale, length, decays):
+    def _line_up_others(self, groups):
+        stepped = {id(p) for lineup, _ in groups for p in lineup.columns[0]}
+        return [average.line_up_others(stepped) for average in self.averages]
+
+    def _explained(self, error, number, p):
+        """Name the parameter that an error is about, and say what to do next."""
+        moved = "optimizer.load_state_dict(optimizer.state_dict()) moves state to its parameter"
+        anew = "make a new optimizer, or begin this state anew: optimizer.state.pop(parameter)"
+        state = moved if error.why.startswith("device") else anew
+        advice = [
+            ("a parameter cannot be stepped", "give it memory of its own before the step"),
+            ("the gradient does not fit", "optimizer.zero_grad(), then backward() again"),
+            *((f"{key} does not fit its parameter", state) for key in self._state_keys()),
+        ]
+        average = "the average does not fit its parameter", ANEW
+        what, then = [*advice, *[average] * len(self.averages)][error.column]
+        return error.named(what, self._name(number, p), then)
+
+    def _name(self, number, p):
+        group = self.param_groups[number]
+        place = next(k for k, other in enumerate(group["params"]) if other is p)
+        known = [group["param_names"][place]] if "param_names" in group else []
+        known += [name for average in self.averages if (name := average.name_of(p))]
+        return known[0] if known else f"group {number}, parameter {place}"
+
+    def _step_group(self, number, lineup, states, unscale, length, decays):
         group = self.param_groups[number]
         scale = -unscale if group["maximize"] else unscale
         if length is not None and group["max_norm"] is not None:
             scale = scale * clip(length, group["max_norm"])
         rate, decay = float(group["lr"]), group["weight_decay"]
         l2, shrink = (0.0, 1 - rate * decay) if self.decoupled else (decay, 1.0)
-        hypers = self._hypers(group, states)
+        hypers = self._hypers(number, group, states)
         for hyper, places in hypers:
-            part = columns if len(hypers) == 1 else [[c[k] for k in places] for c in columns]
-            work = engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays)
-            memo = self._memos.setdefault(number, {}) if len(hypers) == 1 else None
-            engine.apply(work, part, memo)
+            part = lineup if len(hypers) == 1 else lineup.part(places)
+            engine.run(engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays), part)
 
-    def _hypers(self, group, states) -> list[tuple[dict[str, float], list[int]]]:
+    def _hypers(self, number, group, states) -> list[tuple[dict[str, float], list[int]]]:
         """Give the hyperparameters and the places they hold for: counts can differ in a group."""
         names = signature(type(self).rule).hyper
         fixed = {name: self._option(group, name) for name in names if name not in self.filled}
-        if not self.counted:
+        if not self.numbers:
             return [(fixed, [])]
-        counts = engine.count([state["step"] for state in states])
+        counts = self._count(number, states)
         if "t" not in names:
             return [(fixed, [])]
         return [({**fixed, "t": t}, places) for t, places in places_of(counts).items()]
+
+    def _count(self, number, states):
+        memo = self._memos.setdefault((number, "step"), {})
+        try:
+            return engine.count([state["step"] for state in states], memo)
+        except ValueError:  # somebody's own numbers
+            for state in states:
+                state["step"] = as_count(state["step"])
+            return engine.count([state["step"] for state in states], memo)
 
     def _option(self, group, name):
         key = self.hyper_keys.get(name, name)
         return float(group[key[0]][key[1]] if isinstance(key, tuple) else group[key])
 
     def _start(self, p):
-        if self.counted:
+        if self.numbers:
             self.state[p]["step"] = torch.tensor(0.0)
         for key in self._state_keys():
             zeros = torch.zeros_like(
@@ -212,7 +264,7 @@ def places_of(numbers: Sequence[float]) -> dict[float, list[int]]:
     >>> places_of([2.0, 3.0, 2.0])
     {2.0: [0, 2], 3.0: [1]}
     """
-    if len(set(numbers)) == 1:
+    if numbers.count(numbers[0]) == len(numbers):
         return {numbers[0]: list(range(len(numbers)))}
     places: dict[float, list[int]] = {}
     for place, number in enumerate(numbers):

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from polyak.errors import UsageError
+from polyak.errors import RefusedError, UsageError
 from polyak.optim.schedules import momentum_for
 
 
@@ -41,6 +42,7 @@ class Scheduled(LRScheduler):
         optimizer: Optimizer,
         schedule: Callable[[float], float],
         steps: int,
+        *,
         momentum: tuple[float, float] | None = None,
         last_epoch: int = -1,
     ):
@@ -61,6 +63,34 @@ class Scheduled(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Give the place in the schedule; the schedule itself is code, which no file holds."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the step where `state_dict` was taken.
+
+        Schedule, steps and momentum stay this scheduler's own: of a run that is longer now, that
+        step is an earlier part, and the optimizer gets the rates which belong to it.
+
+        Raises:
+            RefusedError: it was taken with another number of parameter groups.
+        """
+        saved, groups = len(state_dict["base_lrs"]), self.optimizer.param_groups
+        if saved != len(groups):
+            raise RefusedError(
+                "cannot go on from this scheduler state",
+                why=f"it has {saved} parameter groups, the optimizer {len(groups)}",
+                then="load it beside the optimizer that it was saved with",
+            )
+        own = ("schedule", "steps", "momentum")
+        super().load_state_dict({k: v for k, v in state_dict.items() if k not in own})
+        if state_dict.get("steps", self.steps) == self.steps:
+            return  # the optimizer has these rates from its own file
+        rates = self.get_lr()
+        self._last_lr = [*rates]
+        for group, rate in zip(groups, rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 def check_momentum(optimizer: Optimizer) -> None:

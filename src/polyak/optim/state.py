@@ -2,6 +2,7 @@
 resume.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -17,12 +18,13 @@ from polyak.optim.translate import signature
 class Portable(Optimizer):
     """An optimizer with a rule, whose state torch's own class can go on from, and the other way.
 
-    Class attributes: rule; state_keys (torch's name for the rule's state); torch_only (options that
-    torch's class has and the rule has not, each with the values that it may have; the first is what
-    `state_dict` writes).
+    Class attributes: rule; state_keys (torch's name for the rule's state); numbers (what a state
+    holds besides, one number each: `step`); torch_only (options that torch's class has and the rule
+    has not, each with the values that it may have; the first is what `state_dict` writes).
     """
 
     state_keys: ClassVar[dict[str, str]] = {}
+    numbers: ClassVar[tuple[str, ...]] = ()
     torch_only: ClassVar[dict[str, tuple]] = {}
     _loading: dict[str, Any]
 
@@ -51,12 +53,14 @@ class Portable(Optimizer):
             state_dict: from this class, or from torch's class for the same algorithm.
 
         Raises:
-            RefusedError: it was saved with an option that this rule does not have (`amsgrad=True`).
+            RefusedError: it was saved with an option that this rule does not have (`amsgrad=True`),
+                by another rule, or for a parameter of another shape. Nothing was loaded.
             ValueError: it belongs to other parameters.
         """
 
         def last(optimizer, final):
             _refuse(type(self).__name__, final["param_groups"], self.torch_only)
+            self._compare(final)
             self._loading = final
 
         # the hook comes after the user's own, which may have replaced the dictionary
@@ -66,6 +70,48 @@ class Portable(Optimizer):
         finally:
             handle.remove()
             self.__dict__.pop("_loading", None)
+
+    def _compare(self, saved: Mapping[str, Any]) -> None:
+        """Refuse a state that the rule cannot go on from, before anything of it is taken over."""
+        for group, (old, new) in enumerate(
+            zip(saved["param_groups"], self.param_groups, strict=False)
+        ):
+            names = new.get("param_names", {})
+            for place, (number, p) in enumerate(zip(old["params"], new["params"], strict=False)):
+                why = self._unfit(saved["state"].get(number), p)
+                if why:
+                    where = names[place] if names else f"group {group}, parameter {place}"
+                    raise RefusedError(
+                        "cannot go on from this optimizer state",
+                        where=where,
+                        why=why,
+                        kept="nothing was loaded",
+                        then="load the state that belongs to these parameters, or start without it",
+                    )
+
+    def _unfit(self, values: Any, p: Tensor) -> str:
+        """Say why a parameter's saved state cannot be its own, or nothing."""
+        if not isinstance(values, Mapping):
+            return "" if values is None else f"it is a {type(values).__name__}"
+        values = {key: value for key, value in values.items() if value is not None}
+        for key, value in values.items():
+            if key not in self._tensor_keys() and key not in self.numbers:
+                continue
+            shape = tuple(getattr(value, "shape", ()))
+            if key in self.numbers and math.prod(shape) != 1:
+                return f"{key} is not one number, its shape is {shape}"
+            if key not in self.numbers and (not isinstance(value, Tensor) or shape != p.shape):
+                return f"{key} has shape {shape}, the parameter {tuple(p.shape)}"
+        lacking = [key for key in self._needed(values) if key not in values]
+        return f"it has no {lacking[0]}" if values and lacking else ""
+
+    def _tensor_keys(self) -> list[str]:
+        """Name what a state may hold of the parameter's shape."""
+        return self._state_keys()
+
+    def _needed(self, values: Mapping[str, Any]) -> list[str]:
+        """Name what a state must hold for the rule to go on from it."""
+        return [*self._state_keys(), *self.numbers]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -87,15 +133,11 @@ class Portable(Optimizer):
         for old, new in zip(saved["param_groups"], self.param_groups, strict=True):
             for number, p in zip(old["params"], new["params"], strict=True):
                 if number in saved["state"]:
-                    values = self._from_torch(saved["state"][number], new)
-                    own = {
-                        key: _like(p, value) if key in self._state_keys() else _number(key, value)
-                        for key, value in values.items()
+                    self.state[p] = {
+                        key: _like(p, value) if key in self._tensor_keys() else _number(key, value)
+                        for key, value in saved["state"][number].items()
+                        if value is not None
                     }
-                    self.state[p] = own
-
-    def _from_torch(self, values: dict[str, Any], group: dict[str, Any]) -> dict[str, Any]:
-        return values
 
 
 def _like(p: Tensor, value: Tensor) -> Tensor:
@@ -104,10 +146,21 @@ def _like(p: Tensor, value: Tensor) -> Tensor:
 
 def _number(key: str, value: Any) -> Any:
     """Copy a count: old torch saved it as a plain number, fused torch on the device."""
+    if key == "step":
+        return as_count(value)
     if not isinstance(value, Tensor | int | float):
         return value
-    kept = value.dtype if isinstance(value, Tensor) and key != "step" else torch.float32
+    kept = value.dtype if isinstance(value, Tensor) else torch.float32
     return torch.as_tensor(value).detach().to("cpu", kept, copy=True)
+
+
+def as_count(value: Tensor | float) -> Tensor:
+    """Make a count as the loops take it: one float32 number on the CPU.
+
+    >>> as_count(3)
+    tensor(3.)
+    """
+    return torch.as_tensor(value).detach().to("cpu", torch.float32, copy=True).reshape(())
 
 
 def _refuse(name, groups, torch_only):

@@ -1,9 +1,9 @@
 """The threads that the loops run on: torch's own, as many as torch has.
 
 Between two of torch's operators its OpenMP threads spin on their cores, waiting for the next. A
-second pool would have to share the cores with them (measured: a step takes 1.6 times as long), so
-the stretches are handed to the very team that is waiting. Where torch's OpenMP cannot be called,
-a pool of Python's does it.
+second pool would have to share the cores with them, so the stretches are handed to the very team
+that is waiting (what that gains: docs/decisions/0008). Where torch's OpenMP cannot be called, a
+pool of Python's does it.
 """
 
 import ctypes
@@ -44,9 +44,20 @@ def spread(stretch: Callable[[int, int], object], total: int) -> list:
             errors.append(error)
 
     _run(work, threads)
+    if not errors:
+        work()  # what a team that stopped early would have left: nothing
     if errors:
         raise errors[0]
     return results
+
+
+def obstacle() -> str:
+    """Say why torch's own threads are not used, "" where they are.
+
+    >>> (obstacle() == "") == (_team() is not None)
+    True
+    """
+    return _found()[1]
 
 
 def _run(work, threads):
@@ -54,19 +65,30 @@ def _run(work, threads):
     (team or _pooled)(work, threads)
 
 
-@cache
 def _team():
-    """Give a function that calls another on every thread of torch's OpenMP team, or None."""
+    return _found()[0]
+
+
+@cache
+def _found():
+    """Give a function that calls another on every thread of torch's OpenMP team, or None and why.
+
+    It is tried here once: a team that does not work would be weights that do not move.
+    """
     try:
         # a symbol is looked for in the library and in those it was linked with: torch's own OpenMP
         [library] = (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")
         parallel = ctypes.CDLL(str(library)).GOMP_parallel  # GCC's interface, LLVM's has it too
-    except (OSError, ValueError, AttributeError):
-        return None
+    except (OSError, ValueError, AttributeError) as error:
+        return None, f"no GOMP_parallel in torch's libraries ({type(error).__name__})"
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
     parallel.restype = None
     parallel.argtypes = [kind, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    return lambda work, threads: parallel(kind(work), None, threads, 0)
+    called = []
+    parallel(kind(lambda _: called.append(1)), None, 2, 0)
+    if not 1 <= len(called) <= 2:
+        return None, f"GOMP_parallel called {len(called)} times where 2 threads were wanted"
+    return lambda work, threads: parallel(kind(work), None, threads, 0), ""
 
 
 def _pooled(work, threads):

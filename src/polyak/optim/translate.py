@@ -36,7 +36,7 @@ class Translated:
     """
 
     element: Callable
-    lifted: tuple[CodeType, ...]
+    lifted: CodeType
 
     def constants(self, hyper: dict) -> tuple:
         """Compute in double what the hyperparameters alone decide.
@@ -46,7 +46,7 @@ class Translated:
         (0.9, 0.1)
         """
         # compiled from the rule's own source, so nothing foreign is evaluated
-        return tuple(eval(code, {"__builtins__": {}}, hyper) for code in self.lifted)
+        return eval(self.lifted, {"__builtins__": {}}, hyper)
 
 
 @cache
@@ -170,7 +170,9 @@ def translate(rule: Callable, precision: type | None) -> Translated:
     exec(
         compile(ast.fix_missing_locations(tree), f"<{rule.__name__} of one weight>", "exec"), space
     )
-    lifted = tuple(compile(text, "<lifted>", "eval") for text in lift.lifted)
+    lifted = compile(
+        "".join(["(", *(f"{text}, " for text in lift.lifted), ")"]), "<lifted>", "eval"
+    )
     return Translated(space[rule.__name__], lifted)
 
 

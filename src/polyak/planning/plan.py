@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from polyak.errors import counted
 from polyak.networks import HEAD
 from polyak.planning.probes import (
     Backbone,
@@ -127,8 +128,8 @@ class Planner:
         data = self.session.data
         labels, classes = data.train.labels, data.classes
         counts = np.bincount(labels, minlength=len(classes)).tolist()
-        counted = dict(zip(classes, counts, strict=True))
-        yield CountsEvent(counted)
+        each = dict(zip(classes, counts, strict=True))
+        yield CountsEvent(each)
         results = yield from fit_probes(self.backbone)
         cell = yield from self._cell(results)
         curve = self._curve(results)
@@ -138,7 +139,7 @@ class Planner:
             yield from self._try(self._holdouts(results))
         chosen, why, facts = self._choose(cell)
         result = PlanResult(
-            chosen, why, results, self.rows, cell, counted, self.stages, curve, self.turns,
+            chosen, why, results, self.rows, cell, each, self.stages, curve, self.turns,
             **facts, command=command(self.asked, chosen),
         )  # fmt: skip
         yield result.event()
@@ -246,8 +247,8 @@ class Planner:
             chosen, accuracy = row.strategy, asdict(row.accuracy)
             if row.n < choice.THIN:
                 notes.append(
-                    f"evidence is thin: {row.n} pictures judge; the accuracy of every row is known "
-                    f"to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
+                    f"evidence is thin: {counted(row.n, 'image')} to judge by; each row's accuracy "
+                    f"is known to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"
                 )
         else:
             chosen, why = cell.strategy, "nothing could be measured: the lecture's cell"
@@ -273,7 +274,7 @@ def _of_a_whole_run(share: float) -> str:
             f"its trial was {share:.1%} of a full run: what is expected of the rest is what is "
             "usual; a longer --budget measures it"
         )
-    return "a full run learns from more pictures than its trial: expect a little more"
+    return "a full run learns from more images than its trial: expect a little more"
 
 
 def plan(backbone: Backbone, asked: Recipe, until: float) -> Generator[Event, None, PlanResult]:

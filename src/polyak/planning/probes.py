@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,16 +11,18 @@ from torch import nn
 
 from polyak import networks, transfer
 from polyak.augment.views import policies
+from polyak.data.decodable import check_classes
 from polyak.data.parts import Part
 from polyak.ensemble import combine
-from polyak.errors import DataError
+from polyak.errors import RefusedError
 from polyak.networks.head import set_head
 from polyak.recipe.resolved import PROBES
-from polyak.rundir.events import Event, FeaturesEvent
+from polyak.rundir.events import Event, FeaturesEvent, NoteEvent
 from polyak.rundir.plan_events import ProbeEvent
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.transfer import cache
+from polyak.transfer.features import LARGEST
 from polyak.transfer.known import known_probe
 
 
@@ -31,10 +33,12 @@ class Backbone:
     Args:
         session: the context.
         network: with its starting weights.
+        unkept: why the disk remembers no features, once that was told.
     """
 
     session: Session
     network: Network
+    unkept: list[str] = field(default_factory=list)
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -55,8 +59,14 @@ class Backbone:
             try:
                 done = next(work)
             except StopIteration as end:
-                return end.value
+                found = end.value
+                break
             yield FeaturesEvent(done, len(part))
+        if found.unkept and not self.unkept:
+            self.unkept.append(found.unkept)
+            why = f"nothing can be kept in {found.unkept}"
+            yield NoteEvent(f"the next run computes features anew: {why}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,20 +113,24 @@ def fit_probes(
 
     Raises:
         DataError: no image of a class can be read.
+        RefusedError: the weights give features that are not finite.
     """
     session, train = backbone.session, backbone.session.data.train
     features = yield from backbone.features(train, transfer.View())
     failed = [(train.dataset.paths[position], why) for position, why in features.failed]
     lost = [position for position, _ in features.failed]
     part = train.take(np.setdiff1d(np.arange(len(train)), lost)) if failed else train
+    check_classes(part.dataset)
     labels, classes = part.labels, part.dataset.classes
-    for number in np.setdiff1d(np.arange(len(classes)), labels):
-        raise DataError("no picture of a class can be read", where=classes[number])
     results = ProbeResults(part, features, {}, failed)
     for strategy in strategies:
         session.stop.check("nothing was begun")
+        columns = results.columns(strategy)
+        if not -LARGEST < columns.min() <= columns.max() < LARGEST:
+            why = "features that the disk remembers are too large, or not finite"
+            raise RefusedError("these weights cannot be probed", why=why, then="take others")
         results.probes[strategy] = known_probe(
-            results.columns(strategy), labels, len(classes), seed=session.resolved.seed,
+            columns, labels, len(classes), seed=session.resolved.seed,
             widths=[features.widths[name] for name in stages_of(strategy, features)],
             groups=part.dataset.groups, folder=cache.home(),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from polyak.data.parts import Part
 from polyak.ensemble import copied, soup
+from polyak.errors import RefusedError
 from polyak.inference import log_probabilities
 from polyak.training.loop import fit
 from polyak.training.network import Network
@@ -137,10 +138,15 @@ class Trial:
         ended, machine = copied(module), self.session.machine
         for number, state in enumerate((ended, soup([self.start, ended]))):
             module.load_state_dict(state)
-            found, _ = log_probabilities(
-                module, holdout.held_out.images, self.network.preprocessing, device=machine.device,
-                batch_size=16, threads=machine.threads.loader,
-            )  # fmt: skip
+            try:
+                found, _ = log_probabilities(
+                    module, holdout.held_out.images, self.network.preprocessing,
+                    device=machine.device, batch_size=16, threads=machine.threads.loader,
+                )  # fmt: skip
+            except RefusedError:  # it diverged: worth as much as knowing nothing
+                classes = len(self.session.data.classes)
+                shape = len(holdout.held_out), classes
+                found = np.full(shape, -np.log(classes), np.float32)
             if self.log_probs is None:
                 shape = 2, len(self.labels), found.shape[1]
                 self.log_probs = np.full(shape, np.nan, np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.networks.compact import REFERENCE
 from polyak.race.course import Course, Run
 from polyak.race.events import RacedEvent, RaceStartEvent, RaceStepEvent, TriedEvent
@@ -193,7 +193,8 @@ class Contest:
             raise UsageError(
                 "the budget is too short",
                 where=f"{self.budget:.0f} s",
-                why=f"it has room for {max(0, steps)} steps a run, and {FEWEST} tell something",
+                why=f"it has room for {counted(max(0, steps), 'step')} a run, and {FEWEST} tell "
+                "something",
                 then=f"--budget {math.ceil(needed / 60 * 1.2)}m, or fewer --optimizers or --seeds",
             )
         # no longer than `polyak train` would

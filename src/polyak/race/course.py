@@ -11,7 +11,7 @@ import numpy as np
 
 from polyak import metrics
 from polyak.data.loader import Loader
-from polyak.errors import DataError
+from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
 from polyak.jobs.open import open_data
 from polyak.recipe.machine import set_up
@@ -110,7 +110,11 @@ class Course:
                     break
                 found.losses.append(loss)
                 if taken.step in due:
-                    right, nll = self._measure(network, "val", VALIDATED)
+                    try:
+                        right, nll = self._measure(network, "val", VALIDATED)
+                    except RefusedError:  # a finite loss, and answers that are not
+                        found.diverged, found.nll = True, math.inf
+                        break
                     found.validations.append((taken.step, float(right.mean())))
                     found.nll = nll if math.isfinite(nll) else math.inf
                 yield taken.step / steps

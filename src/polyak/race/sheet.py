@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine
-from polyak.errors import DivergedError, shown
+from polyak.errors import DivergedError, counted, shown
 from polyak.files import write_atomic
 from polyak.race.contest import Contest
 from polyak.race.page import render
@@ -39,6 +39,7 @@ def figures(contest: Contest) -> dict:
         "classes": list(data.classes),
         "counts": {name: len(part) for name, part in data},
         "left_out": len(data.dataset.quarantine),
+        "lost": [list(pair) for pair in sorted(data.lost().items())],
         "same": {name: getattr(resolved, name) for name in SAME},
         "steps": plan.steps,
         "epochs": round(plan.steps / course.epoch, 2),
@@ -104,9 +105,12 @@ def _next(contest: Contest, verdict: Verdict | None) -> str:
     """The command that takes the recommendation; nothing where none is supported."""
     if verdict is None or verdict.alike or not verdict.worse or len(contest.rounds()) < 2:
         return ""
-    rate = contest.rates[verdict.best]
+    rate, recipe = contest.rates[verdict.best], contest.recipe
+    data = shlex.quote(shown(recipe.data))
+    if recipe.classes_from != "auto":
+        data += f" --classes-from {recipe.classes_from}"
     return (
-        f"polyak train {shlex.quote(shown(contest.recipe.data))} --model {contest.recipe.model} "
+        f"polyak train {data} --model {recipe.model} "
         f"--optimizer {verdict.best} --learning-rate {rate:g}"
     )
 
@@ -150,14 +154,21 @@ def sentences(found: dict) -> list[str]:
         said.append(found["verdict"]["text"])
     if found["diverged"]:
         said.append(f"Diverged at every rate, not raced: {listed(found['diverged'])}.")
+    if found["lost"]:
+        path, why = found["lost"][0]
+        said.append(
+            f"{len(found['lost'])} images could not be read to the end, and count as wrong for all "
+            f"alike; the first: {shown(path)}: {shown(why)}."
+        )
     if found["verdict"]:
         k = max(1, len(found["results"]) - 1)
         also = ", which also chose the rates: expect a little less" if split == "val" else ""
         together = f", and the {k} intervals hold together" if k > 1 else ""
         said.append(
-            f"{len(found['seeds'])} seeds, {found['steps']} steps each ({found['epochs']:g} times "
-            f"the training pictures); accuracy on {n} pictures of {split}{also}. Intervals are "
-            f"95 %, over seeds and pictures; differences are paired by both{together}."
+            f"{counted(len(found['seeds']), 'seed')}, {counted(found['steps'], 'step')} each "
+            f"({found['epochs']:g} times the training images); accuracy on {counted(n, 'image')} "
+            f"of {split}{also}. Intervals are 95 %, over seeds and images; differences are paired "
+            f"by both{together}."
         )
     return said
 

@@ -1,7 +1,7 @@
 """How large images are decoded: known before anything is resolved, from the recipe and headers."""
 
 from polyak.data.dataset import Dataset
-from polyak.data.decode import LEAST_SIDE, least_for
+from polyak.decoding.decode import LEAST_SIDE, least_for
 from polyak.model import source
 from polyak.networks.build import pretrained_config
 from polyak.networks.compact import Compact

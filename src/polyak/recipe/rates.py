@@ -31,7 +31,7 @@ def usual_rate(model: str, optimizer: str, batch_size: int, *, scratch: bool) ->
     """
     if model == "compact" and optimizer in compact.RATE_PER_PICTURE:
         rate = compact.RATE_PER_PICTURE[optimizer] * batch_size
-        return float(f"{rate:.3g}"), "proven with compact, by batch size"
+        return float(f"{rate:.3g}"), "measured with compact, by batch size"
     if scratch:
         kind, share = "scratch", min(1.0, batch_size / 128)
     elif optimizer in ADAPTIVE:  # noise of such steps falls with the batch's root (Malladi 2022)

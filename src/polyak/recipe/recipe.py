@@ -1,6 +1,5 @@
 """The recipe: every choice of a run in one flat, checked page that travels as YAML."""
 
-import difflib
 import math
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from polyak import keys
-from polyak.errors import UsageError
+from polyak.errors import UsageError, nearest
 from polyak.files import read_yaml
 
 Rule = Literal[
@@ -22,8 +21,27 @@ Course = Literal[
     "triangular",
 ]  # fmt: skip
 Schedule = Literal["auto", Course]
+ClassesFrom = Literal["auto", "leaf", "top"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
+# what torch, timm and other tools call these choices, so that their words are told ours
+OTHER_NAMES = {
+    "lr": "learning_rate", "lr0": "learning_rate", "max_lr": "learning_rate", "momentum": "rho",
+    "wd": "weight_decay", "l2": "weight_decay", "opt": "optimizer", "optim": "optimizer",
+    "sched": "schedule", "scheduler": "schedule", "lr_scheduler": "schedule", "warmup": "warm_up",
+    "warmup_epochs": "warm_up", "smoothing": "label_smoothing", "ema": "average", "swa": "average",
+    "model_ema": "average", "arch": "model", "network": "model", "backbone": "model",
+    "pretrained": "weights", "checkpoint": "weights", "imgsz": "size", "img_size": "size",
+    "image_size": "size", "input_size": "size", "resolution": "size", "bs": "batch_size",
+    "aug": "augment", "augmentation": "augment", "drop": "dropout", "tta": "views",
+    "val_split": "val", "validation": "val", "early_stopping": "patience", "teacher": "distill",
+    "workers": "threads", "num_workers": "threads", "gpu": "device", "gpus": "device",
+    "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
+    "time": "budget", "max_time": "budget", "random_state": "seed",
+}  # fmt: skip
+# what does not change the model, or tells of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
+ELSEWHERE |= {"data", "classes_from"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -39,6 +57,11 @@ class Recipe(BaseModel, frozen=True):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
+    classes_from: ClassesFrom = Field(
+        "auto",
+        description="which folder names the class: the one at the top, or the leaf that holds the "
+        "images; auto refuses folders that can be read in two ways",
+    )
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
     weights: str | None = Field(
@@ -65,7 +88,9 @@ class Recipe(BaseModel, frozen=True):
     std: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
     )
-    epochs: float | None = Field(None, gt=0, description="passes over the training pictures")
+    epochs: float | None = Field(
+        None, gt=0, le=1e6, description="passes over the training pictures"
+    )
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
@@ -77,7 +102,7 @@ class Recipe(BaseModel, frozen=True):
     )
     weight_decay: float | None = Field(None, ge=0, description="of weights, not biases and norms")
     schedule: Schedule = Field("auto", description="course of the learning rate")
-    cycles: int | None = Field(None, ge=1, description="of sgdr and cyclic; default 5")
+    cycles: int | None = Field(None, ge=1, le=1000, description="of sgdr and cyclic; default 5")
     cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
     cycle_peak: float = Field(
         1.0, gt=0, le=1, description="peak of each sgdr cycle to the one before"
@@ -117,7 +142,7 @@ class Recipe(BaseModel, frozen=True):
         None, description="side of the network's pictures, pixels"
     )
     batch_size: int | None = Field(
-        None, ge=2, description="pictures a step, all processes together"
+        None, ge=2, le=1_000_000, description="pictures a step, all processes together"
     )
     val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
     patience: int | None = Field(
@@ -131,7 +156,9 @@ class Recipe(BaseModel, frozen=True):
     name: str | None = Field(None, description="the run's own name")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of products")
-    threads: int | None = Field(None, ge=1, description="compute threads; default all cores")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="compute threads; default all cores"
+    )
     memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
     save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
     log: Literal["none", "tensorboard", "wandb"] = Field(
@@ -226,13 +253,13 @@ def make(**choices) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        close = difflib.get_close_matches(name, Recipe.model_fields, 1)
         unknown = first["type"] == "extra_forbidden"
+        close = nearest(name, list(Recipe.model_fields), OTHER_NAMES) if unknown else ""
         raise UsageError(
             "unknown option" if unknown else "impossible option",
             where=name.replace("_", "-"),
             why="" if unknown else first["msg"].removeprefix("Value error, "),
-            then=f"did you mean --{close[0].replace('_', '-')}?" if unknown and close else "",
+            then=f"did you mean --{close.replace('_', '-')}?" if close else "",
         ) from error
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")

@@ -7,8 +7,8 @@ import numpy as np
 
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
-from polyak.errors import UsageError
-from polyak.model import source
+from polyak.errors import UsageError, counted
+from polyak.model import Classifier, source
 from polyak.networks import compact
 from polyak.optim.schedules import CYCLES
 from polyak.recipe.rates import usual_rate
@@ -43,7 +43,11 @@ def resolve(recipe: Recipe, dataset: Dataset) -> Resolved:
     model = choices.choose("model", *model_of(recipe, dataset.sizes))
     trained = len(dataset.part("train"))
     _transfer(choices)
-    _network(choices, dataset.sizes)
+    earlier = source.earlier(recipe.weights)
+    _widths(choices, earlier)
+    if recipe.weights is None or (model == "compact" and not earlier):  # others know their size
+        side = int(np.median(dataset.sizes.min(1)))
+        choices.choose("size", scratch_size(model, dataset.sizes), f"median side is {side}")
     _optimizer(choices, model, trained)
     _images(choices, model)
     if recipe.budget is None:
@@ -126,16 +130,26 @@ def begins_with_features(recipe: Recipe) -> bool:
     return training_reason(recipe) is None
 
 
-def _network(choices: _Choices, sizes: np.ndarray) -> None:
-    recipe, model = choices.recipe, choices.values["model"]
-    if model == "compact":
-        if recipe.budget is None:
-            choices.choose("widths", compact.REFERENCE, "proven on 45,000 pictures of 32 pixels")
-        elif recipe.widths is None:  # they follow the speed that this machine shows
-            choices.measure("widths", compact.REFERENCE)
-    if recipe.weights is None:  # with weights, their own size decides
-        side = int(np.median(sizes.min(1)))
-        choices.choose("size", scratch_size(model, sizes), f"median side is {side}")
+def _widths(choices: _Choices, earlier: Classifier | None) -> None:
+    """Choose the widths of compact: those of the weights, which no wish can change."""
+    recipe = choices.recipe
+    if choices.values["model"] != "compact":
+        return
+    given = source.widths(recipe.weights, earlier)
+    if given is not None:
+        if recipe.widths not in (None, given):
+            there, here = (" ".join(map(str, one)) for one in (given, recipe.widths))
+            raise UsageError(
+                "the weights have other widths",
+                where=f"--widths {here}",
+                why=f"{recipe.weights} has {there}",
+                then="leave --widths away",
+            )
+        choices.choose("widths", given, f"those of {Path(str(recipe.weights)).name}")
+    elif recipe.budget is None:
+        choices.choose("widths", compact.REFERENCE, "measured on 45,000 images of 32 pixels")
+    elif recipe.widths is None:  # they follow the speed that this machine shows
+        choices.measure("widths", compact.REFERENCE)
 
 
 def scratch_size(model: str, sizes: np.ndarray) -> int:
@@ -155,13 +169,13 @@ def scratch_size(model: str, sizes: np.ndarray) -> int:
 
 
 def _optimizer(choices: _Choices, model: str, trained: int) -> None:
-    small, proven = model == "compact", f"proven with {model}"
-    choices.choose("optimizer", "nesterov" if small else "adamw", proven)
-    schedule = _schedule(choices, small, proven)
+    small = model == "compact"
+    usual = "measured with compact and nesterov on CIFAR-10" if small else "default for timm models"
+    choices.choose("optimizer", "nesterov" if small else "adamw", usual)
+    schedule = _schedule(choices, small, usual)
     choices.choose("warm_up", 0.05 if schedule in RAMPED else 0.0, f"customary with {schedule}")
-    choices.choose(
-        "batch_size", usual_batch_size(trained, small), f"{trained} pictures to train on"
-    )
+    images = f"{counted(trained, 'image')} to train on"
+    choices.choose("batch_size", usual_batch_size(trained, small), images)
     rate, reason = usual_rate(
         model, choices.values["optimizer"], choices.values["batch_size"],
         scratch=choices.recipe.weights is None,
@@ -169,9 +183,9 @@ def _optimizer(choices: _Choices, model: str, trained: int) -> None:
     if choices.values["learning_rate"] == "auto":  # waits for the network
         choices.measure("learning_rate", rate)
     choices.choose("learning_rate", rate, reason)
-    choices.choose("rho", compact.MOMENTUM if small else 0.9, proven)
-    choices.choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, proven)
-    choices.choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, proven)
+    choices.choose("rho", compact.MOMENTUM if small else 0.9, usual)
+    choices.choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, usual)
+    choices.choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, usual)
 
 
 def _schedule(choices: _Choices, small: bool, reason: str) -> str:
@@ -218,9 +232,9 @@ def model_of(recipe: Recipe, sizes: np.ndarray) -> tuple[str, str]:
     if recipe.weights not in (None, "hub"):
         return Path(recipe.weights).stem, f"named by {Path(recipe.weights).name}"
     if recipe.weights is None and side <= SMALL:
-        return "compact", f"pictures of {side} pixels, no weights"
-    why = f"pictures of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
-    return "resnet18", why if recipe.weights is None else "a small network that transfers well"
+        return "compact", f"images of {side} pixels, no weights"
+    why = f"images of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
+    return source.HUBS, why if recipe.weights is None else "a small network that transfers well"
 
 
 def usual_batch_size(trained: int, small: bool) -> int:
@@ -234,4 +248,4 @@ def usual_epochs(recipe: Recipe, trained: int) -> tuple[float, str]:
     scratch = recipe.weights is None
     seen = 150_000 if scratch else 30_000  # images
     epochs = float(np.clip(round(seen / trained), 8 if scratch else 4, 40 if scratch else 20))
-    return epochs, f"{trained} pictures to train on; --budget 10m lets the clock decide"
+    return epochs, f"{counted(trained, 'image')} to train on; --budget 10m lets the clock decide"

@@ -36,7 +36,7 @@ class Findings:
         before: reliability at temperature 1.
         after: reliability as the model predicts.
         surest: mistakes, the most confident first.
-        suspects: pictures whose label is probably wrong.
+        suspects: images whose label is worth checking, given the accuracy in `figures`.
     """
 
     split: str

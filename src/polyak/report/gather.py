@@ -1,7 +1,6 @@
 """What a run directory says: read with suspicion, whatever is missing is simply not shown."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from polyak.errors import RefusedError
-from polyak.files import read_text, read_yaml
+from polyak.files import read_json, read_text, read_yaml
 from polyak.report.planned import Plan, read_plan
-from polyak.rundir.journal import records
+from polyak.rundir.records import Environment, Recipe, records
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,10 @@ def gather(path: Path) -> Facts:
         raise RefusedError("this is no run directory", where=str(path), why=why, then=then)
     try:
         config, text = read_yaml(path / "config.yaml"), read_text(path / "config.yaml")
-        classes = [str(name) for name in json.loads(read_text(path / "classes.json"))]
-        environment = json.loads(read_text(path / "env.json"))
-        if not isinstance(environment, dict):
-            raise ValueError("env.json is no page of names and values")
+        Recipe.model_validate(config)
+        classes = [str(name) for name in read_json(path / "classes.json")]
+        environment = read_json(path / "env.json")
+        Environment.model_validate(environment)
         counts, training = _parts(path / "split.csv")
         found = records(path)
         start = next((r for r in found if r["kind"] == "start"), {})
@@ -112,8 +111,8 @@ def gather(path: Path) -> Facts:
             {split: said for split in ("val", "test") if (said := _said(path, split, classes))},
             read_plan(path / "plan.json") if (path / "plan.json").exists() else None,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = str(error).splitlines()[0][:200]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        why = " ".join(str(error).split())[:200]
         raise RefusedError("cannot read the run", where=str(path), why=why) from error
 
 

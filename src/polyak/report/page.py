@@ -72,6 +72,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "trust": Markup(charts.reliability(found.before, found.after, words)) if found else "",
         "matrix": _matrix(found, facts.classes) if found else None,
         "classes": _classes(found, facts.classes) if found else [],
+        "cautions": _lines(end.get("cautions")),
         "surest": _gallery(root, found.surest if found else []),
         "suspects": _gallery(root, found.suspects if found else []),
         "seen": _seen(facts, root),
@@ -108,6 +109,10 @@ def again(facts: Facts) -> str:
         values = value if isinstance(value, list) else [value]
         words += [f"--{name.replace('_', '-')}", *(str(one) for one in values)]
     return shlex.join(words)
+
+
+def _lines(value: object) -> list[str]:
+    return [str(line) for line in value] if isinstance(value, list) else []
 
 
 def _probed(end: dict) -> list[tuple[str, dict]]:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from polyak.augment import Policy, render
-from polyak.data.header import Unreadable
 from polyak.data.images import Images
+from polyak.decoding.unreadable import Unreadable
 
 SIDE = 96  # pixels of a tile
 

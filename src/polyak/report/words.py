@@ -20,7 +20,8 @@ KOREAN = {
     "chosen": "선택",
     "class": "클래스",
     "{} classes": "클래스 {}개",
-    "{} pictures": "사진 {}장",
+    "{} images": "이미지 {}장",
+    "one image": "이미지 한 장",
     "{} pictures a second": "초당 사진 {}장",
     "{} runs": "실행 {}개 비교",
     "Classes": "클래스별 결과",
@@ -52,7 +53,12 @@ KOREAN = {
     "pictures": "사진 수",
     "precision": "정밀도",
     "predicted": "예측",
-    "Probably wrong labels": "라벨이 틀렸을 가능성이 있는 사진",
+    "Labels worth checking": "확인해 볼 만한 라벨",
+    "The model disagrees with them. It is right on {} of these {} held-out images (95 % interval "
+    "{} to {}): with a weak model most of them are correct.": (
+        "모델의 답과 다른 라벨입니다. 모델은 따로 남겨 둔 이미지 {1}장 가운데 {0}에서 "
+        "맞습니다(95 % 신뢰구간 {2}~{3}). 모델이 약하면 이 라벨들은 대부분 옳습니다."
+    ),
     "recall": "재현율",
     "Recipe": "레시피",
     "reason": "이유",

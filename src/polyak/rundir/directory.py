@@ -1,23 +1,25 @@
 """The run directory: created whole in one rename, owned by one process, never overwritten."""
 
+import contextlib
 import csv
 import errno
 import io
 import json
 import os
-import re
-import shutil
-import tempfile
-import unicodedata
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
-import yaml
-
-from polyak.errors import BusyError, UsageError, shown
-from polyak.files import disk_error, sync, write_atomic
+from polyak.errors import BusyError, DiskError, shown
+from polyak.files import disk_error, sweep, sync, workspace, write_atomic
 from polyak.locks import Lock
-from polyak.rundir.events import EndEvent, Event, ValidationEvent
-from polyak.rundir.journal import NAME, records
+from polyak.rundir.events import Event, ValidationEvent
+from polyak.rundir.journal import NAME
+from polyak.rundir.records import records
+from polyak.rundir.resume import identity, slug
+
+# what polyak 0.1, and safetensors in its hands, left behind when they were killed
+LEFT = (".*.tmp", ".tmp??????")
 
 
 class RunDirectory:
@@ -42,9 +44,18 @@ class RunDirectory:
         self.model = self.path / "model.safetensors"
         self._metrics = self.path / NAME
         # what a killed process was writing; the lock says that nobody writes it now
+        sweep(self.path.parent)
         for folder in (self.path, self.checkpoints, self.predictions):
-            for left in folder.glob(".*.tmp"):
-                left.unlink(missing_ok=True)
+            sweep(folder)
+            for left in (left for pattern in LEFT for left in folder.glob(pattern)):
+                if left.is_file():
+                    left.unlink(missing_ok=True)
+        self._cut(self.journal_length())
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this run from others, see `identity`."""
+        return identity(self.path)
 
     def close(self) -> None:
         """Give the directory back; the system does the same when the process dies."""
@@ -70,8 +81,17 @@ class RunDirectory:
     def rewind(self, length: int) -> None:
         """Cut metrics.jsonl back to the length that a checkpoint remembers."""
         if self._metrics.exists():
-            os.truncate(self._metrics, length)
+            self._cut(min(length, self.journal_length()))
             self.write_table()
+
+    def _cut(self, length: int) -> None:
+        """Keep the whole lines among the first bytes of metrics.jsonl: a crash may have cut one."""
+        if not length:
+            return
+        with self._metrics.open("rb") as file:
+            whole = file.read(length).rfind(b"\n") + 1
+        if whole < self._metrics.stat().st_size:
+            os.truncate(self._metrics, whole)
 
     def write_table(self) -> None:
         """Write metrics.csv: a row a validation."""
@@ -105,22 +125,17 @@ def create(out: str, name: str | None, default_name: str, files: dict[str, str])
         DiskError: nothing can be written there.
     """
     folder = Path(out)
-    whole = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        whole = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
-        whole.chmod(0o777 & ~_umask())
-        for part in ("checkpoints", "predictions"):
-            (whole / part).mkdir()
-        for file, text in files.items():
-            (whole / file).write_text(text, encoding="utf-8", errors="surrogateescape")
-        run = RunDirectory(_claim(whole, folder, name, slug(default_name)))
+        with workspace(folder / "new") as whole:
+            for part in ("checkpoints", "predictions"):
+                (whole / part).mkdir(parents=True)
+            for file, text in files.items():
+                (whole / file).write_text(text, encoding="utf-8", errors="surrogateescape")
+            run = RunDirectory(_claim(whole, folder, name, slug(default_name)))
+        sync(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
-    finally:
-        if whole is not None and whole.exists():
-            shutil.rmtree(whole, ignore_errors=True)
-    sync(folder)
     return run
 
 
@@ -145,64 +160,13 @@ def _claim(whole: Path, folder: Path, name: str | None, default: str) -> Path:
             number += 1
 
 
-def find(out: str, name: str | None, asked: dict) -> Path | None:
-    """Find the run that `--resume` means: by name, else the newest with these choices.
-
-    Args:
-        out: folder of run directories.
-        name: the user's own name, or None.
-        asked: the choices on the command line; empty means any unfinished run.
-
-    Raises:
-        UsageError: the run was started with other choices.
-    """
-    folder = Path(out)
-    found = [p for p in folder.iterdir() if _is_run(p)] if folder.is_dir() else []
-    if name:
-        found = [p for p in found if p.name == slug(name)]
-        for path in found:
-            if differences := _differences(choices(path), asked):
-                raise UsageError(
-                    "this run was started with other choices",
-                    where=str(path),
-                    why=", ".join(differences),
-                    then="leave them away, or choose another --name",
-                )
-    found = [p for p in found if not _differences(choices(p), asked)]
-    if not asked:
-        found = [p for p in found if not finished(p)] or (found if name else [])
-    return max(found, key=lambda p: (p / "config.yaml").stat().st_mtime_ns, default=None)
-
-
-def choices(path: Path) -> dict:
-    """Read what the user asked for when the run began (from env.json)."""
-    try:
-        asked = json.loads((path / "env.json").read_text())["asked"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return asked if isinstance(asked, dict) else {}
-
-
-def _differences(then: dict, now: dict) -> list[str]:
-    # a different place, pace of saving or reader is no different run
-    names = sorted((set(then) | set(now)) - {"out", "name", "save_every", "log"}) if now else []
-    return [
-        f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)
-    ]
-
-
-def finished(path: Path) -> bool:
-    """Tell whether a run came to its end."""
-    return any(record["kind"] == EndEvent.kind for record in records(path)[-1:])
-
-
-def config(path: Path) -> dict:
-    """Read a run's decided recipe."""
-    return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-
-
-def _is_run(path: Path) -> bool:
-    return not path.name.startswith(".") and (path / "config.yaml").is_file()
+def tidy(path: Path, draw: Callable[[RunDirectory], None]) -> None:
+    """Do what a finished run still lacks that was killed after its last record: order, its page."""
+    with contextlib.suppress(BusyError, DiskError):
+        run = RunDirectory(path)
+        if not (path / "report.html").exists():
+            draw(run)
+        run.close()
 
 
 def lock(path: Path) -> Lock:
@@ -224,19 +188,3 @@ def lock(path: Path) -> Lock:
         kept="everything in it",
         then="wait for it, or choose another --name",
     )
-
-
-def slug(name: str) -> str:
-    r"""Make a run's name fit for every file system, Korean letters and all.
-
-    >>> slug("../고양이 & dogs\n"), slug("...")
-    ('고양이-dogs', 'run')
-    """
-    text = unicodedata.normalize("NFC", name)
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:80] or "run"
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

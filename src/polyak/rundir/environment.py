@@ -6,8 +6,19 @@ from pathlib import Path
 from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.errors import DataError, RefusedError
+from polyak.files import read_json
 from polyak.recipe.machine import Machine
 from polyak.recipe.recipe import Recipe, asked
+from polyak.rundir.checks import fields, page, text, whole
+
+_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 1024))
+_PRECISION = {"name": text("float32|bfloat16"), "reason": text("(?s).*")}
+_CHECKS = {
+    "asked": page,
+    "data": text(".+"),
+    "threads": fields(_THREADS),
+    "precision": fields(_PRECISION),
+}
 
 
 def describe(
@@ -43,11 +54,15 @@ def of(path: Path) -> dict:
     """
     file = path / "env.json"
     try:
-        facts = json.loads(file.read_text())
-        machine.Threads(**facts["threads"])
-        return facts | {"precision": dict(facts["precision"]), "data": str(facts["data"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusedError("cannot continue", where=str(file), why="damaged") from error
+        facts = read_json(file)
+        fields(_CHECKS, dict.fromkeys(facts, lambda *_: None))(facts, "it")
+    except (OSError, ValueError, TypeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        then = "bring it back as it was, or start again under another --name"
+        raise RefusedError(
+            "cannot continue", where=str(file), why=why, kept="the run as it is", then=then
+        ) from error
+    return {"teacher": ""} | facts
 
 
 def check_unchanged(path: Path, data: Dataset) -> None:

@@ -1,7 +1,5 @@
 """metrics.jsonl: the events of a run, one a line, as they happened."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from polyak.rundir import plan_events as plans
@@ -25,26 +23,6 @@ KINDS: dict[str, type[Event]] = {
         plans.PlanEvent,
     )
 }  # fmt: skip
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    """Read the JSON forms of a run's events; a last line cut by a crash is left out.
-
-    >>> records(Path("no/such/run"))
-    []
-    """
-    file = run / NAME
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(record, dict) or "kind" not in record:
-            break
-        found.append(record)
-    return found
 
 
 def read_event(record: dict[str, Any]) -> Event | None:

@@ -2,6 +2,7 @@
 
 from functools import singledispatch
 
+from polyak.errors import counted
 from polyak.rundir.events import (
     EndEvent,
     Event,
@@ -31,8 +32,8 @@ def _(event: NoteEvent) -> list[str]:
 
 @lines.register
 def _(event: CountsEvent) -> list[str]:
-    counted = ", ".join(f"{name} {n}" for name, n in event.classes.items())
-    return [f"pictures to train on: {counted}"]
+    each = ", ".join(f"{name} {n}" for name, n in event.classes.items())
+    return [f"images to train on: {each}"]
 
 
 @lines.register
@@ -45,8 +46,8 @@ def _(event: ProbeEvent) -> list[str]:
 
 @lines.register
 def _(event: CurveEvent) -> list[str]:
-    line = "{each} pictures a class: {accuracy:.2%}, spread {spread:.2%}"
-    return [line.format(**point) for point in event.points]
+    line = "{} a class: {accuracy:.2%}, spread {spread:.2%}"
+    return [line.format(counted(int(point["each"]), "image"), **point) for point in event.points]
 
 
 @lines.register
@@ -67,15 +68,15 @@ def _(event: StartEvent) -> list[str]:
     parts = ", ".join(f"{n} {part}" for part, n in sizes.items() if n)
     going = f"continuing at step {event.step}" if event.resumed else "training"
     return [
-        f"{event.found} files found = {used} used + {event.left_out} left out; "
-        f"{parts}; {event.classes} classes",
+        f"{counted(event.found, 'file')} found = {used} used + {event.left_out} left out; "
+        f"{parts}; {counted(event.classes, 'class')}",
         *(f"note: {line}" for line in event.warnings),
         *(
             f"  {name.replace('_', '-')} = {value}  ({why})"
             for name, (value, why) in event.decided.items()
         ),
         f"{going}: {event.model} on {event.device}, {event.precision}; "
-        f"{event.steps} steps; run {event.run}",
+        f"{counted(event.steps, 'step')}; run {event.run}",
     ]
 
 
@@ -101,7 +102,7 @@ def _(event: MemberEvent) -> list[str]:
 
 @lines.register
 def _(event: EndEvent) -> list[str]:
-    left_out, pace = event.left_out, ""
+    pace = ""
     if event.images_per_second:  # a probe trains nothing, and members reported theirs
         pace = (
             f", {event.images_per_second:.0f} images/s in training, "
@@ -113,12 +114,23 @@ def _(event: EndEvent) -> list[str]:
             for row in event.table or ()
             if "refused" in row
         ),
+        *(f"note: {line}" for line in event.cautions),
         *(
-            f"confused: {label} taken for {predicted}, {count} times ({share:.0%})"
+            f"confused: {label} taken for {predicted}, {counted(count, 'time')} ({share:.0%})"
             for label, predicted, count, share in event.confused[:3]
         ),
-        f"{event.seconds:.0f} s{pace}"
-        + (f"; {left_out} files left out (quarantine.csv)" if left_out else ""),
+        f"{event.seconds:.0f} s{pace}",
+        *_counts(event),
         f"model: {event.model}",
         f"next: polyak predict {event.model} PICTURES",
     ]
+
+
+def _counts(event: EndEvent) -> list[str]:
+    """Account for every file at the end; runs of polyak 0.1 told only what was left out."""
+    left_out = event.left_out
+    listed = " (quarantine.csv)" if left_out else ""
+    if event.found is None:
+        return [f"{counted(left_out, 'file')} left out{listed}"] if left_out else []
+    used = event.found - left_out
+    return [f"{counted(event.found, 'file')} found = {used} used + {left_out} left out{listed}"]

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from polyak import ensemble, metrics
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.ensemble import State
+from polyak.inference import as_divergence
 from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.selection.predictions import SplitPredictions
@@ -196,10 +198,12 @@ class CandidatePool:
         if key not in self._log_probs:
             member, runtime = self._networks[name], self.runtime
             member.network.load_state_dict(self.states[name])
-            found, _ = Classifier.of([member], self.classes).log_probabilities(
-                self.parts[split].images, views=views, device=runtime.device,
-                threads=runtime.threads, check=runtime.check,
-            )  # fmt: skip
+            one = Classifier.of([member], self.classes)
+            with nullcontext() if self.finished else as_divergence():
+                found, _ = one.log_probabilities(
+                    self.parts[split].images, views=views, device=runtime.device,
+                    threads=runtime.threads, check=runtime.check,
+                )  # fmt: skip
             # in rows, whatever order the classes came in: sums round by how numbers lie in memory
             self._log_probs[key] = np.ascontiguousarray(found[0])
         return self._log_probs[key]

@@ -1,5 +1,6 @@
 """The same run in several processes under torchrun: who am I, what do the others say."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,13 +51,14 @@ class Process:
         >>> Process().from_leader([3.0])
         [3.0]
         """
-        if self.size == 1:
-            return values
+        return self._from(0, values) if self.size > 1 else values
+
+    def _from(self, rank: int, values: list[float]) -> list[float]:
         import torch
         import torch.distributed as dist
 
         shared = torch.tensor(values, dtype=torch.float64, device=_device(self))
-        dist.broadcast(shared, 0)
+        dist.broadcast(shared, rank)
         return shared.tolist()
 
     def text_from_leader(self, text: str) -> str:
@@ -65,14 +67,28 @@ class Process:
         >>> Process().text_from_leader("runs/digits")
         'runs/digits'
         """
-        if self.size == 1:
-            return text
+        return self._text_from(0, text) if self.size > 1 else text
+
+    def _text_from(self, rank: int, text: str) -> str:
         import torch
         import torch.distributed as dist
 
         shared = [text]
-        dist.broadcast_object_list(shared, 0, device=torch.device(_device(self)))
+        dist.broadcast_object_list(shared, rank, device=torch.device(_device(self)))
         return shared[0]
+
+    def joined(self, facts: dict[str, str]) -> dict[str, str]:
+        """Put the facts of all processes together.
+
+        >>> Process().joined({"a": "b"})
+        {'a': 'b'}
+        """
+        if self.size == 1:
+            return facts
+        found: dict[str, str] = {}
+        for rank in range(self.size):
+            found |= json.loads(self._text_from(rank, json.dumps(facts)))
+        return found
 
     def alone(self) -> "Process":
         """This process as a run of its own that leaves the processor's share to the others.

@@ -71,7 +71,7 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         metadata = load_weights(module, resolved.weights).metadata
     wanted = preprocessing(module, metadata, **_overrides(resolved, train.images))
     module.to(memory_format=torch.channels_last).to(on.device)
-    if isinstance(module, Compact) and earlier is None:
+    if isinstance(module, Compact) and resolved.weights is None:
         _whiten(module, train, wanted, on)
     if resolved.dropout:
         example = torch.zeros((1, 3, *wanted.size), device=on.device)

@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from polyak.ensemble import Snapshot, Snapshots
+from polyak.ensemble import Snapshot, Snapshots, State
 from polyak.errors import RefusedError
 from polyak.files import write_atomic
 from polyak.rundir.checkpoints import digest
+from polyak.rundir.checks import table
+
+SLACK = 1 << 20  # bytes of a file beside its tensors
+
+
+def name_of(number: int) -> str:
+    """Name the file of the member that a cycle ended with, from 1.
+
+    >>> name_of(2)
+    'snapshot-2.safetensors'
+    """
+    return f"snapshot-{number}.safetensors"
 
 
 class SnapshotFiles(Snapshots):
@@ -18,29 +31,38 @@ class SnapshotFiles(Snapshots):
     Args:
         folder: the run's checkpoint folder; None on processes that do not lead.
         ends: progress at which each cycle ends; none where none are taken.
+        like: weights of the network that they are of.
     """
 
-    def __init__(self, folder: Path | None, ends: list[float]):
+    def __init__(self, folder: Path | None, ends: list[float], like: State | None = None):
         super().__init__(ends)
-        self.folder = folder
+        self.folder, self.like = folder, like or {}
         self.entries: list[dict] = []
 
     def taken(self) -> list[Snapshot]:
         """Read all snapshots that were taken.
 
         Raises:
-            RefusedError: a file is gone, or no longer what was written.
+            RefusedError: a file is gone, no longer what was written, or of another network.
         """
+        most = SLACK + sum(value.numel() * value.element_size() for value in self.like.values())
         found = []
         for entry in self.entries:
             assert self.folder is not None
             path = self.folder / Path(str(entry["file"])).name
-            if not path.is_file() or digest(path) != entry["sha256"]:
-                why = "it is damaged" if path.is_file() else "there is no such file"
+            try:
+                if path.stat().st_size > most or digest(path) != entry["sha256"]:
+                    raise ValueError("it is damaged")
+                state = load_file(path)
+                table(self.like)(state, "it")
+            except (OSError, ValueError, SafetensorError) as error:
+                why = getattr(error, "strerror", None) or str(error)
                 then = "start again under another --name"
-                raise RefusedError("a snapshot cannot be used", where=str(path), why=why, then=then)
+                raise RefusedError(
+                    "a snapshot cannot be used", where=str(path), why=why, then=then
+                ) from error
             share = entry["share"]
-            found.append(Snapshot(self._ended(share), share, load_file(path)))
+            found.append(Snapshot(self.ended_by(share), share, state))
         return found
 
     def state_dict(self) -> dict:
@@ -59,7 +81,7 @@ class SnapshotFiles(Snapshots):
         """
         if self.folder is None:
             return
-        path = self.folder / f"snapshot-{snapshot.number}.safetensors"
+        path = self.folder / name_of(snapshot.number)
         write_atomic(path, lambda temporary: save_file(snapshot.state, temporary))
         entry = {"file": path.name, "sha256": digest(path), "share": snapshot.share}
         self.entries.append(entry)

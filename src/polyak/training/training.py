@@ -202,7 +202,7 @@ class Training:
         )
 
     def _kept(self) -> str:
-        saved = self.run is not None and bool(checkpoints.manifest(self.run.checkpoints))
+        saved = self.run is not None and bool(checkpoints.found(self.run.checkpoints))
         return "the last checkpoint" if saved else ""
 
     def _between_steps(self, duration: float) -> None:
@@ -268,7 +268,8 @@ class Training:
         """Write a checkpoint, where this process leads."""
         self._saved = time.monotonic()
         if self.run is not None:
-            checkpoints.save(self.run.checkpoints, self.done, self.state_dict())
+            run = self.run
+            checkpoints.save(run.checkpoints, self.done, self.state_dict(), run.identity)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""

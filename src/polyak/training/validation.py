@@ -8,13 +8,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from polyak.data.loader import Loader
 from polyak.data.parts import Part
 from polyak.ensemble import copied
-from polyak.inference import log_probabilities
+from polyak.inference import as_divergence, log_probabilities
 from polyak.metrics import accuracy_and_nll
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import Average
@@ -64,7 +63,11 @@ class Validator:
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress; the end of a cycle is one too."""
-        return int(progress * self.times + 1e-9) > self.done or self.snapshots.due(progress)
+        return self.due_by(progress) > self.done or self.snapshots.due(progress)
+
+    def due_by(self, progress: float) -> int:
+        """Count the validations at even progress that are due by this progress."""
+        return int(progress * self.times + 1e-9)
 
     @property
     def left(self) -> int:
@@ -78,7 +81,7 @@ class Validator:
 
     def validate(self, step: TrainingStep, progress: float, process: Process) -> dict[str, float]:
         """Measure, and remember the best where the run may stop early: figures by name."""
-        self.done = int(progress * self.times + 1e-9)
+        self.done = self.due_by(progress)
         figures, score = {}, -1.0
         if process.leads and "val" in self.parts:
             figures, score = self._measure(step, progress)
@@ -128,17 +131,21 @@ class Validator:
 
         In float32, as the model file predicts later; training's own precision is for measurements
         on the way.
+
+        Raises:
+            DivergedError: one is not finite.
         """
-        found, _ = log_probabilities(
-            network,
-            self.parts[split].images,
-            self.preprocessing,
-            views=views,
-            device=self.machine.device,
-            threads=self.machine.threads.loader,
-            precision=precision,
-            check=self.check,
-        )
+        with as_divergence():
+            found, _ = log_probabilities(
+                network,
+                self.parts[split].images,
+                self.preprocessing,
+                views=views,
+                device=self.machine.device,
+                threads=self.machine.threads.loader,
+                precision=precision,
+                check=self.check,
+            )
         return found
 
     def averaged(

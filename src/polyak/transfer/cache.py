@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polyak import machine
 from polyak.errors import DiskError
-from polyak.files import cache_folder, disk_error, sync
+from polyak.files import cache_folder, disk_error, read_json, sync, workspace
 from polyak.locks import Lock
 
 CAP = 16 << 30  # bytes of all remembered tables; the longest unused go first
@@ -24,11 +24,19 @@ STALE = 86_400.0  # seconds after which an unfinished table is nobody's
 
 @dataclass
 class New:
-    """A table in the making: fill `table`, set `failed`; `done` batches were filled before."""
+    """A table in the making: fill `table`, set `failed`.
+
+    Args:
+        table: float32 (N, D).
+        failed: (position, reason).
+        done: batches that were filled before.
+        unkept: why the disk does not remember it; "" where it does.
+    """
 
     table: np.ndarray
     failed: list[tuple[int, str]] = field(default_factory=list)
     done: int = 0
+    unkept: str = ""
 
 
 def home() -> Path:
@@ -44,14 +52,14 @@ def home() -> Path:
 def owned(folder: Path, name: str, check: Callable[[], object]) -> Iterator[None]:
     """Wait until no other process makes the same table; `check` may raise to stop the wait.
 
-    Raises:
-        DiskError: nothing can be written there.
+    Where nothing can be written nobody waits: what is there can be read all the same.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    lock = Lock(folder / f"{name}.lock")
+        lock = Lock(folder / f"{name}.lock")
+    except (OSError, DiskError):
+        yield
+        return
     try:
         while not lock.acquire():
             check()
@@ -70,10 +78,10 @@ def read(
         (float32 array mapped from disk, [(position, reason)]), or None where there is none.
     """
     whole = folder / name
-    if not whole.is_dir():
-        return None
     try:
-        facts = json.loads((whole / "facts.json").read_text(encoding="utf-8"))
+        if not whole.is_dir():
+            return None
+        facts = read_json(whole / "facts.json")
         table = np.load(whole / "table.npy", mmap_mode="r", allow_pickle=False)
         if table.shape != shape or table.dtype != np.float32:
             raise ValueError("another shape")
@@ -88,36 +96,52 @@ def read(
     return table, failed
 
 
+def forget(folder: Path, name: str) -> None:
+    """Remove a table that is no longer true."""
+    shutil.rmtree(folder / name, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def making(folder: Path, name: str, shape: tuple[int, int]) -> Iterator[New]:
     """Make a table on disk that other processes see when it is whole, or never.
 
-    Where the work is stopped, what is `done` is set aside, and the next to make it goes on there.
+    Where the disk refuses, the table is made in memory and not remembered. Where the work is
+    stopped, what is `done` is set aside, and the next to make it goes on there.
 
     Raises:
-        DiskError: too large, or the disk refused.
+        DiskError: the disk refused, and memory does not hold it either.
     """
-    _check_room(folder, shape[0] * shape[1] * 4)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
-    half = folder / f".half-{name}"
-    try:
-        new = _taken_up(half, part, shape) or _fresh(part, shape)
+    with contextlib.ExitStack() as stack:
+        try:
+            _check_room(folder, shape[0] * shape[1] * 4)
+            part = stack.enter_context(workspace(folder / name))
+            part.mkdir()
+            new = _taken_up(folder / f".half-{name}", part, shape) or _fresh(part, shape)
+        except (OSError, DiskError) as error:
+            refused = disk_error(error, folder)
+            if shape[0] * shape[1] * 4 > machine.memory():
+                raise refused from error
+            yield New(np.full(shape, np.nan, np.float32), unkept=_reason(refused))
+            return
         try:
             yield new
         except BaseException:
             with contextlib.suppress(OSError):
                 if new.done:
                     _seal(part, new)
-                    part.rename(half)
+                    part.rename(folder / f".half-{name}")
             raise
-        _seal(part, new)
-        with contextlib.suppress(OSError):  # another process was first, with the same numbers
-            part.rename(folder / name)
-            sync(folder)
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        try:
+            _seal(part, new)
+            with contextlib.suppress(OSError):  # another process was first, with the same numbers
+                part.rename(folder / name)
+                sync(folder)
+        except OSError as error:
+            new.unkept = _reason(disk_error(error, folder))
+
+
+def _reason(error: Exception) -> str:
+    return ": ".join(str(getattr(error, part, "")) for part in ("where", "why")) or str(error)
 
 
 def _fresh(part: Path, shape: tuple[int, int]) -> New:
@@ -138,7 +162,7 @@ def _taken_up(half: Path, part: Path, shape: tuple[int, int]) -> New | None:
     found = read(half.parent, half.name, shape)
     if found is None:
         return None
-    done = json.loads((half / "facts.json").read_text(encoding="utf-8")).get("done")
+    done = read_json(half / "facts.json").get("done")
     part.rmdir()
     half.rename(part)
     table = np.lib.format.open_memmap(part / "table.npy", "r+")
@@ -160,7 +184,7 @@ def _check_room(folder: Path, size: int) -> None:
     found = [path for path in folder.iterdir() if path.is_dir()]
     for path in found:
         if (
-            path.name.startswith((".part-", ".half-"))
+            path.name.startswith((".part-", ".half-"))  # the former: of polyak 0.1
             and time.time() - path.stat().st_mtime > STALE
         ):
             shutil.rmtree(path, ignore_errors=True)

@@ -25,6 +25,8 @@ from polyak import keys
 from polyak.augment import Policy
 from polyak.data.images import Images
 from polyak.data.loader import Loader
+from polyak.decoding.unreadable import Unreadable
+from polyak.inference import check_finite
 from polyak.networks.fold import folded
 from polyak.networks.head import head_names
 from polyak.networks.preprocessing import Preprocessing
@@ -34,6 +36,7 @@ from polyak.transfer import cache
 BATCH = 16  # pictures a forward pass on a processor: maps of more do not fit its caches
 GPU_BATCH = 256
 AHEAD = 4  # batches that wait to be computed
+LARGEST = 1e15  # of a feature: what is larger leaves float32 where many of them are squared
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Features:
         widths: number of columns of each stage, in their order.
         failed: (position, reason) of the pictures that could not be read.
         cached: whether the table was found on disk.
+        unkept: why the disk does not remember it; "" where it does, or was not asked to.
 
     >>> Features(np.ones((2, 3), np.float32), {"a": 1, "b": 2}).of(["b"]).shape
     (2, 2)
@@ -54,6 +58,7 @@ class Features:
     widths: dict[str, int]
     failed: list[tuple[int, str]] = field(default_factory=list)
     cached: bool = False
+    unkept: str = ""
 
     def of(self, names: Sequence[str]) -> np.ndarray:
         """Give the columns of some stages, one after the other: float32 (N, d)."""
@@ -135,7 +140,8 @@ def extraction(
 
     Raises:
         DataError: no picture could be read.
-        DiskError: the features take more than may be used, or the disk refused.
+        RefusedError: the weights say of one what is not finite.
+        DiskError: neither the disk nor memory holds the features.
 
     >>> from polyak.networks import Compact
     >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
@@ -153,11 +159,21 @@ def extraction(
     name = _name(network, preprocessing, digests, view, widths)
     with cache.owned(folder, name, check):
         found = cache.read(folder, name, shape)
+        if found is not None and any(_reads(images, position) for position, _ in found[1]):
+            found = cache.forget(folder, name)  # an image was away for a while, and is back
         if found is not None:
             return Features(found[0], widths, found[1], cached=True)
         with cache.making(folder, name, shape) as new:
             yield from work.fill(new)
-        return Features(new.table, widths, new.failed)
+        return Features(new.table, widths, new.failed, unkept=new.unkept)
+
+
+def _reads(images: Images, position: int) -> bool:
+    try:
+        images[position]
+    except Unreadable:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -187,6 +203,7 @@ class _Work:
                     waiting.append((order[batch.indices], forward(batch.images.clone())))
                 while waiting and (batch is None or waiting[0][1].done() or len(waiting) > AHEAD):
                     rows, part = waiting.popleft()
+                    check_finite(part.result(), self.images, rows, LARGEST)
                     new.table[rows] = part.result()
                     found = {int(order[position]): reason for position, reason in loader.failed}
                     new.failed, new.done = sorted((before | found).items()), new.done + 1

@@ -35,9 +35,6 @@ def known_probe(
         groups: int (n,), of pictures that cross-validation must not part.
         folder: of remembered tables; None remembers nothing.
 
-    Raises:
-        DiskError: the disk refused.
-
     >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)
     >>> known_probe(x, labels, 2).l2 == probe(x, labels, 2).l2
     True

@@ -112,6 +112,7 @@ class Tuning:
             if self.depth[name] < self.first:
                 parameter.requires_grad_(False)
         self.asleep: list[nn.Module] = self._asleep(norms)
+        self._memos: dict[int, dict[str, Any]] = {}
         heads = tuple(f"{name}." for name in head_names(network))
         self._source = {
             parameter: parameter.detach().clone()
@@ -162,9 +163,10 @@ class Tuning:
     @torch.no_grad()
     def pull(self, groups: list[dict[str, Any]]) -> None:
         """Move weights toward their source by lr * pull of the way: an average with it."""
-        for group in groups if self._source else ():
+        for number, group in enumerate(groups if self._source else ()):
             kept = [p for p in group["params"] if p in self._source]
             if kept and group["lr"] > 0:
                 columns: list[list[Tensor]] = [kept, [self._source[p] for p in kept]]
                 decay = max(0.0, 1 - group["lr"] * self.strength)
-                engine.apply(engine.Pass(polyak, {"decay": decay}), columns)
+                memo = self._memos.setdefault(number, {})
+                engine.apply(engine.Pass(polyak, {"decay": decay}), columns, memo)

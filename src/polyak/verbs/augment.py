@@ -7,8 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from polyak.errors import DataError, UsageError, shown
-from polyak.options import parse
+from polyak.errors import DataError, UsageError, counted, shown
+from polyak.options import option, parse
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass
@@ -18,11 +19,13 @@ class Options:
     Example: polyak augment photos --policy lecture --out preview.png
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, tyro.conf.Positional, option("DATA")]
     """folder, CSV or 'digits'"""
-    policy: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "light"
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    policy: Annotated[str, option("TEXT")] = "light"
     """none, light, lecture, strong, rand, trivial, or a policy written out"""
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("preview.png")
+    out: Annotated[Path, option("FILE")] = Path("preview.png")
     """the sheet: .png, .jpg or .webp"""
     size: int = 0
     """side of the network's pictures, pixels; default 224, or the pictures' own if smaller"""
@@ -47,7 +50,7 @@ def run(arguments: list[str]) -> int:
     from polyak.files import write_atomic
 
     policy = Policy.parse(options.policy)
-    dataset = scan(find(options.data))
+    dataset = scan(find(options.data, options.classes_from))
     pictures, names = chosen(dataset, options.pictures, options.seed)
     side = int(sorted(min(picture.shape[:2]) for picture in pictures)[len(pictures) // 2])
     size = options.size or max(8, min(224, side))
@@ -55,7 +58,8 @@ def run(arguments: list[str]) -> int:
     content = io.BytesIO()
     page.save(content, FORMATS[options.out.suffix.lower()])
     write_atomic(options.out, content.getvalue())
-    print(f"{len(pictures)} pictures, {options.looks} looks each: {shown(str(options.out))}")
+    what = f"{counted(len(pictures), 'image')}, {counted(options.looks, 'look')} each"
+    print(f"{what}: {shown(options.out)}")
     return 0
 
 

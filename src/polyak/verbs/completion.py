@@ -20,7 +20,7 @@ from argcomplete.completers import FilesCompleter
 from argcomplete.shell_integration import shellcode
 from pydantic import BaseModel
 
-from polyak.options import flag, parse, plain, taken
+from polyak.options import flag, option, parse, plain, taken
 from polyak.verbs import VERBS
 
 FILES = ("weights", "distill", "data", "out")  # texts that name files and folders
@@ -34,9 +34,7 @@ class Options:
               polyak --completion zsh > ~/.zfunc/_polyak
     """
 
-    shell: Annotated[
-        Literal["bash", "zsh", "fish"], tyro.conf.Positional, tyro.conf.arg(metavar="SHELL")
-    ]
+    shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional, option("SHELL")]
     """bash, zsh or fish"""
 
 

@@ -5,18 +5,21 @@ from typing import Annotated
 
 import tyro
 
-from polyak.options import parse
+from polyak.options import option, parse
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass
 class Options:
-    """Tell machine, threads and precision, and scan a data set without training.
+    """Tell machine, threads and precision; read and decode a data set once, without training.
 
     Example: polyak doctor photos
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    data: Annotated[str, tyro.conf.Positional, option("DATA")] = ""
     """folder, CSV or 'digits'"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
 
 
 def run(arguments: list[str]) -> int:
@@ -24,6 +27,6 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak doctor")
     from polyak.doctor import doctor as examine
 
-    for line in examine(options.data or None):
+    for line in examine(options.data or None, classes_from=options.classes_from):
         print(line)
     return 0

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from polyak.errors import UsageError, shown
-from polyak.options import File, Text, parse
+from polyak.errors import UsageError, counted, shown
+from polyak.options import File, Split, Text, Word, option, parse
+from polyak.recipe.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     import numpy as np
 
     from polyak.model import Classifier
+    from polyak.model.held_out import HeldOut
 
 
 @dataclass
@@ -22,21 +24,24 @@ class Options:
     Example: polyak ensemble runs/a runs/b runs/c --out joined.safetensors --data photos --split val
     """
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, option("MODEL...")]
     """run directories or model files"""
     out: File = None
     """the model file to write"""
     data: Text = None
     """folder, CSV or 'digits': measure every member and the whole on it"""
-    split: Literal["train", "val", "test"] | None = None
-    """part of the data; default test where it exists, else all"""
+    split: Split = None
+    """a part of the data, as the members' runs split it; default test where the data has it, else
+    all, without what a member was trained on"""
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
     fit: bool = False
     """select members and fit the temperature of the whole on the data; keep others to judge by"""
-    soup: Literal["uniform", "greedy"] | None = None
+    soup: Annotated[Literal["uniform", "greedy"] | None, option("{uniform,greedy}")] = None
     """one network of the members' mean weights: of all, or best first while the data gets better"""
     mean: Literal["probabilities", "logits"] = "probabilities"
     """of what"""
-    device: str = "cpu"
+    device: Word = "cpu"
     """cpu, cuda or mps"""
 
 
@@ -52,14 +57,21 @@ def run(arguments: list[str]) -> int:
         why = "its choices and its temperature are of the data"
         raise UsageError("--soup needs pictures", why=why, then="add --data, leave --fit away")
     from polyak.model import join, load, save
+    from polyak.model.held_out import held_out
+    from polyak.model.known_splits import CHOSEN_ON, as_text
 
     whole = join([load(name, device=options.device) for name in options.models])
     whole.mean = options.mean
-    header = {"members": [shown(name) for name in options.models]}
+    header: dict = {"members": [shown(name) for name in options.models]}
     if options.data is not None:
-        whole = measured(whole, options)
-    if options.soup:
-        whole = souped(whole, options)
+        judges = held_out(
+            options.data, options.split, whole.classes, whole.files, options.classes_from
+        )
+        if options.fit or options.soup:
+            header[CHOSEN_ON] = as_text(judges.dataset.digests)
+        whole = measured(whole, judges, options)
+        if options.soup:
+            whole = souped(whole, judges, options)
     whole.header = header
     weights = {"soup": whole.network.state_dict()} if options.soup else {}
     save(options.out, weights, whole, "soup" if options.soup else "members")
@@ -71,18 +83,18 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def measured(whole: "Classifier", options: Options) -> "Classifier":
+def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classifier":
     """Print how good every member and the whole are; with --fit, select and calibrate."""
     import numpy as np
 
     from polyak.ensemble import combine, greedy
     from polyak.metrics import fit_temperature
-    from polyak.model import labelled
 
-    dataset = labelled(str(options.data), options.split, whole.classes)
-    logs, _ = whole.log_probabilities(whole.opened(dataset), device=options.device)
-    read = ~np.isnan(logs).any(axis=(0, 2))
-    logs, labels = logs[:, read], dataset.labels[read]
+    logs, _ = whole.log_probabilities(whole.opened(judges.dataset), device=options.device)
+    read = np.flatnonzero(~np.isnan(logs).any(axis=(0, 2)))
+    judges = judges.read(read)
+    logs, labels = logs[:, read], judges.dataset.labels
+    print(judges.counts.line(), *(f"note: {note}" for note in judges.counts.notes()), sep="\n")
     for number, said in enumerate(logs):
         print(f"member {number + 1:<3} {_figures(np.exp(said), labels)}")
     print(f"together   {_figures(whole.together(logs), labels)}")
@@ -96,25 +108,23 @@ def measured(whole: "Classifier", options: Options) -> "Classifier":
         whole = type(whole).of(running, *parts)
         said = whole.together(logs[sorted(set(chosen))])
         print(f"selected   {_figures(said, labels)}  (and chosen by these)")
-    print(f"{len(labels)} pictures; accuracy, NLL and calibration error with 95 % intervals")
+    print(
+        f"{counted(len(labels), 'image')}; accuracy, NLL and calibration error with 95 % intervals"
+    )
     return whole
 
 
-def souped(whole: "Classifier", options: Options) -> "Classifier":
+def souped(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classifier":
     """Mix the members' weights to one network, and print how good it is."""
-    from polyak.data.scan import scan
-    from polyak.data.sources import find
-    from polyak.model.classifier import part_of
     from polyak.model.soups import SoupBuilder
 
-    everything = scan(find(str(options.data)), classes=whole.classes)
-    judges = part_of(everything, options.split, str(options.data))
-    training = everything.part("train") if (everything.splits == "train").any() else judges
-    builder = SoupBuilder(whole, training, judges, options.device)
+    held_out = judges.dataset
+    training = judges.training if len(judges.training) else held_out
+    builder = SoupBuilder(whole, training, held_out, options.device)
     one, chosen = builder.build(greedily=options.soup == "greedy")
-    said, failed = one.probabilities(one.opened(judges), device=options.device)
-    read = [i for i in range(len(judges)) if i not in dict(failed)]
-    print(f"soup       {_figures(said[read], judges.labels[read])}  (and calibrated on these)")
+    said, failed = one.probabilities(one.opened(held_out), device=options.device)
+    read = [i for i in range(len(held_out)) if i not in dict(failed)]
+    print(f"soup       {_figures(said[read], held_out.labels[read])}  (and calibrated on these)")
     print(f"ingredients: members {', '.join(str(number + 1) for number in sorted(chosen))}")
     return one
 

@@ -1,48 +1,76 @@
-"""`polyak evaluate`: how good a model is on labelled pictures."""
+"""`polyak evaluate`: how good a model is on labelled images."""
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from polyak.options import Text, parse
+from polyak.errors import counted, shown
+from polyak.options import Split, Text, Word, option, parse
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass
 class Options:
-    """Measure a model on pictures with labels: accuracy, NLL, calibration error, with intervals.
+    """Measure a model on labelled images that it was not trained on: accuracy, NLL, calibration
+    error, with intervals.
 
     Example: polyak evaluate runs/digits digits --json
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, tyro.conf.Positional, option("MODEL")]
     """run directory or model file"""
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, tyro.conf.Positional, option("DATA")]
     """folder, CSV or 'digits'"""
-    split: Literal["train", "val", "test"] | None = None
-    """part of the data; default test where it exists, else all"""
+    split: Split = None
+    """a part of the data, as the run split it, else as the data does; default test where the data
+    has it, else all, without what the run was trained on"""
+    classes_from: Annotated[ClassesFrom | None, option("{auto,leaf,top}")] = None
+    """which folder names the class: top, or the leaf that holds the images; default as trained"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
     json: bool = False
     """print JSON"""
-    device: str = "cpu"
+    device: Word = "cpu"
     """cpu, cuda or mps"""
 
 
 def run(arguments: list[str]) -> int:
-    """Print how good a model is on labelled pictures."""
+    """Print how good a model is on labelled images."""
     options = parse(Options, arguments, "polyak evaluate")
     from polyak.model import load
 
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
+    how["classes_from"] = options.classes_from or trained_from(Path(options.model))
     found = model.evaluate(options.data, options.split, device=options.device, **how)
     if options.json:
         print(json.dumps(found.as_json()))
     else:
-        print(f"accuracy {found.accuracy}, 95 % interval, {found.n} pictures")
+        print(found.images.line())
+        for note in found.notes:
+            print(f"note: {shown(note)}")
+        print(f"accuracy {found.accuracy}, 95 % interval, {counted(found.n, 'image')}")
         print(f"nll      {found.nll}\nece      {found.ece}")
     return 0
+
+
+def trained_from(model: Path) -> ClassesFrom:
+    """Say which folders named the classes when a run was trained; `auto` for a lone model file.
+
+    >>> trained_from(Path("model.safetensors"))
+    'auto'
+    """
+    from polyak.errors import UsageError
+    from polyak.files import read_yaml
+    from polyak.recipe import recipe as recipes
+
+    try:
+        page = read_yaml(model / "config.yaml")
+        return recipes.make(classes_from=page.get("classes_from", "auto")).classes_from
+    except UsageError:  # no run, or its page is damaged; the model is not
+        return "auto"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from polyak.errors import UsageError, shown
-from polyak.options import File, Text, parse
+from polyak.options import File, Number, Text, option, parse
 
 # how the export beside a model ends
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "hf": "-hf"}
@@ -27,7 +27,7 @@ class Options:
               polyak export runs/photos --to hf --license cc-by-4.0
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, tyro.conf.Positional, option("MODEL")]
     """run directory or model file"""
     to: Literal["onnx", "torch-export", "hf"] = "onnx"
     """ONNX, torch's .pt2, or a folder with safetensors, timm's config.json and a model card"""
@@ -39,7 +39,7 @@ class Options:
     """pictures to check with, files below a folder; default made-up ones of four sizes"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
-    opset: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    opset: Number = None
     """version of ONNX's operators, for an older runtime; default torch's own choice"""
     license: Text = None
     """for hf's model card: an identifier of the hub; default what is known of the source weights"""

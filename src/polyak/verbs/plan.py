@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from polyak.options import Text, parse
+from polyak.options import Number, Text, Word, option, parse
+from polyak.recipe.recipe import ClassesFrom
 
-Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
-Colours = Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="FLOAT FLOAT FLOAT")]
+Colours = Annotated[tuple[float, float, float] | None, option("FLOAT FLOAT FLOAT")]
 
 
 @dataclass
@@ -21,17 +21,19 @@ class Options:
     Example: polyak plan photos --weights mobilenetv2_100.safetensors --budget 5m
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, tyro.conf.Positional, option("DATA")]
     """folder, CSV or 'digits'"""
-    model: str = "auto"
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    model: Word = "auto"
     """'auto' or any timm model name"""
-    weights: str = "hub"
+    weights: Word = "hub"
     """a .safetensors or .pth file, or 'hub' (timm's own)"""
     mean: Colours = None
     """colours' mean in [0, 1] that the weights want"""
     std: Colours = None
     """colours' spread in [0, 1] that the weights want"""
-    budget: str = "5m"
+    budget: Word = "5m"
     """wall clock for all: 90s, 10m, 2h"""
     size: Number = None
     """side of the network's pictures, pixels"""
@@ -41,7 +43,7 @@ class Options:
     """pictures a step"""
     seed: int = 0
     """of the split and all that is drawn"""
-    device: str = "auto"
+    device: Word = "auto"
     """auto, cpu, cuda, mps"""
     threads: Number = None
     """compute threads; default all cores"""

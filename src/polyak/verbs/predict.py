@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from polyak.errors import shown
-from polyak.options import File, Text, parse
+from polyak.options import File, Text, Word, option, parse
 
 if TYPE_CHECKING:
     from polyak.model import Predictions
@@ -21,10 +21,10 @@ class Options:
     Example: polyak predict runs/digits photos/ --format csv --out said.csv
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, tyro.conf.Positional, option("MODEL")]
     """run directory or model file"""
-    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
-    """pictures and folders of pictures"""
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, option("PATH...")]
+    """images and folders of images; links to folders are followed"""
     format: Literal["table", "csv", "json"] = "table"
     """of what is printed"""
     out: File = None
@@ -35,7 +35,7 @@ class Options:
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
-    device: str = "cpu"
+    device: Word = "cpu"
     """cpu, cuda or mps"""
 
 
@@ -51,6 +51,8 @@ def run(arguments: list[str]) -> int:
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     said = model.predict(list(options.paths), device=options.device, **how)
+    for note in said.notes:
+        print(f"polyak: note: {shown(note)}", file=sys.stderr)
     for path, reason in said.unreadable:
         print(f"polyak: not predicted: {shown(path)}: {reason}", file=sys.stderr)
     form = options.format if options.format != "table" or options.out is None else "csv"

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from polyak.errors import Stopped, UsageError, shown
-from polyak.options import Text, parse
+from polyak.errors import Stopped, UsageError, counted, shown
+from polyak.options import Number, Text, Word, option, parse
+from polyak.recipe.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from polyak.rundir.events import Event
-
-Number = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 
 
 @dataclass
@@ -32,21 +31,23 @@ class Options:
               polyak race photos --optimizers sgd,nesterov,adam --budget 10m
     """
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ""
+    data: Annotated[str, tyro.conf.Positional, option("DATA")] = ""
     """folder, CSV or 'digits'; none races over surfaces"""
-    optimizers: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
+    classes_from: ClassesFrom = "auto"
+    """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    optimizers: Word = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
     """who runs, separated by commas; also adamw, nadam, lion"""
     budget: Text = None
     """wall clock for all: 90s, 10m, 2h; 5m where no --steps are given"""
     steps: Number = None
     """of each run, half of it in the sweep, instead of a budget: the same result every time"""
-    sweep: str = "0.1,1,10"
+    sweep: Word = "0.1,1,10"
     """multiples of each one's usual learning rate to try; then two more around the best"""
     seeds: int = 5
     """how often each runs, two at least"""
     seed: int = 0
     """of the split and the sweep; the race takes the next ones"""
-    model: str = "compact"
+    model: Word = "compact"
     """'compact', 'auto' or any timm model name"""
     size: Number = None
     """side of the network's pictures, pixels"""
@@ -54,13 +55,13 @@ class Options:
     """pictures a step"""
     val: float = 0.1
     """share of train held out when no val exists"""
-    device: str = "auto"
+    device: Word = "auto"
     """auto, cpu, cuda, mps"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """of products"""
     threads: Number = None
     """compute threads; default all cores"""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path()
+    out: Annotated[Path, option("FOLDER")] = Path()
     """folder of race.html and race.json"""
 
 
@@ -72,9 +73,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _surfaces(options: Options) -> int:
-    for option in fields(Options):
-        if option.name != "out" and getattr(options, option.name) != option.default:
-            where = f"--{option.name.replace('_', '-')}"
+    for field in fields(Options):
+        if field.name != "out" and getattr(options, field.name) != field.default:
+            where = f"--{field.name.replace('_', '-')}"
             raise UsageError("this option needs DATA", where=where, then="polyak race DATA ...")
     from rich.console import Console
 
@@ -120,6 +121,7 @@ def _pictures(options: Options, began: float) -> int:
     from polyak.race import Contest, sheet
 
     names = ("seed", "model", "size", "batch_size", "val", "device", "precision", "threads")
+    names += ("classes_from",)
     contest = Contest(
         options.data,
         tuple(word.strip() for word in options.optimizers.split(",") if word.strip()),
@@ -184,8 +186,8 @@ def _lines(event: "Event") -> list[str]:
         plan, used = event.plan, event.found - event.left_out
         parts = ", ".join(f"{n} {name}" for name, n in event.counts.items())
         return [
-            f"{event.found} files found = {used} used + {event.left_out} left out; "
-            f"{parts}; {event.classes} classes",
+            f"{counted(event.found, 'file')} found = {used} used + {event.left_out} left out; "
+            f"{parts}; {counted(event.classes, 'class')}",
             *(f"note: {line}" for line in event.warnings),
             f"racing {len(plan.optimizers)} optimizers on {event.model}, batches of "
             f"{event.batch_size}: {plan.tries} rates of {plan.sweep_steps} steps each, "

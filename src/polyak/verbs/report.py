@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from polyak.options import File, parse
+from polyak.options import File, option, parse
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Options:
               polyak report runs/photos --plan plan.json
     """
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, option("RUN...")]
     """run directories; or the plan.json of a plan"""
     plan: File = None
     """a plan.json to show on the page of one run, and to keep in its directory"""

@@ -1,0 +1,168 @@
+"""What the first bytes of an image say, before any pixel is decoded."""
+
+import struct
+from dataclasses import dataclass, field
+
+from polyak.decoding import png
+from polyak.decoding.exif import ORIENTATION, legal, orientation_of
+from polyak.decoding.jpeg import Jpeg, read_jpeg
+from polyak.decoding.parts import gif_frame
+from polyak.decoding.pillow import open_pillow
+from polyak.decoding.sniff import sniff
+from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
+
+
+@dataclass(frozen=True)
+class Header:
+    """Describe an image: its format, its stored and upright size, and whether decoding may shrink.
+
+    Args:
+        format: "JPEG", "PNG", "WEBP", "BMP", "GIF" or "TIFF", by content.
+        stored: (height, width) in the file, pixels.
+        orientation: EXIF orientation 1 to 8 still to be applied.
+        plain: a grey or colour JPEG, baseline or progressive, that may be decoded smaller.
+        jpeg: how it is built, of a JPEG.
+
+    >>> Header("JPEG", (2, 3), orientation=6, plain=True).size
+    (3, 2)
+    """
+
+    format: str
+    stored: tuple[int, int]
+    orientation: int = 1
+    plain: bool = False
+    jpeg: Jpeg | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The upright (height, width), pixels."""
+        height, width = self.stored
+        return (width, height) if self.orientation > 4 else (height, width)
+
+    def shrunk(self, least: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+        """Give the factor that a JPEG can be decoded smaller by, and the upright size then.
+
+        Args:
+            least: (height, width) that must be left; None: the factor is 1.
+
+        >>> Header("JPEG", (3000, 4001), plain=True).shrunk((448, 448))
+        (4, (750, 1001))
+        """
+        height, width = self.size
+        if least and self.plain:
+            for factor in (8, 4, 2):
+                smaller = -(-height // factor), -(-width // factor)
+                if smaller[0] >= least[0] and smaller[1] >= least[1]:
+                    return factor, smaller
+        return 1, self.size
+
+
+def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
+    r"""Judge a file without decoding: format, size, orientation, and whether its end is there.
+
+    Args:
+        data: the whole file.
+        pixel_cap: the most pixels that an image may have.
+
+    Raises:
+        Unreadable: not one of the six formats, too large, truncated or broken.
+
+    >>> read_header(b"GIF89a" + b"\x05\0\x03\0" + bytes(9)).size
+    (3, 5)
+    >>> read_header(b"hello")
+    Traceback (most recent call last):
+    ...
+    polyak.decoding.unreadable.Unreadable: text, not an image
+    """
+    kind = sniff(data)
+    try:
+        return _READERS[kind](data, pixel_cap)
+    except Unreadable:
+        raise
+    except Exception as error:  # hostile bytes find every exception that a parser has
+        raise broken(kind, error) from error
+
+
+def _jpeg(data: bytes, pixel_cap: int) -> Header:
+    jpeg = read_jpeg(data, pixel_cap)
+    return Header("JPEG", jpeg.stored, jpeg.orientation, jpeg.shrinkable, jpeg)
+
+
+def _png(data: bytes, pixel_cap: int) -> Header:
+    width, height = struct.unpack_from(">II", data, 16)
+    check_pixels((height, width), pixel_cap)
+    chunks = list(png.chunks(data))
+    names = [name for name, _, _ in chunks]
+    if names[0] != b"IHDR" or names.count(b"IHDR") > 1:
+        raise Unreadable("broken PNG: not one header")
+    with open_pillow(data, "PNG") as image:
+        if image.size != (width, height):
+            raise Unreadable("broken PNG: two sizes in one file")
+        # asked for it, Pillow decodes the image to find what may stand behind it
+        turned = any(name == b"eXIf" or data.startswith(_EXIF_TEXT, at) for name, at, _ in chunks)
+        orientation = image.getexif().get(ORIENTATION) if turned else 1
+        return Header("PNG", (height, width), legal(orientation))
+
+
+_EXIF_TEXT = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+
+
+def _tiff(data: bytes, pixel_cap: int) -> Header:
+    with open_pillow(data, "TIFF") as image:
+        width, height = image.size
+        check_pixels((height, width), pixel_cap)
+        return Header("TIFF", (height, width))  # Pillow turns TIFFs upright itself
+
+
+def _webp(data: bytes, pixel_cap: int) -> Header:
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise Unreadable("truncated WebP: shorter than it says")
+    chunk, orientation = data[12:16], 1
+    if chunk == b"VP8X":
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        orientation = _webp_orientation(data) if data.rfind(b"EXIF") >= 0 else 1
+    elif chunk == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    check_pixels((height, width), pixel_cap)
+    return Header("WEBP", (height, width), orientation)
+
+
+def _webp_orientation(data: bytes) -> int:
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"EXIF":
+            exif = data[at + 8 : at + 8 + length]
+            return orientation_of(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
+        at += 8 + length + length % 2
+    return 1
+
+
+def _gif(data: bytes, pixel_cap: int) -> Header:
+    width, height = struct.unpack_from("<HH", data, 6)
+    if frame := gif_frame(data):  # which may be larger than all of the image
+        left, top, across, down = struct.unpack_from("<HHHH", data, frame)
+        width, height = max(width, left + across), max(height, top + down)
+    check_pixels((height, width), pixel_cap)
+    return Header("GIF", (height, width))
+
+
+def _bmp(data: bytes, pixel_cap: int) -> Header:
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    check_pixels((abs(height), abs(width)), pixel_cap)
+    return Header("BMP", (abs(height), abs(width)))
+
+
+_READERS = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "GIF": _gif,
+    "BMP": _bmp,
+    "TIFF": _tiff,
+}

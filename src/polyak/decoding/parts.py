@@ -1,0 +1,57 @@
+"""Where the compressed data of the first image lie, in WebP and GIF."""
+
+from collections.abc import Iterator
+
+
+def webp_parts(data: bytes) -> list[tuple[int, int]]:
+    r"""Find the data of a WebP's first frame, transparency included: (start, stop).
+
+    >>> webp_parts(b"RIFF\x14\0\0\0WEBPVP8L\x05\0\0\0abcde\0")
+    [(20, 25)]
+    """
+    return list(_webp(data, 12, len(data)))
+
+
+def _webp(data: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    while at + 8 <= end:
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        start, stop = at + 8, min(at + 8 + length, end)
+        if name == b"ANMF":
+            yield from _webp(data, start + 16, stop)
+        if name in (b"ALPH", b"VP8 ", b"VP8L"):
+            yield start, stop
+        if name in (b"ANMF", b"VP8 ", b"VP8L"):
+            return
+        at = stop + length % 2
+
+
+def gif_parts(data: bytes) -> list[tuple[int, int]]:
+    r"""Find the data of a GIF's first frame, with the lengths of its blocks: (start, stop).
+
+    >>> gif_parts(b"GIF89a" + b"\x01\0\x01\0\x80\0\0" + b"\xff\0\0" + bytes(3)
+    ...           + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
+    [(30, 33)]
+    """
+    at = gif_frame(data)
+    if not at:
+        return []
+    at += 10 + _colours(data[at + 8])
+    return [(at, min(_behind_blocks(data, at) - 1, len(data)))]
+
+
+def gif_frame(data: bytes) -> int:
+    """Find where a GIF's first frame says where it lies, after its mark; 0: there is none."""
+    at = 13 + _colours(data[10])
+    while data[at] == 0x21:  # an extension
+        at = _behind_blocks(data, at + 2)
+    return at + 1 if data[at] == 0x2C else 0
+
+
+def _colours(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1
