@@ -11,7 +11,8 @@ from polyak.recipe.recipe import Recipe
 PAGE = Path(__file__).parent / "reference.md"
 BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 BESIDE = {  # options of the command that are no choices of a recipe
-    "resume": "continue the newest unfinished run, or the one that `--name` says",
+    "resume": "continue the newest unfinished run, or the one that `--name` says, "
+    "also where its data has moved",
     "config FILE": "start from an earlier run's `config.yaml`",
 }
 

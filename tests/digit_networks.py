@@ -8,7 +8,8 @@ from torch import nn
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.model import labelled
+from polyak.data.scan import scan
+from polyak.data.sources import find
 from polyak.model.member import Member
 from polyak.networks import build, spec
 from polyak.networks.preprocessing import Preprocessing
@@ -25,7 +26,7 @@ class Part:
 
     @classmethod
     def of(cls, split: str, count: int) -> "Part":
-        dataset = labelled("digits", split, CLASSES)
+        dataset = scan(find("digits"), classes=CLASSES).part(split)
         dataset = dataset.take(np.arange(0, len(dataset), len(dataset) // count)[:count])
         return cls(dataset, Images.open(dataset))
 

@@ -84,7 +84,7 @@ def table_of(width: int) -> str:
     refused = {"name": "greedy soup", "refused": "its best ingredient alone is no worse"}
     page = io.StringIO()
     end = END | {"table": [*rows, refused], "rule": "lowest NLL"}
-    console.follow([end], Console(file=page, width=width))
+    console.follow([read_event(end)], Console(file=page, width=width))
     return page.getvalue()
 
 

@@ -26,10 +26,9 @@ from polyak import cli, model
 from polyak.augment import Policy
 from polyak.data import Images, find, scan
 from polyak.errors import PolyakError
-from polyak.jobs import stream
+from polyak.jobs import fit, stream
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
-from polyak.jobs import fit
 from polyak.jobs.open import open_session
 from polyak.networks import Compact, build, spec
 from polyak.networks.preprocessing import Preprocessing

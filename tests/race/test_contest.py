@@ -67,9 +67,9 @@ def test_images_that_are_lost_on_the_way_are_told(contest, tiny_folder, tmp_path
     shutil.copytree(tiny_folder, data)
     race = contest(data=data, memory=1e-9)  # every image is read again whenever it is needed
     gone = None
-    for record in race.records():
-        if record["kind"] == "start":
-            gone = race.course.parts["val"].dataset.paths[1]
+    for event in race.events():
+        if event.kind == "start":
+            gone = race.course.data.parts["val"].dataset.paths[1]
             (data / gone).unlink()
     found = sheet.figures(race)
     assert found["lost"] == [[gone, "No such file or directory"]]

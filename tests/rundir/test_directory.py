@@ -6,7 +6,8 @@ import pytest
 
 from polyak.errors import BusyError, DiskError, UsageError
 from polyak.rundir import directory as runs
-from polyak.rundir import journal, resume
+from polyak.rundir import records as journal
+from polyak.rundir import resume
 from polyak.rundir.events import EndEvent, NoteEvent, ValidationEvent
 
 FILES = {"config.yaml": "data: x\n", "env.json": json.dumps({"asked": {"data": "x", "seed": 1}})}

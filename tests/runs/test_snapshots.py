@@ -15,7 +15,7 @@ from polyak.data.images import Images
 from polyak.errors import RefusedError, UsageError
 from polyak.recipe import make
 from polyak.rundir import checkpoints as checkpoint
-from polyak.rundir import journal
+from polyak.rundir import records as journal
 
 CYCLES = {"ensemble": "snapshots", "schedule": "sgdr", "cycles": 3, "epochs": 6, "average": 0}
 

@@ -301,7 +301,7 @@ def test_widths_are_those_of_the_weights(job, small, tmp_path, choices):
     assert start["decided"]["widths"] == ["(12, 20)", "those of small"]
     assert "widths:\n- 12\n- 20\n" in (tmp_path / "runs/job/config.yaml").read_text()
     found = load(tmp_path / "runs/job")
-    assert found.header["recipe"]["widths"] == [12, 20] == list(found.network.widths)
+    assert found.header["recipe"]["widths"] == [12, 20] == list(backbone_of(found.network).widths)
 
 
 def test_a_budget_does_not_change_the_widths_of_weights(job, small, tmp_path):

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from jobs import run
 from polyak.recipe import make
-from polyak.rundir import journal
+from polyak.rundir import records as journal
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
 

@@ -35,7 +35,7 @@ def full_at_once(folder, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(np.lib.format, "write_array_header_2_0", refuse)
 
 
 def full_at_the_end(folder, monkeypatch):

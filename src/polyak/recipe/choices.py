@@ -2,12 +2,13 @@
 
 from typing import Literal, TypedDict
 
-from polyak.recipe.recipe import Optimizer, Schedule
+from polyak.recipe.recipe import ClassesFrom, Optimizer, Schedule
 
 
 class Choices(TypedDict, total=False):
     """Name every choice of a `Recipe` but its data, with its type; a test keeps both alike."""
 
+    classes_from: ClassesFrom
     model: str
     widths: tuple[int, ...] | None
     weights: str | None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from polyak.augment import Policy
+from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, counted
 from polyak.model import Classifier, source
@@ -214,7 +215,8 @@ def _images(choices: _Choices, model: str) -> None:
     mix = choices.choose("mix", "none", "neither mixup nor cutmix helped where measured")
     if mix in MIX_ALPHA:
         choices.choose("mix_alpha", MIX_ALPHA[mix], f"usual for {mix}")
-    choices.choose("views", "flip+shift" if model == "compact" else "flip", "cheap at test time")
+    usual = "flip+shift" if model == "compact" else "flip"
+    policies(choices.choose("views", usual, "cheap at test time"))  # refuses what there is not
 
 
 def model_of(recipe: Recipe, sizes: np.ndarray) -> tuple[str, str]:

@@ -78,6 +78,12 @@ class RunDirectory:
         sync(self._metrics)
         return self._metrics.stat().st_size
 
+    def ends_line(self, length: int) -> bool:
+        """Tell whether a line of metrics.jsonl ends with its first so many bytes."""
+        with self._metrics.open("rb") as file:
+            file.seek(max(0, length - 1))
+            return not length or file.read(1) == b"\n"
+
     def rewind(self, length: int) -> None:
         """Cut metrics.jsonl back to the length that a checkpoint remembers."""
         if self._metrics.exists():

@@ -41,6 +41,11 @@ class Selection:
         """The predictions that were measured last: they did not choose where they are of `test`."""
         return list(self.predictions.values())[-1] if self.predictions else None
 
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """Figures on the split that was measured last; None where nothing was held out."""
+        return self.last.evaluation() if self.last else None
+
     def as_json(self) -> dict[str, Any]:
         """Give the fields of a run's last record.
 
@@ -71,8 +76,7 @@ class Selection:
         Raises:
             DiskError: the disk refused.
         """
-        evaluation = self.last.evaluation() if self.last else None
-        header = {"evaluation": evaluation, "table": [row.as_json() for row in self.rows]}
+        header = {"evaluation": self.evaluation, "table": [row.as_json() for row in self.rows]}
         header = dict(provenance or {}) | header
         file.save(Path(path), self.pool, self.candidates, self.chosen, self.views, header)
 

@@ -112,9 +112,12 @@ def _contradiction(training: Training, state: dict) -> str:
     ended = judge["snapshots"]["ended"]
     if not validator.snapshots.ended_by(before) <= ended <= validator.snapshots.ended_by(now):
         return f"{ended} cycles have ended, of {validator.snapshots.ended_by(now)}"
-    written = training.run.journal_length() if training.run else 0
-    if 0 < written < state["journal"]:
-        return f"metrics.jsonl ends at byte {written}, before byte {state['journal']}"
+    run, known = training.run, state["journal"]
+    written = run.journal_length() if run else 0
+    if 0 < written < known:
+        return f"metrics.jsonl ends at byte {written}, before byte {known}"
+    if run and written and not run.ends_line(known):
+        return f"no line of metrics.jsonl ends at byte {known}"
     return ""
 
 
