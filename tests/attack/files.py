@@ -34,7 +34,8 @@ from polyak.networks import Compact, build, spec
 from polyak.networks.preprocessing import Preprocessing
 from polyak.recipe import make
 from polyak.recipe import recipe as recipes
-from polyak.report import gather, page
+from polyak.report import page
+from polyak.report.gather import gather
 from polyak.rundir import checkpoints, environment, resume
 from polyak.rundir.directory import RunDirectory
 
