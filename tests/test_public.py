@@ -111,12 +111,14 @@ def test_editors_know_every_choice():
 
 
 def plainly(hint):
-    """A type without the limits of its numbers."""
+    """A type without the limits of its numbers, and without paths, which stand for their text."""
     if get_origin(hint) is Annotated:
         return plainly(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return "literal", *get_args(hint)
-    parts = tuple(plainly(part) for part in get_args(hint))
+    parts = tuple(plainly(part) for part in get_args(hint) if part is not Path)
+    if len(parts) == 1 and Path in get_args(hint):
+        return parts[0]
     kind = "union" if get_origin(hint) in (Union, UnionType) else get_origin(hint) or hint
     return (kind, *parts) if parts else kind
 

@@ -74,6 +74,7 @@ def recipe_of(data: str | Path | Recipe, choices: dict[str, Any]) -> Recipe:
     >>> recipe_of("digits", {"epochs": 2}).epochs
     2.0
     """
+    choices = {k: str(v) if isinstance(v, Path) else v for k, v in choices.items()}
     if isinstance(data, Recipe):
         return make(**(data.model_dump() | choices)) if choices else data
     return make(data=str(data), **choices)

@@ -1,5 +1,6 @@
 """The choices of a recipe as keyword arguments, for editors and type checkers."""
 
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from polyak.recipe.recipe import ClassesFrom, Optimizer, Schedule
@@ -11,7 +12,7 @@ class Choices(TypedDict, total=False):
     classes_from: ClassesFrom
     model: str
     widths: tuple[int, ...] | None
-    weights: str | None
+    weights: str | Path | None
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"]
     layer_decay: float | None
     freeze_norms: bool | None
@@ -32,7 +33,7 @@ class Choices(TypedDict, total=False):
     cycle_peak: float
     warm_up: float | None
     ensemble: str | None
-    distill: str | None
+    distill: str | Path | None
     label_smoothing: float | None
     average: tuple[float, ...]
     dropout: float
@@ -48,7 +49,7 @@ class Choices(TypedDict, total=False):
     patience: int | None
     seed: int
     member: int
-    out: str
+    out: str | Path
     name: str | None
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
