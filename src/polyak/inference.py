@@ -15,6 +15,7 @@ from polyak.data.loader import Loader
 from polyak.ensemble import combine
 from polyak.errors import DataError, DivergedError, RefusedError
 from polyak.networks.preprocessing import Preprocessing
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 
 class Look(NamedTuple):
@@ -28,6 +29,7 @@ class Look(NamedTuple):
     network: nn.Module
     preprocessing: Preprocessing
     views: str = "one"
+    kind: TargetKind = SINGLE_LABEL
 
 
 def log_probabilities(
@@ -118,7 +120,7 @@ def every_log_probabilities(
             inputs = batch.images.to(device)
             for number in numbers:
                 check()
-                part = _forward(looks[number].network, inputs, precision)
+                part = _forward(looks[number], inputs, precision)
                 check_finite(part, images, good[batch.indices])
                 if number not in said:
                     said[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
@@ -173,12 +175,12 @@ def check_finite(
         )
 
 
-def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:
+def _forward(one: Look, images: torch.Tensor, precision: str) -> np.ndarray:
     with (
         torch.inference_mode(),
         torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
     ):
-        return network(images).float().log_softmax(1).cpu().numpy()
+        return one.kind.log_probs(one.network(images).float()).cpu().numpy()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from polyak.errors import UsageError
 from polyak.export.prepare import Prepare
 from polyak.inference import Look, passes
 from polyak.model import Classifier
+from polyak.targets import TargetKind
 
 
 class Graph(nn.Module):
@@ -40,6 +41,7 @@ class Graph(nn.Module):
         self.weights: list[float] = classifier.weights
         self.temperature: float = classifier.temperature
         self.mean: str = classifier.mean
+        self.kind: TargetKind = classifier.kind
         self.bare = bare
         specs = [
             Look(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
@@ -62,7 +64,7 @@ class Graph(nn.Module):
         for number, takers in enumerate(self.takers):
             inputs = pictures if self.bare else self.pages[number](pictures)
             for taker in takers:
-                log_probs[taker].append(self.networks[taker](inputs).log_softmax(1))
+                log_probs[taker].append(self.kind.log_probs(self.networks[taker](inputs)))
         parts = [
             ordered(tempered(combine(views), temperature), order)
             for views, temperature, order in zip(
@@ -70,7 +72,7 @@ class Graph(nn.Module):
             )
         ]
         logits = combine(parts, self.weights, self.mean) / self.temperature
-        return logits if self.bare else logits.softmax(1)
+        return logits if self.bare else self.kind.probabilities(logits)
 
 
 def ordered(rows: Tensor, order: np.ndarray) -> Tensor:

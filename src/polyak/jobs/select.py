@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak import __version__, metrics, model, selection, transfer
+from polyak import __version__, model, selection, transfer
 from polyak.data.dataset import Dataset
 from polyak.jobs.begin import Beginning
 from polyak.jobs.candidates import pool_of, run_candidates
@@ -92,13 +92,11 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         part = session.data.parts[split]
         found[split] = yield from predict(backbone, part, probe, strategy, views)
         lost |= dict(found[split].failed)
-    temperature = calibrated(probe, results.train.labels, found.get("val"))
+    temperature = calibrated(probe, results.train.dataset, found.get("val"))
     measured = measured_by(None)
     for split, one in found.items():
-        odds, dataset = (
-            metrics.softmax(one.log_probs, temperature),
-            session.data.parts[split].dataset,
-        )
+        dataset = session.data.parts[split].dataset
+        odds = dataset.kind.probabilities(one.log_probs, temperature)
         predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
         predictions.write(run.predictions)
         measured = measured_by(predictions)
@@ -121,18 +119,18 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     )
 
 
-def calibrated(probe: transfer.Probe, labels: np.ndarray, val: ProbePredictions | None) -> float:
+def calibrated(probe: transfer.Probe, train: Dataset, val: ProbePredictions | None) -> float:
     """Fit a temperature on all images that were predicted unseen: held out ones, and those of
     cross-validation, without which ten images of a small set would calibrate alone.
 
-    >>> log_probs = np.log([[0.9, 0.1]] * 4)  # 90 % sure, right three times of four
-    >>> probe = transfer.Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, log_probs)
-    >>> round(calibrated(probe, np.array([0, 0, 0, 1]), None), 4)
-    1.217
+    Args:
+        probe: with what its classifiers of cross-validation predicted.
+        train: the images that it learned from.
+        val: what it predicts of held-out ones.
     """
     seen = ~np.isnan(probe.logs).any(1)
-    log_probs, labels = probe.logs[seen], labels[seen]
+    log_probs, labels = probe.logs[seen], train.labels[seen]
     if val is not None:
         log_probs = np.concatenate([log_probs, val.log_probs])
         labels = np.concatenate([labels, val.labels])
-    return metrics.fit_temperature(log_probs, labels) if len(labels) else 1.0
+    return train.kind.temperature(log_probs, labels)

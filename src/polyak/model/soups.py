@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyak import metrics
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
@@ -57,8 +56,9 @@ class SoupBuilder:
             refresh: estimate its batch-norm statistics anew, as a mean of weights needs it.
         """
         log_probs, labels = self._predict(state, refresh)
-        temperature = metrics.fit_temperature(log_probs, labels)
-        return metrics.nll(metrics.log_softmax(log_probs, temperature), labels)
+        kind = self.held_out.kind
+        temperature = kind.temperature(log_probs, labels)
+        return kind.score(kind.log_probs(log_probs, temperature), labels)[1]
 
     def build(self, greedily: bool) -> tuple[Classifier, list[int]]:
         """Average the members' weights: all of them, or best first as long as it gets no worse.
@@ -81,7 +81,7 @@ class SoupBuilder:
         log_probs, labels = self._predict(state, refresh=len(chosen) > 1)
         first, views = self.whole.members[0], self.whole.members[0].views or self.whole.views
         member = Member(self.network, first.spec, first.classes, first.preprocessing)
-        temperature = metrics.fit_temperature(log_probs, labels)
+        temperature = self.held_out.kind.temperature(log_probs, labels)
         return Classifier.of([member], self.whole.classes, temperature, views), chosen
 
     def _predict(self, state: State, refresh: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from polyak.ensemble import combine, tempered
 from polyak.errors import RefusedError
-from polyak.metrics import softmax
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
@@ -46,10 +45,10 @@ class Teacher:
         for member, order in zip(self.members, self.orders, strict=True):
             network: nn.Module = member.network.eval()
             logits = network(self._prepared(images, member.preprocessing)).float()
-            own = tempered(logits.log_softmax(1), member.temperature)
+            own = tempered(self.classifier.kind.log_probs(logits), member.temperature)
             log_probs.append(own[:, order.to(images.device)])
         mean = combine(log_probs, self.classifier.weights, self.classifier.mean)
-        targets = softmax(mean, self.classifier.temperature)
+        targets = self.classifier.kind.probabilities(mean, self.classifier.temperature)
         if not bool(targets.isfinite().all()):
             why = "its weights are damaged, or too large for the numbers that they meet"
             raise RefusedError("the teacher's answer is not finite", why=why)

@@ -19,6 +19,7 @@ from polyak.networks.head import set_head
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event, FeaturesEvent, NoteEvent
 from polyak.rundir.plan_events import ProbeEvent
+from polyak.targets import TargetKind
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.transfer import cache
@@ -185,7 +186,7 @@ def predict(
         rows.append(probe.logits(seen.of(stages_of(strategy, seen))))
         missing |= dict(seen.failed)
     read = np.setdiff1d(np.arange(len(part)), list(missing))
-    log_probs = combine(np.stack([_log_softmax(row[read]) for row in rows]))
+    log_probs = combine(np.stack([_log_probs(part.dataset.kind, row[read]) for row in rows]))
     failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
     return ProbePredictions(log_probs, part.labels[read], read, failed)
 
@@ -198,5 +199,5 @@ def cross_validated(probe: transfer.Probe) -> dict[str, float]:
     return {"l2": probe.l2, "accuracy": accuracy.value, "nll": nll.value}
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(np.ascontiguousarray(logits)).log_softmax(1).numpy()
+def _log_probs(kind: TargetKind, logits: np.ndarray) -> np.ndarray:
+    return kind.log_probs(torch.from_numpy(np.ascontiguousarray(logits))).numpy()

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from polyak import metrics
 from polyak.data.loader import Loader
 from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
@@ -180,5 +179,6 @@ class Course:
         )
         read = np.setdiff1d(np.arange(len(labels)), [position for position, _ in failed])
         # an image that can no longer be read counts as wrong, for all alike
-        right = (log_probs.argmax(1) == labels) & ~np.isnan(log_probs).any(1)
-        return right, metrics.nll(log_probs[read], labels[read])
+        kind = part.dataset.kind
+        right = (kind.decide(log_probs) == labels) & ~np.isnan(log_probs).any(1)
+        return right, kind.score(log_probs[read], labels[read])[1]

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from polyak import ensemble, metrics
+from polyak import ensemble
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.ensemble import State
@@ -18,6 +18,7 @@ from polyak.inference import as_divergence
 from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.selection.predictions import SplitPredictions
+from polyak.targets import TargetKind
 
 
 class Part(Protocol):
@@ -103,6 +104,11 @@ class CandidatePool:
         return next(iter(self.parts.values())).dataset.classes
 
     @property
+    def kind(self) -> TargetKind:
+        """What is learned of an image."""
+        return next(iter(self.parts.values())).dataset.kind
+
+    @property
     def validated(self) -> int:
         """Images of the validation part."""
         return len(self.parts["val"].dataset) if "val" in self.parts else 0
@@ -134,25 +140,25 @@ class CandidatePool:
         if "val" not in self.parts:
             return 1.0
         log_probs, labels, _ = self._read(names, "val", views)
-        return metrics.fit_temperature(log_probs, labels)
+        return self.kind.temperature(log_probs, labels)
 
     def predictions(
         self, names: Sequence[str], split: str, views: str, temperature: float
     ) -> SplitPredictions:
         """Predict a split by some weights at a temperature."""
         log_probs, labels, read = self._read(names, split, views)
-        probabilities = metrics.softmax(log_probs, temperature)
+        probabilities = self.kind.probabilities(log_probs, temperature)
         return SplitPredictions(split, self.parts[split].dataset, probabilities, labels, read)
 
     def score(self, names: Sequence[str]) -> tuple[float, float]:
         """Accuracy and NLL on validation, by one view, at their own temperature; 0 without one."""
         if "val" not in self.parts:
             return 0.0, 0.0
-        return metrics.accuracy_and_nll(*self._calibrated(names))
+        return self.kind.score(*self._calibrated(names))
 
     def losses(self, names: Sequence[str]) -> np.ndarray:
         """NLL of each validation image that could be read, (n,), at their own temperature."""
-        return metrics.losses(*self._calibrated(names)) if "val" in self.parts else np.zeros(0)
+        return self.kind.losses(*self._calibrated(names)) if "val" in self.parts else np.zeros(0)
 
     def average(self, name: str, ingredients: Sequence[str], state: State | None = None) -> None:
         """Name the mean of some weights, with batch-norm statistics of its own.
@@ -210,7 +216,7 @@ class CandidatePool:
 
     def _calibrated(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         log_probs, labels, _ = self._read(names, "val", "one")
-        return metrics.log_softmax(log_probs, self.temperature(names, "one")), labels
+        return self.kind.log_probs(log_probs, self.temperature(names, "one")), labels
 
     def _read(
         self, names: Sequence[str], split: str, views: str

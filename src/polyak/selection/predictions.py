@@ -1,16 +1,17 @@
 """What the chosen weights predict of one split: measured, and written for people and programs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from polyak import metrics
 from polyak.data.dataset import Dataset
 from polyak.data.table import write_table
 from polyak.files import write_atomic
+from polyak.targets import Figures
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SplitPredictions:
     >>> two = Dataset(Path("."), ["a", "b"], np.arange(2), ("cat", "dog"), np.ones((2, 2), int),
     ...               np.zeros((2, 2), np.uint64), np.array(["val", "val"]))
     >>> odds = np.array([[0.9, 0.1], [0.6, 0.4]])
-    >>> SplitPredictions("val", two, odds, two.labels, np.arange(2)).confusions()
+    >>> SplitPredictions("val", two, odds, two.labels, np.arange(2)).figures.confusions
     [Confusion(truth='dog', taken_for='cat', images=1, share=1.0)]
     """
 
@@ -37,22 +38,10 @@ class SplitPredictions:
     labels: np.ndarray
     positions: np.ndarray
 
-    def evaluation(self) -> dict[str, Any]:
-        """Measure: the split, and accuracy, NLL and calibration error with intervals."""
-        return {"split": self.split} | metrics.evaluate(self.probabilities, self.labels).as_json()
-
-    def confusion_matrix(self) -> np.ndarray:
-        """Count images by true class and predicted class: int (K, K)."""
-        predicted = self.probabilities.argmax(axis=1)
-        return metrics.confusion_matrix(predicted, self.labels, len(self.dataset.classes))
-
-    def confusions(self) -> list[metrics.Confusion]:
-        """List the most frequent mistakes."""
-        return metrics.most_confused(self.confusion_matrix(), self.dataset.classes)
-
-    def cautions(self) -> list[str]:
-        """Say where accuracy alone misleads, a line each."""
-        return metrics.cautions(self.confusion_matrix(), self.dataset.classes)
+    @cached_property
+    def figures(self) -> Figures:
+        """How good the predictions are."""
+        return self.dataset.kind.figures(self.probabilities, self.labels, self.dataset.classes)
 
     def write(self, folder: Path) -> None:
         """Write a table for people and all numbers for programs, named by the split.
@@ -60,7 +49,7 @@ class SplitPredictions:
         Raises:
             DiskError: the disk refused.
         """
-        predicted, classes = self.probabilities.argmax(axis=1), self.dataset.classes
+        predicted, classes = self.dataset.kind.decide(self.probabilities), self.dataset.classes
         paths = [self.dataset.paths[position] for position in self.positions]
         rows = [
             (path, classes[label], classes[guess], f"{row[guess]:.6f}")
@@ -86,5 +75,4 @@ def measured_by(last: SplitPredictions | None) -> dict[str, Any]:
     """
     if last is None:
         return {"evaluation": None, "confused": [], "cautions": []}
-    confused = [list(pair) for pair in last.confusions()]
-    return {"evaluation": last.evaluation(), "confused": confused, "cautions": last.cautions()}
+    return last.figures.as_json(last.split)

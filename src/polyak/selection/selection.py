@@ -44,7 +44,7 @@ class Selection:
     @property
     def evaluation(self) -> dict[str, Any] | None:
         """Figures on the split that was measured last; None where nothing was held out."""
-        return self.last.evaluation() if self.last else None
+        return measured_by(self.last)["evaluation"]
 
     def as_json(self) -> dict[str, Any]:
         """Give the fields of a run's last record.

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polyak import metrics
 from polyak.augment.views import policies
 from polyak.metrics import Evaluation
 from polyak.selection.pool import CandidatePool
@@ -80,6 +79,6 @@ def table(
         for seen in dict.fromkeys(shown):
             temperature = pool.temperature(one.states, seen)
             found = pool.predictions(one.states, split, seen, temperature)
-            figures = metrics.evaluate(found.probabilities, found.labels)
+            figures = found.dataset.kind.evaluate(found.probabilities, found.labels)
             rows.append(Row(one, split, seen, one is chosen and seen == views, figures))
     return rows

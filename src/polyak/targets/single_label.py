@@ -33,9 +33,9 @@ class SingleLabel:
         >>> SingleLabel().soft(torch.tensor([1]), 3).tolist()
         [[0.0, 1.0, 0.0]]
         """
-        from torch.nn import functional
+        from polyak.augment import soft
 
-        return functional.one_hot(labels, classes).float()
+        return soft(labels, classes)
 
     def loss(self, logits: "Tensor", targets: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
         """Give the mean cross-entropy of logits (N, K), nats, a 0-dimensional tensor.

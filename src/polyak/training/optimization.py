@@ -13,6 +13,7 @@ from polyak.data.loader import Loader
 from polyak.networks.compact import Compact
 from polyak.optim.scheduler import check_momentum
 from polyak.recipe.resolved import Resolved
+from polyak.targets import TargetKind
 from polyak.training.step import Rates, Targets
 from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
@@ -98,14 +99,17 @@ def cycle_ends(resolved: Resolved) -> list[float]:
 
 
 def make_targets(
-    resolved: Resolved, network: nn.Module, teacher: Callable[[Tensor], Tensor] | None
+    resolved: Resolved,
+    kind: TargetKind,
+    network: nn.Module,
+    teacher: Callable[[Tensor], Tensor] | None,
 ) -> Targets:
     """Say what a network learns of its batches."""
     classes: Any = network.classes if isinstance(network, Compact) else network.num_classes
     mix: Any = MIXES.get(resolved.mix)
     if mix is not None:
         mix = partial(mix, alpha=resolved.mix_alpha or 1.0)
-    return Targets(classes, resolved.label_smoothing, mix, teacher)
+    return Targets(classes, kind, resolved.label_smoothing, mix, teacher)
 
 
 def make_tuning(resolved: Resolved, network: nn.Module) -> Tuning | None:

@@ -115,7 +115,7 @@ class Session:
             optimizer,
             averages,
             optimization.make_rates(resolved, optimizer),
-            optimization.make_targets(resolved, module, teacher),
+            optimization.make_targets(resolved, self.data.dataset.kind, module, teacher),
             seed=resolved.draws,
             process=self.process,
             bfloat16=self.machine.precision.name == "bfloat16",

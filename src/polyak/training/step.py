@@ -6,14 +6,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polyak import keys
-from polyak.augment import soft
 from polyak.data.loader import Batch
 from polyak.optim import Average
 from polyak.optim.scheduler import cycle_momentum
 from polyak.optim.schedules import momentum_for
+from polyak.targets import SINGLE_LABEL, TargetKind
 from polyak.training.distributed import Process
 from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
@@ -35,12 +34,14 @@ class Targets:
 
     Args:
         classes: K.
+        kind: of the targets.
         label_smoothing: share of every label spread over all classes.
         mix: mixes pairs of images and their targets; None leaves both alone.
         teacher: normalised images -> probabilities (N, K) to learn instead of labels; None: labels.
     """
 
     classes: int
+    kind: TargetKind = SINGLE_LABEL
     label_smoothing: float = 0.0
     mix: Mix | None = None
     teacher: Callable[[Tensor], Tensor] | None = None
@@ -51,7 +52,7 @@ class Targets:
         """Give the images that the network sees, and the targets that it learns from them."""
         targets = labels
         if self.mix is not None:
-            mixed = soft(targets, self.classes)
+            mixed = self.kind.soft(targets, self.classes)
             images, targets = self.mix(images, mixed, seed=seed, step=step, rank=rank)
         if self.teacher is not None:
             targets = self.teacher(images)
@@ -60,7 +61,7 @@ class Targets:
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Give the mean loss of logits (N, K), a 0-dimensional tensor."""
         smoothing = self.label_smoothing if self.teacher is None else 0.0
-        return functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        return self.kind.loss(logits, targets, smoothing)
 
 
 @dataclass(frozen=True)

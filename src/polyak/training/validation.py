@@ -14,7 +14,6 @@ from polyak.data.loader import Loader
 from polyak.data.parts import Part
 from polyak.ensemble import copied
 from polyak.inference import as_divergence, log_probabilities
-from polyak.metrics import accuracy_and_nll
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import Average
 from polyak.recipe.machine import Machine
@@ -120,9 +119,10 @@ class Validator:
         began = time.monotonic()
         log_probs = self.log_probs(network, "val", "one", self.machine.precision.name)
         read = np.flatnonzero(~np.isnan(log_probs).any(axis=1))
-        labels = self.parts["val"].labels[read]
+        part = self.parts["val"]
+        labels = part.labels[read]
         self.image_seconds = (time.monotonic() - began) / max(1, len(labels))
-        return accuracy_and_nll(log_probs[read], labels)
+        return part.dataset.kind.score(log_probs[read], labels)
 
     def log_probs(
         self, network: nn.Module, split: str, views: str, precision: str = "float32"

@@ -88,7 +88,6 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
     import numpy as np
 
     from polyak.ensemble import combine, greedy
-    from polyak.metrics import fit_temperature
 
     logs, _ = whole.log_probabilities(whole.opened(judges.dataset), device=options.device)
     read = np.flatnonzero(~np.isnan(logs).any(axis=(0, 2)))
@@ -103,7 +102,7 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
         running = [member for member in whole.members if member.weight > 0]
         for number, member in enumerate(running):
             running[number] = replace(member, weight=float(chosen.count(number)))
-        temperature = fit_temperature(combine(logs[chosen], None, whole.mean), labels)
+        temperature = whole.kind.temperature(combine(logs[chosen], None, whole.mean), labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
         whole = type(whole).of(running, *parts)
         said = whole.together(logs[sorted(set(chosen))])
