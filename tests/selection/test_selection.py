@@ -61,7 +61,7 @@ def test_without_test_it_is_measured_on_what_chose(pool, batches, parts):
     matrix = metrics.confusion_matrix(
         chosen.predictions["val"].probabilities.argmax(1), parts["val"].dataset.labels, 10
     )
-    assert chosen.confusions[0].images == (matrix - np.diag(np.diag(matrix))).max()
+    assert chosen.last.confusions()[0].images == (matrix - np.diag(np.diag(matrix))).max()
 
 
 @pytest.mark.parametrize("name", ["average", "best snapshot", "3 snapshots"])
