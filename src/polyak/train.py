@@ -33,5 +33,5 @@ class _Moved(ModuleType):
         return known[name]
 
 
-# the import system hands out what stands here when this file is done
-sys.modules[__name__] = _Moved(__name__, __doc__)
+# a module's class may be set (Python's data model, "Customizing module attribute access")
+sys.modules[__name__].__class__ = _Moved

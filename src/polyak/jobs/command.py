@@ -34,6 +34,7 @@ class Command:
     def alone(cls, asked: Recipe, began: float | None = None) -> "Command":
         """Begin now, in one process, with nobody to stop it.
 
+        >>> from polyak.recipe import make
         >>> Command.alone(make(data="digits")).process.leads
         True
         """

@@ -31,6 +31,7 @@ class RunDirectory:
     Args:
         path: an existing run directory.
 
+    >>> import tempfile
     >>> run = create(tempfile.mkdtemp(), "mine", "", {"config.yaml": "data: digits"})
     >>> run.log("hello"); (run.path / "log.txt").read_text(); run.close()
     'hello\n'
