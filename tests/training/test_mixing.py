@@ -21,7 +21,7 @@ def training_step(mix, smoothing):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, K))
     optimizer = SGD(network.parameters(), lr=0.1)
-    rates, targets = Rates(lambda _: 1.0, [0.1]), Targets(K, smoothing, mix)
+    rates, targets = Rates(lambda _: 1.0, [0.1]), Targets(K, label_smoothing=smoothing, mix=mix)
     return TrainingStep(network, optimizer, [], rates, targets, seed=4)
 
 

@@ -17,6 +17,7 @@ from polyak.recipe.resolved import Resolved
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
 from polyak.selection import SplitPredictions, measured_by
+from polyak.targets import SINGLE_LABEL, TargetKind
 from polyak.training.training import Training
 
 
@@ -92,7 +93,8 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         part = session.data.parts[split]
         found[split] = yield from predict(backbone, part, probe, strategy, views)
         lost |= dict(found[split].failed)
-    temperature = calibrated(probe, results.train.dataset, found.get("val"))
+    train = results.train.dataset
+    temperature = calibrated(probe, train.labels, found.get("val"), train.kind)
     measured = measured_by(None)
     for split, one in found.items():
         dataset = session.data.parts[split].dataset
@@ -119,18 +121,29 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     )
 
 
-def calibrated(probe: transfer.Probe, train: Dataset, val: ProbePredictions | None) -> float:
+def calibrated(
+    probe: transfer.Probe,
+    labels: np.ndarray,
+    val: ProbePredictions | None,
+    kind: TargetKind = SINGLE_LABEL,
+) -> float:
     """Fit a temperature on all images that were predicted unseen: held out ones, and those of
     cross-validation, without which ten images of a small set would calibrate alone.
 
     Args:
         probe: with what its classifiers of cross-validation predicted.
-        train: the images that it learned from.
+        labels: int64 (n,), of the images that it learned from.
         val: what it predicts of held-out ones.
+        kind: of the targets.
+
+    >>> log_probs = np.log([[0.9, 0.1]] * 4)  # 90 % sure, right three times of four
+    >>> probe = transfer.Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, log_probs)
+    >>> round(calibrated(probe, np.array([0, 0, 0, 1]), None), 4)
+    1.217
     """
     seen = ~np.isnan(probe.logs).any(1)
-    log_probs, labels = probe.logs[seen], train.labels[seen]
+    log_probs, labels = probe.logs[seen], labels[seen]
     if val is not None:
         log_probs = np.concatenate([log_probs, val.log_probs])
         labels = np.concatenate([labels, val.labels])
-    return train.kind.temperature(log_probs, labels)
+    return kind.temperature(log_probs, labels)
