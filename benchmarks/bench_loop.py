@@ -2,9 +2,9 @@
 
     python benchmarks/bench_loop.py --rounds 9 --out benchmarks/results/loop.json
 
-Bare: zero_grad, forward, loss, backward, torch.optim.SGD(nesterov). polyak: the Loop of a run with
-checks of the loss, clock, records, seeds and schedule. A second row adds Polyak's average on both
-sides, kept by torch's AveragedModel in the bare loop.
+Bare: zero_grad, forward, loss, backward, torch.optim.SGD(nesterov). polyak: the training of
+a run with checks of the loss, clock, events, seeds and schedule. A second row adds Polyak's
+average on both sides, kept by torch's AveragedModel in the bare loop.
 """
 
 import argparse
@@ -24,11 +24,12 @@ from whole import keep
 from polyak import machine
 from polyak.data.loader import Batch
 from polyak.networks.build import build
-from polyak.train.distributed import World
-from polyak.train.learner import Learner
-from polyak.train.loop import Loop
-from polyak.train.pace import Clock, Pace
-from polyak.train.signals import Stop
+from polyak.optim import Average, Nesterov
+from polyak.training.distributed import Process
+from polyak.training.pace import Clock, Pace, Pacer
+from polyak.training.signals import Stop
+from polyak.training.step import Rates, Targets, TrainingStep
+from polyak.training.training import Training
 
 BATCH, SIDE = 128, 32
 
@@ -44,7 +45,8 @@ class InMemory:
             Batch(x.contiguous(memory_format=torch.channels_last), y, np.arange(BATCH))
             for x, y in zip(pictures, labels, strict=True)
         ]
-        self.batch_size, self.labels = BATCH, np.zeros(BATCH * number)
+        self.batch_size = self.images_per_step = BATCH
+        self.labels = np.zeros(BATCH * number)
         self.images = SimpleNamespace(files=[Path("x")] * BATCH)
 
     def __len__(self):
@@ -81,17 +83,19 @@ def bare(data, average):
 
 def ours(data, average):
     model = network()
-    groups = [{"params": [p for p in model.parameters() if p.requires_grad], "lr": 0.01}]
-    learner = Learner(
-        model, groups, optimizer="nesterov", schedule=lambda progress: 1.0, rho=0.9,
-        half_lives=[70] if average else [], label_smoothing=0.2, mix=None, seed=0, world=World(),
-        precision="float32",
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    averages = [Average(model, half_life=70)] if average else []
+    optimizer = Nesterov(learnt, lr=0.01, momentum=0.9, averages=averages)
+    rates, targets = Rates(lambda progress: 1.0, [0.01]), Targets(10, label_smoothing=0.2)
+    step = TrainingStep(model, optimizer, averages, rates, targets)
+    validator = SimpleNamespace(due=lambda progress: False, patience_is_over=False, left=0)
+    run = SimpleNamespace(journal_length=lambda: 0, checkpoints=Path(tempfile.mkdtemp()))
+    session = SimpleNamespace(
+        clock=Clock(None, time.monotonic()), stop=Stop(), process=Process(),
+        resolved=SimpleNamespace(save_every=1e9),
     )  # fmt: skip
-    judge = SimpleNamespace(due=lambda progress: False, patience_is_over=False, left=0)
-    run = SimpleNamespace(journal=lambda: 0, checkpoints=Path(tempfile.mkdtemp()))
-    clock = Clock(None, time.monotonic())
-    loop = Loop(learner, data, judge, Pace(1e-9), clock, run, World(), Stop(), 1e9)
-    return lambda: list(islice(loop.records(), len(data)))
+    training = Training(session, step, data, validator, Pacer(Pace(1e-9)), run)
+    return lambda: list(islice(training.events(), len(data)))
 
 
 def compare(data, rounds, average):

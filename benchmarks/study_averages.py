@@ -22,11 +22,15 @@ from card import insert
 from polyak import machine, optim
 from polyak.files import write_atomic
 from polyak.inference import log_probabilities
-from polyak.train import job, make
-from polyak.train.decide import decide
-from polyak.train.distributed import World
-from polyak.train.judge import REFRESH_EPOCH, REFRESHED, scores
-from polyak.train.pace import Pace
+from polyak.jobs.command import Command
+from polyak.jobs.open import open_session
+from polyak.metrics import accuracy_and_nll
+from polyak.recipe import make
+from polyak.training.distributed import Process
+from polyak.training.loop import fit
+from polyak.training.pace import Pace
+from polyak.training.signals import Stop
+from polyak.training.validation import BATCH_NORM_EPOCH, BATCH_NORM_IMAGES
 
 HALF_LIVES = (0.01, 0.02, 0.04, 0.08, 0.16)  # shares of the run
 SCHEDULES = ("constant", "triangular")
@@ -44,36 +48,32 @@ def averages(network, steps):
 
 
 def trained(recipe):
-    """Train one network; return it, its averages, its loader, its page and the held-out part."""
-    world, began = World(), time.monotonic()
-    where = job.set_up(recipe, world)
-    dataset, parts = job.open_data(recipe, where, world)
-    recipe, _ = decide(recipe, dataset)
-    network, _, page = job.make_network(recipe, parts["train"], where)
-    loader = job.make_loader(recipe, parts["train"], page, where, world)
-    steps = round(recipe.epochs * len(loader))
-    learner = job.make_learner(recipe, network, where, world, steps)
-    kept = averages(network, steps)
-    learner.optimizer.averages = list(kept.values())
-    pace = Pace(1 / steps)
-    for step in range(steps):
-        epoch, number = divmod(step, len(loader))
-        if number == 0:
-            batches = loader.epoch(epoch)
-        learner.step(next(batches), step, pace.at(step), recipe.batch_size)
-    return network, kept, loader, page, parts["val"], time.monotonic() - began
+    """Train one network; return it, its averages, its loader, its session and the seconds."""
+    began = time.monotonic()
+    session = open_session(Command(recipe, Process(), Stop(), began))
+    network = session.network()
+    loader = session.loader(network)
+    steps = round(session.resolved.epochs * len(loader))
+    step = session.step(network, steps)
+    kept = averages(network.module, steps)
+    step.optimizer.averages = list(kept.values())
+    for _ in fit(step, loader, Pace(1 / steps)):
+        pass
+    return network, kept, loader, session, time.monotonic() - began
 
 
 def measure(recipe):
     """Accuracy and NLL of raw weights and of every average, one view each."""
-    network, kept, loader, page, held_out, seconds = trained(recipe)
+    made, kept, loader, session, seconds = trained(recipe)
+    network, held_out = made.module, session.data.val
 
     def look():
-        logs, _ = log_probabilities(network, held_out.images, page)
-        return dict(zip(("accuracy", "nll"), scores(logs, held_out.dataset.labels), strict=True))
+        log_probs, _ = log_probabilities(network, held_out.images, made.preprocessing)
+        measured = accuracy_and_nll(log_probs, held_out.labels)
+        return dict(zip(("accuracy", "nll"), measured, strict=True))
 
     def pictures():
-        batches = islice(loader.epoch(REFRESH_EPOCH), REFRESHED // loader.batch_size)
+        batches = islice(loader.epoch(BATCH_NORM_EPOCH), BATCH_NORM_IMAGES // loader.batch_size)
         return (batch.images for batch in batches)
 
     found = {"raw": {"as trained": look()}}

@@ -26,7 +26,8 @@ from pathlib import Path
 
 from polyak import keys, load, machine
 from polyak.files import write_atomic
-from polyak.train import make, train
+from polyak.jobs import stream
+from polyak.recipe import make
 
 WIDTHS = (16, 32, 32)
 PARTS = {"train": 12_000, "val": 1_500, "test": 3_000}
@@ -106,9 +107,9 @@ def measure(data: Path, out: Path, name: str, seed: int, choices: dict) -> dict:
         }
         | choices
     )  # fmt: skip
-    *_, end = train(recipe)
-    found = {"seconds": round(time.monotonic() - began, 1), "table": end["table"]}
-    folder = Path(end["model"]).parent
+    *_, end = stream(recipe)
+    found = {"seconds": round(time.monotonic() - began, 1), "table": end.table}
+    folder = Path(end.model).parent
     if (folder / "members").is_dir():
         tables = [load(folder / "members" / str(n)).header["table"] for n in range(3)]
         found["members"] = tables

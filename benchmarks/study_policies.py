@@ -61,19 +61,20 @@ def table(name, per_class, folder):
 
 def run(csv, epochs, size, seed, choices, out):
     """Train once; return what counts of the run's last record."""
-    from polyak.train import make, train
+    from polyak.jobs import stream
+    from polyak.recipe import make
 
     recipe = make(
         data=str(csv), epochs=epochs, size=size, seed=seed, out=str(out), **NETWORK, **choices
     )
     wall, processor = time.monotonic(), time.process_time()
-    *_, start, end = [r for r in train(recipe) if r["kind"] in ("start", "end")]
-    found = end["evaluation"]
+    *_, start, end = [e for e in stream(recipe) if e.kind in ("start", "end")]
+    found = end.evaluation
     return {
         "accuracy": round(found["accuracy"]["value"], 4),
         "nll": round(found["nll"]["value"], 4),
         "tested": found["n"],
-        "trained": start["train"],
+        "trained": start.train,
         "epochs": epochs,
         "processor_seconds": round(time.process_time() - processor, 1),
         "seconds": round(time.monotonic() - wall, 1),

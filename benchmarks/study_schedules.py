@@ -31,14 +31,15 @@ ENDS = ("weights", "average")
 
 def run(csv, schedule, seed, out):
     """Train once; return what raw and averaged weights reach on the pictures of test."""
-    from polyak.train import make, train
+    from polyak.jobs import stream
+    from polyak.recipe import make
 
     how = {**NETWORK, "average": AVERAGE, "augment": "light", "schedule": schedule, "size": 32}
     began = time.process_time()
-    *_, end = train(make(data=str(csv), epochs=EPOCHS, seed=seed, out=str(out), **how))
+    *_, end = stream(make(data=str(csv), epochs=EPOCHS, seed=seed, out=str(out), **how))
     found = {
         row["name"]: {part: round(row[part]["value"], 4) for part in ("accuracy", "nll")}
-        for row in end["table"]
+        for row in end.table
         if row["views"] == "one" and row["name"] in ENDS
     }
     return found | {"processor_seconds": round(time.process_time() - began, 1)}

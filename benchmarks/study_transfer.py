@@ -22,8 +22,9 @@ import numpy as np
 
 from polyak import keys, machine
 from polyak.data import find
-from polyak.train import make, train
-from polyak.train.plan import plan
+from polyak.jobs import stream
+from polyak.jobs.plan import plan
+from polyak.recipe import make
 
 SETS = ("hymenoptera", "magnetic_tile6", "clothing10", "eurosat10")
 STRATEGIES = ("linear", "stages", "few", "many", "all")
@@ -63,8 +64,8 @@ def in_full(file: Path, options, folder: Path, found: dict) -> dict:
     """Run every missing strategy as `polyak train` does when nothing else is asked for."""
     for name in (name for name in STRATEGIES if name not in found):
         began = time.monotonic()
-        *_, end = train(make(**shared(file, options, folder), transfer=name))
-        said = end["evaluation"]
+        *_, end = stream(make(**shared(file, options, folder), transfer=name))
+        said = end.evaluation
         found[name] = {
             "accuracy": said["accuracy"], "nll": said["nll"]["value"], "n": said["n"],
             "seconds": round(time.monotonic() - began, 1),
@@ -76,7 +77,7 @@ def planned(file: Path, options, folder: Path, _: dict) -> dict:
     """Plan, and keep what was chosen and from which figures."""
     recipe = make(**shared(file, options, folder), budget=options.budget)
     *_, end = plan(recipe, time.monotonic())
-    return {name: end[name] for name in ("chosen", "lecture", "why", "rows")}
+    return {name: getattr(end, name) for name in ("chosen", "lecture", "why", "rows")}
 
 
 def done(case: dict, step: str) -> bool:

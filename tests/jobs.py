@@ -1,5 +1,6 @@
 """Ways to run a small job and to compare what came of it."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -8,22 +9,29 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from polyak import tensor_file
-from polyak.train import checkpoint, train
+from polyak.jobs import stream
+from polyak.rundir import checkpoints
 
 TIME = ("seconds", "images_per_second", "wait_share", "spent", "model", "run")
 
 
-def run(recipe, **how) -> dict:
-    """Train to the end; return the last record."""
-    *_, end = train(recipe, **how)
+def train(recipe, **options):
+    """Train, and give the JSON form of every event."""
+    with contextlib.closing(stream(recipe, **options)) as events:
+        for event in events:
+            yield event.as_json()
+
+
+def run(recipe, **options) -> dict:
+    """Train to the end; return the JSON form of the last event."""
+    *_, end = train(recipe, **options)
     return end
 
 
-def steps(recipe, number, **how):
+def steps(recipe, number, **options):
     """Train for a number of steps and leave without a word, as kill -9 would."""
-    records = train(recipe, **how)
-    list(itertools.islice((r for r in records if r["kind"] == "step"), number))
-    records.close()
+    with contextlib.closing(train(recipe, **options)) as told:
+        list(itertools.islice((r for r in told if r["kind"] == "step"), number))
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -41,16 +49,16 @@ def listed(folder: Path) -> set[str]:
 def as_before(folder: Path) -> None:
     """Write the checkpoints of a folder as polyak 0.1 did: their hashes in the manifest alone."""
     entries = []
-    for path in reversed(checkpoint.found(folder)):
+    for path in reversed(checkpoints.found(folder)):
         with tensor_file.opened(path) as stored:
             tensors = {name: stored.tensor(name) for name in stored.shapes}
             tree = json.dumps(stored.facts["state"])
         save_file(tensors, path, {"polyak": tree})
         step = int(path.stem.removeprefix("step-"))
-        entries.append({"file": path.name, "step": step, "sha256": checkpoint.digest(path)})
+        entries.append({"file": path.name, "step": step, "sha256": checkpoints.digest(path)})
     (folder / "manifest.json").write_text(json.dumps(entries))
 
 
-def timeless(records: list[dict]) -> list[dict]:
+def timeless(told: list[dict]) -> list[dict]:
     """Records without what the clock or the place says."""
-    return [{k: v for k, v in r.items() if k not in TIME} for r in records if r["kind"] != "start"]
+    return [{k: v for k, v in r.items() if k not in TIME} for r in told if r["kind"] != "start"]

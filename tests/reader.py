@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from jobs import train
 from polyak import cli
 from polyak.data.digits import list_digits
 from polyak.data.images import Images
 from polyak.networks import build
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import SGD
-from polyak.train import make, train
+from polyak.recipe import make
 
 RUNS = ("a", "b", "c", "one", "two", "earlier", "photos-2", "unfinished")
 JOINED = ("three", "ensemble")  # runs of several members
@@ -118,7 +119,7 @@ def things(page: str) -> dict:
         loss.backward()
         return loss
 
-    def say(member):
+    def predict(member):
         with torch.no_grad():
             return member.eval()(images).log_softmax(1).numpy()
 
@@ -126,9 +127,9 @@ def things(page: str) -> dict:
     found = {
         "network": network, "model": network, "optimizer": optimizer, "closure": closure,
         "images": images, "labels": labels.numpy(), "batches": [images] * 3,
-        "calibration": [images], "validate": say, "evaluate": say, "say": say,
+        "calibration": [images], "validate": predict, "evaluate": predict, "predict": predict,
         "members": [network, other],
-        "logs_of_validation": np.stack([say(network)] * 2), "step": 3, "steps": 10,
+        "log_probs_of_validation": np.stack([predict(network)] * 2), "step": 3, "steps": 10,
     }  # fmt: skip
     if page.endswith("transfer.md"):
         pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)

@@ -7,25 +7,27 @@ from rich.console import Console
 
 from polyak import console
 from polyak.model import Predictions
+from polyak.rundir.journal import read_event
 
 START = {
     "kind": "start", "run": "runs/[red]x", "resumed": False, "step": 0, "steps": 4, "found": 10,
     "left_out": 1, "train": 7, "val": 2, "test": 0, "classes": 2, "model": "compact",
     "device": "cpu", "precision": "float32: asked for", "decided": {"batch_size": ["4", "few"]},
-    "warnings": ["a \x1b[2J [/] name"],
+    "warnings": ["a \x1b[2J [/] name"], "threads": {"compute": 1, "loader": 1},
 }  # fmt: skip
 FIGURE = {"value": 0.5, "low": 0.25, "high": 0.75}
 END = {
     "kind": "end", "chosen": "average", "confused": [["[b]cat", "dog", 3, 0.5]], "left_out": 1,
     "evaluation": {"split": "val", "accuracy": FIGURE, "nll": FIGURE, "ece": FIGURE, "n": 4},
-    "seconds": 12.0, "images_per_second": 3.0, "wait_share": 0.01, "model": "runs/m.safetensors",
+    "temperature": 1.0, "candidates": {}, "seconds": 12.0, "images_per_second": 3.0,
+    "wait_share": 0.01, "model": "runs/m.safetensors",
 }  # fmt: skip
 STEP = {"kind": "step", "step": 1, "epoch": 0, "progress": 0.5, "loss": 1.0}
 
 
 def follow(records, **how) -> str:
     page = io.StringIO()
-    console.follow(records, Console(file=page, width=100, **how))
+    console.follow(map(read_event, records), Console(file=page, width=100, **how))
     return page.getvalue()
 
 
@@ -82,7 +84,7 @@ def table_of(width: int) -> str:
     refused = {"name": "greedy soup", "refused": "its best ingredient alone is no worse"}
     page = io.StringIO()
     end = END | {"table": [*rows, refused], "rule": "lowest NLL"}
-    console.follow([end], Console(file=page, width=width))
+    console.follow([read_event(end)], Console(file=page, width=width))
     return page.getvalue()
 
 
@@ -109,10 +111,10 @@ def test_the_table_of_candidates_tells_price_and_reason():
     figure = {"value": 0.9, "low": 0.8, "high": 0.95}
     row = {"name": "3 [bold]members", "chosen": True, "split": "val", "views": "one", "passes": 3,
            "share": 0.5, "accuracy": figure, "nll": figure, "ece": figure}  # fmt: skip
-    end = {"table": [row, {"name": "soup", "refused": "not in one basin"}], "seconds": 600,
-           "evaluation": {"n": 24}, "rule": "lowest NLL"}  # fmt: skip
+    end = END | {"table": [row, {"name": "soup", "refused": "not in one basin"}], "seconds": 600,
+                 "evaluation": {"n": 24}, "rule": "lowest NLL"}  # fmt: skip
     page = Console(width=160, record=True, file=io.StringIO())
-    page.print(console.candidates(end))
+    page.print(console.candidates(read_event(end)))
     said = page.export_text()
     assert "* 3 [bold]members" in said and "90.00% (80.00% to 95.00%)" in said
     assert "5.0" in said and "soup" not in said  # what was refused is told below it

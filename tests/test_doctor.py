@@ -7,12 +7,11 @@ import pytest
 from polyak import machine
 from polyak.doctor import doctor
 from polyak.errors import DataError, counted
+from polyak.jobs.open import open_data
 from polyak.machine import Threads
 from polyak.precision import Precision
-from polyak.train import make
-from polyak.train.distributed import World
-from polyak.train.environment import Machine
-from polyak.train.job import open_data
+from polyak.recipe import make
+from polyak.recipe.machine import Machine
 
 
 def told(*arguments, **options) -> dict[str, str]:
@@ -89,9 +88,8 @@ def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
     ):
         assert name in page["left out"]
     assert page["classes"] == "4: 22 to 24 images each"
-    dataset, _ = open_data(
-        make(data=str(data)), Machine("cpu", Precision("float32", ""), Threads(1, 1)), World()
-    )
+    machine = Machine("cpu", Precision("float32", ""), Threads(1, 1))
+    dataset = open_data(make(data=str(data)), machine).dataset
     assert (len(dataset), len(dataset.quarantine)) == (93, 3)
 
 

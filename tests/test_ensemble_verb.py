@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from jobs import train
 from polyak import tensor_file
 from polyak.cli import main
 from polyak.data.images import Images
@@ -15,10 +16,10 @@ from polyak.ensemble import soup
 from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier, join, load, save
 from polyak.model.held_out import held_out
-from polyak.model.soups import Pot
+from polyak.model.soups import SoupBuilder
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
-from polyak.train import make, train
+from polyak.recipe import make
 
 CLASSES = ("a", "b", "c")
 
@@ -235,15 +236,15 @@ def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
     out, names = tmp_path / "soup.st", [trained["a"], trained["b"]]
     assert main(["ensemble", *names, "--soup", "uniform", "--data", "digits", "--split", "test",
                  "--out", str(out)]) == 0  # fmt: skip
-    said, cooked = capsys.readouterr().out, load(out)
+    said, built = capsys.readouterr().out, load(out)
     assert "one forward pass" in said and "members 1, 2" in said
-    assert len(cooked.members) == 1
+    assert len(built.members) == 1
     parts = [load(name).network.state_dict() for name in names]
-    for key, value in cooked.network.state_dict().items():
+    for key, value in built.network.state_dict().items():
         if value.is_floating_point() and "running" not in key:
             mean = (parts[0][key].double() + parts[1][key].double()) / 2
             torch.testing.assert_close(value.double(), mean, rtol=0, atol=1e-6)
-    found = cooked.evaluate("digits", "test")
+    found = built.evaluate("digits", "test")
     assert found.accuracy.value > min(load(n).evaluate("digits", "test").accuracy.value
                                       for n in names) - 0.02  # fmt: skip
 
@@ -252,9 +253,9 @@ def test_statistics_that_members_did_not_learn_stay_in_their_soup(trained):
     whole = join([load(trained["c"]), load(trained["d"])])
     found = held_out("digits", "test", whole.classes, whole.files)
     training, judges = found.training, found.dataset
-    pot = Pot(whole, training, judges)
-    pot.taste(soup(pot.states))
-    (one, other), mixed = pot.states, pot.network.state_dict()
+    builder = SoupBuilder(whole, training, judges)
+    builder.evaluate(soup(builder.states))
+    (one, other), mixed = builder.states, builder.network.state_dict()
     means = [name for name in mixed if name.endswith("running_mean")]
     shared = [name for name in means if torch.equal(one[name], other[name])]
     assert shared and set(shared) != set(means)  # of the frozen stages, and of those that learnt
@@ -278,6 +279,6 @@ def test_a_soup_wants_pictures_and_one_kind(two, trained, capsys, tmp_path):
     assert main(["ensemble", *files, "--soup", "uniform", "--out", out]) == 64
     assert "add --data" in capsys.readouterr().err
     with pytest.raises(UsageError, match="another spec"):
-        Pot(
+        SoupBuilder(
             join([load(trained["a"]), classifier("resnet10t", 32, tuple("0123456789"))]), None, None
         )

@@ -24,6 +24,16 @@ def test_a_plain_loop(capsys):
     assert float(averaged) > 94
 
 
+def test_snapshots_of_a_plain_loop(capsys):
+    runpy.run_path(str(HOUSE / "examples/snapshot_ensemble.py"))
+    rows = re.findall(r"(\w+)(?: \(.+\))?: ([\d.]+)%, NLL ([\d.]+)", capsys.readouterr().out)
+    assert [name for name, _, _ in rows] == ["last", "mean", "soup"]
+    assert all(float(right) > 90 for _, right, _ in rows)
+    last, mean, soup = (float(nll) for _, _, nll in rows)
+    assert mean < last - 0.01
+    assert soup < last + 0.02  # the snapshots of this loop lie in one basin
+
+
 @pytest.mark.filterwarnings("ignore")  # timm leaves files to the garbage collector
 def test_timm(tiny_folder, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["with_timm.py", str(tiny_folder)])
@@ -49,4 +59,4 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [], "committed without outputs"
             exec("".join(cell["source"]), world)  # our own file
-    assert world["end"]["evaluation"]["accuracy"]["value"] > 0.9
+    assert world["run"].figures.accuracy.value > 0.9

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jobs import results
 from polyak import cli
-from polyak.train import run as runs
+from polyak.rundir import directory
 from typed import one_line, picture
 
 
@@ -211,7 +211,7 @@ def test_two_runs_in_one_directory(tiny_folder, train, tmp_path):
     code, _, error = train(tiny_folder, "--name", "mine")
     assert code == 73
     assert "--resume" in one_line(error)
-    owned = runs.lock(tmp_path / "runs/mine")
+    owned = directory.lock(tmp_path / "runs/mine")
     (tmp_path / "runs/mine/metrics.jsonl").write_text("")  # as if it were unfinished
     code, _, error = train(tiny_folder, "--name", "mine", "--resume")
     owned.release()

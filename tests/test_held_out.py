@@ -2,6 +2,7 @@
 called."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -13,8 +14,8 @@ import pytest
 
 from polyak import cli, load
 from polyak.errors import DataError, UsageError
-from polyak.train import make
-from polyak.train.plan import plan
+from polyak.jobs.plan import plan
+from polyak.recipe import make
 from typed import FAST, one_line, picture
 
 SEEDS = {"a": "0", "b": "1"}
@@ -224,11 +225,12 @@ def test_a_run_says_which_of_its_held_out_images_another_was_trained_on(runs, na
 
 def test_a_plan_from_another_run_says_so_before_it_measures(runs, tiny_folder):
     recipe = make(data=str(tiny_folder), weights=str(runs / "a"), seed=1, val=0.25, threads=1)
-    records = plan(recipe, time.monotonic())
-    first = next(records)
-    records.close()
+    events = plan(recipe, time.monotonic())
+    notes = itertools.takewhile(lambda event: event.kind == "note", events)
+    lines = " ".join(event.line for event in notes)
+    events.close()
     seen = of(runs / "a", "train") & of(runs / "b", "val")  # the same seed, the same split
-    assert f"was trained on {len(seen)} of the 24 images of val" in first["line"]
+    assert f"was trained on {len(seen)} of the 24 images of val" in lines
 
 
 @pytest.mark.parametrize("name", ["tuned", "taught"])

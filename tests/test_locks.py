@@ -11,7 +11,7 @@ import pytest
 
 from polyak.errors import BusyError, DiskError
 from polyak.locks import Lock
-from polyak.train import run as runs
+from polyak.rundir import directory as runs
 
 HOLD = """
 import os, sys, time

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
@@ -95,8 +96,40 @@ def test_nll_and_accuracy_are_scikit_learns():
 
 def test_a_probability_of_zero_stays_finite():
     found = metrics.evaluate(np.array([[1.0, 0.0]]), np.array([1]))
-    assert found.nll.value == pytest.approx(87.498, abs=1e-3)
+    assert found.nll.value == pytest.approx(87.3365, abs=1e-3)  # the least that float32 can hold
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["n"] == 1
+
+
+def test_every_nll_has_the_same_floor():
+    """Float32's least normal number: what the network itself rounds to 0 counts as this."""
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.array([[1.0, 0.0], [0.5, 0.5], [1 - 1e-30, 1e-30]]))
+    labels = np.array([1, 0, 1])
+    expected = [87.3365448, 0.6931472, 69.0775528]
+    assert metrics.losses(log_probs, labels) == pytest.approx(expected, abs=1e-6)
+    assert metrics.nll(log_probs, labels) == pytest.approx(sum(expected) / 3, abs=1e-6)
+    assert metrics.negative_log(np.exp(log_probs[range(3), labels])) == pytest.approx(expected)
+    found = metrics.evaluate(np.exp(log_probs), labels, resamples=10)
+    assert found.nll.value == pytest.approx(sum(expected) / 3, abs=1e-6)
+    assert metrics.accuracy_and_nll(log_probs, labels) == (1 / 3, metrics.nll(log_probs, labels))
+
+
+def test_the_nll_of_float32_is_summed_in_double_precision():
+    log_probs = np.full((3_000_000, 1), np.log(0.1), np.float32)
+    found = metrics.nll(log_probs, np.zeros(len(log_probs), int))
+    assert found == pytest.approx(-float(np.float32(np.log(0.1))), rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3, 7.0])
+def test_tensors_are_softened_as_arrays_are(temperature):
+    logits, _ = scores(50, 4, scale=30)
+    for function in (metrics.softmax, metrics.log_softmax):
+        found = function(torch.from_numpy(logits.astype(np.float64)), temperature)
+        assert isinstance(found, torch.Tensor)
+        assert found.numpy() == pytest.approx(function(logits.astype(np.float64), temperature))
+    expected = log_softmax(logits / temperature, axis=1)
+    assert metrics.log_softmax(logits, temperature) == pytest.approx(expected, abs=1e-5)
+    assert metrics.log_softmax(logits, temperature).dtype == np.float32
 
 
 def test_json_has_the_promised_shape():
@@ -155,7 +188,7 @@ def test_a_clear_calibration_error_is_not_excused():
     ("probabilities", "labels", "message"),
     [
         (np.ones((2, 2)) / 2, np.array([0]), r"\(N, K\)"),
-        (np.ones((0, 2)), np.zeros(0, int), "no pictures"),
+        (np.ones((0, 2)), np.zeros(0, int), "no images"),
         (np.ones((2, 2)) / 2, np.array([0, 2]), "integers from 0 to 1"),
         (np.ones((2, 2)) / 2, np.array([0, -1]), "integers from 0 to 1"),
         (np.ones((2, 2)) / 2, np.array([0.0, 1.0]), "integers from 0 to 1"),

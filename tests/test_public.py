@@ -3,8 +3,10 @@
 import ast
 import importlib
 import inspect
-import re
+import runpy
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -91,13 +93,34 @@ def test_the_first_page_resolves_and_refuses():
         _ = polyak.not_there
 
 
-def test_the_readme_tells_every_option():
-    from polyak.train.recipe import Recipe
+def test_the_reference_tells_every_option():
+    pages = runpy.run_path(str(SOURCE.parent.parent / "docs/make_reference.py"))
+    text = pages["PAGE"].read_text()
+    assert text == pages["page"](text), "python docs/make_reference.py"
+    assert text.count("\n| `--") == len(pages["Recipe"].model_fields) - 1 + len(pages["BESIDE"])
 
-    text = (SOURCE.parent.parent / "README.md").read_text()
-    told = set(re.findall(r"^\| `--([a-z-]+)", text, re.MULTILINE))
-    options = {name.replace("_", "-") for name in Recipe.model_fields} - {"data"}
-    assert told == options | {"resume", "config"}
+
+def test_editors_know_every_choice():
+    from polyak.recipe.choices import Choices
+    from polyak.recipe.recipe import Recipe
+
+    hints = get_type_hints(Choices)
+    assert list(hints) == [name for name in Recipe.model_fields if name != "data"]
+    for name, hint in hints.items():
+        assert plainly(hint) == plainly(Recipe.model_fields[name].annotation), name
+
+
+def plainly(hint):
+    """A type without the limits of its numbers, and without paths, which stand for their text."""
+    if get_origin(hint) is Annotated:
+        return plainly(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return "literal", *get_args(hint)
+    parts = tuple(plainly(part) for part in get_args(hint) if part is not Path)
+    if len(parts) == 1 and Path in get_args(hint):
+        return parts[0]
+    kind = "union" if get_origin(hint) in (Union, UnionType) else get_origin(hint) or hint
+    return (kind, *parts) if parts else kind
 
 
 def test_what_is_lacking_is_seen():

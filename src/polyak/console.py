@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -12,70 +12,73 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from polyak.errors import counted, shown
-from polyak.train.words import lines
+from polyak.rundir.events import EndEvent, Event, StepEvent
+from polyak.rundir.log_lines import lines
+from polyak.rundir.plan_events import CellEvent
 
 if TYPE_CHECKING:
     from polyak.model import Predictions
+    from polyak.planning import PlanResult
 
 WIDEST = 1000  # columns that a table may take before it is asked how many it needs
 LINE_EVERY = 10.0  # seconds between lines of a log
 
 
-def follow(records: Iterable[dict], console: Console) -> None:
-    """Show records as they come, and at the end how good the model is."""
-    steps = _bar if console.is_terminal else _log
-    for record in steps(records, console):
-        if record["kind"] == "end":
-            console.print(_figures(record))
-            if record.get("table"):
-                wide = candidates(record)
-                room = console.options.update(max_width=WIDEST)
-                fits = console.measure(wide, options=room).maximum <= console.width
-                console.print(wide if fits else candidates(record, narrow=True))
-        for line in lines(record):
-            say(line, console)
+def follow(events: Iterable[Event], screen: Console) -> None:
+    """Show events as they come, and at the end how good the model is."""
+    steps = _bar if screen.is_terminal or screen.is_jupyter else _log
+    for event in steps(events, screen):
+        if isinstance(event, EndEvent):
+            screen.print(_figures(event))
+            if event.table:
+                wide = candidates(event)
+                room = screen.options.update(max_width=WIDEST)
+                fits = screen.measure(wide, options=room).maximum <= screen.width
+                screen.print(wide if fits else candidates(event, narrow=True))
+        for line in lines(event):
+            say(line, screen)
 
 
-def say(line: str, console: Console) -> None:
+def say(line: str, screen: Console) -> None:
     """Print one line; nothing in it is taken for markup or for the terminal's control."""
-    console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+    screen.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _bar(records: Iterable[dict], console: Console) -> Iterable[dict]:
+def _bar(events: Iterable[Event], screen: Console) -> Iterable[Event]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=screen, transient=True) as progress:
         bar = progress.add_task("preparing", total=None)
-        for record in records:
-            if record["kind"] == "step":
-                text = f"epoch {record['epoch'] + 1}  loss {_loss(record, 3)}"
-                progress.update(bar, total=1.0, completed=record["progress"], description=text)
+        for event in events:
+            if isinstance(event, StepEvent):
+                text = f"epoch {event.epoch + 1}  loss {_loss(event, 3)}"
+                progress.update(bar, total=1.0, completed=event.progress, description=text)
             else:
-                yield record
+                yield event
 
 
-def _log(records: Iterable[dict], console: Console) -> Iterable[dict]:
+def _log(events: Iterable[Event], screen: Console) -> Iterable[Event]:
     last = time.monotonic()
-    for record in records:
-        if record["kind"] != "step":
-            yield record
+    for event in events:
+        if not isinstance(event, StepEvent):
+            yield event
         elif time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
             say(
-                f"epoch={record['epoch'] + 1} step={record['step']} "
-                f"progress={record['progress']:.1%} loss={_loss(record, 4)}",
-                console,
+                f"epoch={event.epoch + 1} step={event.step} "
+                f"progress={event.progress:.1%} loss={_loss(event, 4)}",
+                screen,
             )
 
 
-def _loss(record: dict, digits: int) -> str:
+def _loss(event: StepEvent, digits: int) -> str:
     """A step's loss is read one step late; the first has none yet."""
-    return "..." if math.isnan(record["loss"]) else f"{record['loss']:.{digits}f}"
+    return "..." if math.isnan(event.loss) else f"{event.loss:.{digits}f}"
 
 
-def _figures(end: dict) -> Table:
+def _figures(end: EndEvent) -> Table:
     words = {"average": "the averaged weights", "weights": "the last weights"}
-    chosen = words.get(end["chosen"], end["chosen"])
-    measured = end["evaluation"]
+    chosen = words.get(end.chosen, end.chosen)
+    measured = end.evaluation
     if measured is None:
         return Table("no images were held out: how good this model is was not measured")
     title = f"{chosen}, measured on {counted(measured['n'], 'image')} of {measured['split']}"
@@ -92,35 +95,36 @@ def _figures(end: dict) -> Table:
     return table
 
 
-def candidates(end: dict, narrow: bool = False) -> Table:
+def candidates(end: EndEvent, narrow: bool = False) -> Table:
     """Lay out all ways to end a run: figures with 95 % intervals, and what each costs.
 
     Those that were refused are told below the table, with the reason.
 
     Args:
-        end: the last record of a run.
+        end: the last event of a run.
         narrow: two lines a row, for 80 columns.
     """
-    rows = [row for row in end["table"] if "refused" not in row]
+    table, measured = end.table or [], end.evaluation or {}
+    rows = [row for row in table if "refused" not in row]
     chose = "which also chose: expect a little less" if rows[0]["split"] == "val" else "unseen"
-    images = counted(end["evaluation"]["n"], "image")
+    images = counted(measured["n"], "image")
     title = f"the candidates on {images} of {rows[0]['split']}, {chose}"
-    rule = f"chosen: {end['rule']}" if "rule" in end else None
+    rule = f"chosen: {end.rule}" if end.rule else None
     columns = ("", "views", "accuracy", "NLL", "calibration error", "train min", "passes")
-    table = Table(*columns, title=title, caption=rule)
+    shape = Table(*columns, title=title, caption=rule)
     if narrow:
         figures = (f"{name}\n95 % interval" for name in ("accuracy", "NLL", "calib. error"))
         columns = ("\n  views, train min, passes", *figures)
         frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
-        table = Table(*columns, title=title, caption=rule, padding=(0, 1, 0, 0), **frame)
+        shape = Table(*columns, title=title, caption=rule, padding=(0, 1, 0, 0), **frame)
     for row in rows:
         name = ("* " if row["chosen"] else "  ") + escape(shown(row["name"]))
-        cost = row["views"], f"{row['share'] * end['seconds'] / 60:.1f}", str(row["passes"])
+        cost = row["views"], f"{row['share'] * end.seconds / 60:.1f}", str(row["passes"])
         if narrow:
-            table.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, narrow))
+            shape.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, narrow))
         else:
-            table.add_row(name, cost[0], *_cells(row, narrow), *cost[1:])
-    return table
+            shape.add_row(name, cost[0], *_cells(row, narrow), *cost[1:])
+    return shape
 
 
 def _cells(row: dict, narrow: bool) -> list[str]:
@@ -144,3 +148,56 @@ def predictions(said: "Predictions", top: int) -> Table:
         cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
         table.add_row(escape(shown(path)), *cells)
     return table
+
+
+def follow_plan(events: Generator[Event, None, "PlanResult"], screen: Console) -> "PlanResult":
+    """Print events as they come; return what the plan came to."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            screen.print(_measured(end.value))
+            _conclude(end.value, screen)
+            return end.value
+        if isinstance(event, CellEvent):
+            screen.print(_lecture(event))
+        for line in lines(event):
+            say(line, screen)
+
+
+def _lecture(cell: CellEvent) -> Table:
+    """Draw the lecture's table; the data's own cell stands in brackets."""
+    from polyak.transfer.planner import CELLS  # which needs torch
+
+    def entry(amount: str, kind: str) -> str:
+        text = CELLS[amount, kind]
+        here = (amount, kind) == (cell.amount, cell.data)
+        return f"> {text} <" if here else text
+
+    table = Table("", "similar to the source", "different from it")
+    for amount in ("little", "much"):
+        table.add_row(f"{amount} data", *(entry(amount, kind) for kind in ("similar", "different")))
+    return table
+
+
+def _measured(result: "PlanResult") -> Table:
+    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "pictures")
+    for row in result.rows.values():
+        figure = row.accuracy
+        table.add_row(
+            row.strategy, f"{figure.value:.2%}", f"{figure.low:.2%} to {figure.high:.2%}",
+            f"{row.nll.value:.3f}", f"{row.seconds:.0f}", f"{row.share:.1%}", str(row.n),
+        )  # fmt: skip
+    return table
+
+
+def _conclude(result: "PlanResult", screen: Console) -> None:
+    lecture = result.cell.strategy
+    say(f"choice: {result.chosen} ({result.why}); the lecture: {lecture}", screen)
+    if result.accuracy is not None:
+        low, high = result.accuracy["low"], result.accuracy["high"]
+        took = f" in about {result.seconds / 60:.1f} minutes" if result.seconds else ""
+        say(f"expected: {low:.1%} to {high:.1%}{took}", screen)
+    for note in result.notes:
+        say(f"note: {note}", screen)
+    say(f"next: {result.command}", screen)

@@ -1,6 +1,7 @@
 """From pictures to probabilities: training's own preprocessing, test-time views, members."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from polyak.augment.views import policies
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.ensemble import combine
-from polyak.errors import DataError, RefusedError
+from polyak.errors import DataError, DivergedError, RefusedError
 from polyak.networks.preprocessing import Preprocessing
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 
 class Look(NamedTuple):
@@ -27,6 +29,7 @@ class Look(NamedTuple):
     network: nn.Module
     preprocessing: Preprocessing
     views: str = "one"
+    kind: TargetKind = SINGLE_LABEL
 
 
 def log_probabilities(
@@ -117,7 +120,7 @@ def every_log_probabilities(
             inputs = batch.images.to(device)
             for number in numbers:
                 check()
-                part = _forward(looks[number].network, inputs, precision)
+                part = _forward(looks[number], inputs, precision)
                 check_finite(part, images, good[batch.indices])
                 if number not in said:
                     said[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
@@ -148,16 +151,16 @@ def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int
 def check_finite(
     answers: np.ndarray, images: Images, positions: np.ndarray, largest: float = np.inf
 ) -> None:
-    """Refuse answers of a network that are not finite: no picture is to blame for them.
+    """Refuse answers of a network that are not finite: no image is to blame for them.
 
     Args:
         answers: float (N, ...).
         images: opened pictures.
-        positions: int (N,), where each answer's picture stands.
+        positions: int (N,), where each answer's image stands.
         largest: what every number must stay below.
 
     Raises:
-        RefusedError: one is not finite, or too large; it names its picture.
+        RefusedError: one is not finite, or too large; it names its image.
 
     >>> check_finite(np.ones((1, 2)), Images.of(np.zeros((1, 8, 8, 3), np.uint8)), np.arange(1))
     """
@@ -172,9 +175,34 @@ def check_finite(
         )
 
 
-def _forward(network: nn.Module, images: torch.Tensor, precision: str) -> np.ndarray:
+def _forward(one: Look, images: torch.Tensor, precision: str) -> np.ndarray:
     with (
         torch.inference_mode(),
         torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
     ):
-        return network(images).float().log_softmax(1).cpu().numpy()
+        return one.kind.log_probs(one.network(images).float()).cpu().numpy()
+
+
+@contextmanager
+def as_divergence() -> Iterator[None]:
+    """Let predictions that are not finite mean that training diverged: its weights are its own.
+
+    Raises:
+        DivergedError: in place of a refusal.
+
+    >>> with as_divergence():  # doctest: +ELLIPSIS
+    ...     raise RefusedError("the model's answer is not finite")
+    Traceback (most recent call last):
+    ...
+    polyak.errors.DivergedError: the model's answer is not finite...
+    """
+    try:
+        yield
+    except RefusedError as error:
+        raise DivergedError(
+            error.what,
+            where=error.where,
+            why="the weights have become too large",
+            kept="the last checkpoint",
+            then="lower --learning-rate",
+        ) from error

@@ -11,7 +11,7 @@ import tyro
 from pydantic import BaseModel, Field, create_model
 
 from polyak.errors import UsageError, nearest
-from polyak.train import recipe as recipes
+from polyak.recipe import recipe as recipes
 
 MISTAKE = 2  # what tyro leaves with
 TRAIN = """Train a classifier on a folder of pictures, a CSV, or 'digits'.

@@ -6,8 +6,8 @@ from polyak.augment import Policy
 from polyak.augment.change import changed
 from polyak.errors import UsageError
 from polyak.options import training
-from polyak.train import make
-from polyak.train.recipe import read, write
+from polyak.recipe import make
+from polyak.recipe.recipe import read, write
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""Ensemble arithmetic, by hand on small numbers."""
+"""Averaged predictions, by hand on small numbers, for arrays and tensors."""
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.special import logsumexp
 
-from polyak.ensemble import basin, combine, disagreement, greedy, greedy_soup, nll, soup, tempered
+from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
+from polyak.metrics import fit_temperature, nll
 
 P = np.array([[[0.7, 0.2, 0.1]], [[0.1, 0.6, 0.3]]])
 
@@ -28,6 +29,7 @@ def test_a_class_that_all_rule_out_stays_ruled_out():
     with np.errstate(divide="ignore"):
         logs = np.log(np.array([[[1.0, 0.0]], [[1.0, 0.0]]]))
     assert np.exp(combine(logs)).tolist() == [[1.0, 0.0]]
+    assert combine(torch.tensor(logs)).exp().tolist() == [[1.0, 0.0]]
 
 
 def test_what_cannot_be_averaged_is_told():
@@ -54,53 +56,50 @@ def test_a_mean_is_no_worse_than_its_members_on_average():
     assert nll(combine(logs), labels) <= np.mean([nll(one, labels) for one in logs])
 
 
-def test_greedy_leaves_the_useless_out():
-    labels = np.array([0, 0, 1])
-    good = np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
-    other = np.array([[0.3, 0.7], [0.9, 0.1], [0.2, 0.8]])
-    bad = np.array([[0.1, 0.9], [0.1, 0.9], [0.9, 0.1]])
-    assert set(greedy(np.log([bad, good, other]), labels)) == {1, 2}
-    with pytest.raises(ValueError):
-        greedy(np.log([good])[:0], labels)
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
+@pytest.mark.parametrize("weights", [None, [0.1, 0.2, 0.3, 0.4], [1, 0, 0, 0], [0, 2, 0, 1]])
+def test_tensors_are_averaged_as_arrays_are(of, weights):
+    log_probs = torch.randn(4, 5, 3, dtype=torch.float64).mul(20).log_softmax(2)
+    want = combine(log_probs.numpy(), weights, of)
+    found = combine(log_probs, weights, of)
+    assert isinstance(found, torch.Tensor) and np.allclose(found, want, atol=1e-12)
+    assert np.allclose(combine(list(log_probs), weights, of), want, atol=1e-12)
+    assert np.allclose(tempered(log_probs[0], 1.7), tempered(log_probs[0].numpy(), 1.7))
 
 
-def test_greedy_weighs_nearly_as_well_as_can_be():
+def test_a_mean_of_probabilities_is_scipys():
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(7), (4, 50)) ** 9)
+    weights = np.array([3.0, 0.5, 1.0, 2.0])
+    want = logsumexp(log_probs, axis=0, b=weights[:, None, None] / weights.sum())
+    assert np.allclose(combine(log_probs, weights), want, rtol=1e-12)
+
+
+def test_a_failed_image_stays_failed():
+    log_probs = np.log(np.concatenate([P, P], axis=1))
+    log_probs[1, 0] = np.nan
+    assert np.isnan(combine(log_probs)).all(axis=1).tolist() == [True, False]
+
+
+def test_members_are_calibrated_and_weighed_on_held_out_images():
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 5, 2000)
-    truth = np.eye(5)[labels]
-    # members that know more and more, each with errors of its own
-    logits = np.stack([k * truth + rng.normal(0, 1.5, truth.shape) for k in (1.0, 2.0, 3.0)])
-    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-    def loss(free):
-        return nll(combine(logs, np.exp(free) / np.exp(free).sum()), labels)
-
-    optimum = minimize(loss, np.zeros(3), method="Nelder-Mead").fun
-    chosen = greedy(logs, labels)
-    found = nll(combine(logs[chosen]), labels)
-    alone, together = nll(logs[2], labels), nll(combine(logs), labels)
-    assert optimum - 1e-9 <= found <= optimum + 0.1 * (min(alone, together) - optimum)
-    assert found < min(alone, together) - 0.01
-    assert len(chosen) <= 20 and chosen.count(2) > chosen.count(1) >= chosen.count(0)
+    labels = rng.integers(0, 4, 500)
+    knowing = 2 * np.eye(4)[labels] + rng.normal(size=(500, 4))
+    ignorant = rng.normal(size=(500, 4))
+    log_probs = np.stack([tempered(one, 0.2) for one in (knowing, ignorant)])  # far too sure
+    mean = CalibratedMean.fit(log_probs, labels)
+    assert mean.temperatures == tuple(fit_temperature(one, labels) for one in log_probs)
+    assert min(mean.temperatures) > 2 and mean.weights[0] > 5 * mean.weights[1]
+    assert nll(mean(log_probs), labels) < nll(combine(log_probs), labels) / 2
 
 
-def test_soup_by_hand_and_refused():
-    one = {"w": torch.tensor([1.0, 2.0]), "n": torch.tensor(3)}
-    two = {"w": torch.tensor([3.0, 6.0]), "n": torch.tensor(9)}
-    mixed = soup([one, two])
-    assert mixed["w"].tolist() == [2.0, 4.0] and mixed["n"].item() == 3
-    assert torch.equal(soup([one])["w"], one["w"])
-    with pytest.raises(ValueError, match="one architecture"):
-        soup([one, {"w": torch.zeros(3)}])
-
-
-def test_a_greedy_soup_is_never_worse_than_its_best():
-    parts = [{"w": torch.tensor([x])} for x in (5.0, 4.0, 3.5)]
-    alone = [abs(p["w"].item() - 3) for p in parts]
-    _, chosen, loss = greedy_soup(parts, alone, lambda s: abs(s["w"].item() - 3))
-    assert chosen == [2] and loss == min(alone)
-
-
-def test_a_barrier_is_a_reason():
-    assert basin(1.0, [0.9, 1.0]) == ""
-    assert "not in one basin" in basin(1.01, [0.9, 1.0])
+def test_an_ensemble_is_one_network():
+    networks = [torch.nn.Linear(2, 3) for _ in range(3)]
+    inputs = torch.randn(5, 2)
+    whole = Ensemble(networks, CalibratedMean((0.5, 1.0, 2.0), (3.0, 0.0, 1.0)))
+    odds = [
+        (network(inputs) / t).softmax(1) for network, t in zip(networks, (0.5, 1, 2), strict=True)
+    ]
+    assert len(whole.networks) == 2  # what counts for nothing is not run
+    assert torch.allclose(whole(inputs).softmax(1), odds[0] * 0.75 + odds[2] * 0.25, atol=1e-6)
+    with pytest.raises(ValueError, match="nothing to average"):
+        Ensemble(networks, CalibratedMean((1.0,) * 3, (0.0,) * 3))

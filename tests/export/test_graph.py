@@ -5,9 +5,6 @@ import pytest
 import torch
 
 from classifiers import CLASSES, made, mixed, pictures
-from polyak.ensemble import combine
-from polyak.ensemble import tempered as tempered_by_numpy
-from polyak.ensemble.tensors import mean, tempered
 from polyak.errors import UsageError
 from polyak.export.check import gathered, said_bare, said_of
 from polyak.export.graph import Graph
@@ -47,17 +44,3 @@ def test_a_bare_graph_gives_logits_of_prepared_pictures():
     assert np.abs(softmax(logits) - said).max() < 1e-5
     with pytest.raises(UsageError, match="share no input"):
         Graph(mixed(), bare=True)
-
-
-@pytest.mark.parametrize("of", ["probabilities", "logits"])
-def test_tensors_are_averaged_as_arrays_are(of):
-    logs = torch.randn(4, 5, 3, dtype=torch.float64).mul(20).log_softmax(2)
-    shares = [0.1, 0.2, 0.3, 0.4]
-    want = combine(logs.numpy(), shares, of)
-    assert np.allclose(mean(list(logs), shares, of), want, atol=1e-6)
-    assert np.allclose(tempered(logs[0], 1.7), tempered_by_numpy(logs[0].numpy(), 1.7))
-
-
-def test_a_class_that_all_rule_out_gets_nothing():
-    logs = torch.tensor([[0.0, -torch.inf]])
-    assert torch.equal(mean([logs, logs]).exp(), torch.tensor([[1.0, 0.0]]))

@@ -107,7 +107,7 @@ def test_a_graph_that_says_something_else_gets_no_name(tmp_path, monkeypatch):
 
 
 def test_a_number_that_is_none_gets_no_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "mean", lambda logs, *_: logs[0] * torch.nan)
+    monkeypatch.setattr(graph, "combine", lambda log_probs, *_: log_probs[0] * torch.nan)
     with pytest.raises(RefusedError, match="nan"):
         to_onnx(made(), tmp_path / "m.onnx")
 

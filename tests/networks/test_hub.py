@@ -94,7 +94,7 @@ def test_a_name_server_that_says_nothing_is_not_waited_for(monkeypatch):
 def test_without_a_network_one_line_is_said_before_any_image_is_opened(
     typed, empty, offline, capsys, monkeypatch
 ):
-    monkeypatch.setattr("polyak.train.job.open_data", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr("polyak.jobs.open.open_data", lambda *_: pytest.fail("opened"))
     assert cli.main([*typed.split(), "--threads", "1"]) == 64
     said = capsys.readouterr()
     assert "huggingface.co does not answer" in one_line(said.err.strip()) and not said.out

@@ -41,7 +41,7 @@ def timeless(found):
 def finished(contest):
     """A race that ran to its end, with its records."""
     race = contest(optimizers=("sgd", "momentum", "adam"), sweep=(0.1, 1.0, 10.0), steps=20)
-    return race, list(race.records())
+    return race, [event.as_json() for event in race.events()]
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def test_images_that_are_lost_on_the_way_are_told(contest, tiny_folder, tmp_path
     shutil.copytree(tiny_folder, data)
     race = contest(data=data, memory=1e-9)  # every image is read again whenever it is needed
     gone = None
-    for record in race.records():
-        if record["kind"] == "start":
-            gone = race.course.parts["val"].dataset.paths[1]
+    for event in race.events():
+        if event.kind == "start":
+            gone = race.course.data.parts["val"].dataset.paths[1]
             (data / gone).unlink()
     found = sheet.figures(race)
     assert found["lost"] == [[gone, "No such file or directory"]]
@@ -105,7 +105,7 @@ def finish(running):
 
 def test_the_recipe_differs_in_optimizer_and_rate_alone(contest):
     course = Course(contest().recipe)
-    recipes = [course.recipe(name).model_dump() for name in ("sgd", "adam")]
+    recipes = [course.session(name).resolved.model_dump() for name in ("sgd", "adam")]
     differing = {key for key in recipes[0] if recipes[0][key] != recipes[1][key]}
     assert differing == {"optimizer", "learning_rate"}
 
@@ -141,11 +141,11 @@ def test_the_same_seeds_give_the_same_result_to_the_bit(contest):
     pages = []
     for _ in range(2):
         race = contest()
-        list(race.records())
+        list(race.events())
         pages.append(timeless(sheet.figures(race)))
     assert pages[0] == pages[1]
     race = contest(seed=7)
-    list(race.records())
+    list(race.events())
     assert timeless(sheet.figures(race))["results"] != pages[0]["results"]
 
 
@@ -188,8 +188,8 @@ def test_ctrl_c_keeps_whole_rounds(tiny_folder, tmp_path, monkeypatch, capsys):
 
 def test_stopped_in_the_sweep_there_is_still_a_page(contest, tmp_path):
     race = contest()
-    for record in race.records():
-        if record["kind"] == "step":
+    for record in race.events():
+        if record.kind == "step":
             signal.raise_signal(signal.SIGTERM)
     found = sheet.figures(race)
     sheet.write(found, tmp_path)
@@ -200,7 +200,7 @@ def test_stopped_in_the_sweep_there_is_still_a_page(contest, tmp_path):
 
 def test_when_all_diverge_it_is_said(contest):
     race = contest(sweep=(1e30,))
-    list(race.records())
+    list(race.events())
     with pytest.raises(DivergedError, match="every optimizer diverged"):
         sheet.figures(race)
 
@@ -255,10 +255,10 @@ def speed(monkeypatch):
 
 def plan(contest, **how):
     race = contest(steps=None, sweep=(0.1, 1.0, 10.0), **how)
-    records = race.records()
+    records = race.events()
     start = next(records)
     records.close()
-    return start["plan"]
+    return start.plan
 
 
 def test_a_budget_is_split_between_sweep_and_race(contest, speed):
@@ -284,7 +284,7 @@ def test_nothing_held_out_is_refused(contest, tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8, 3), ord(name), np.uint8)).save(tmp_path / name / "1.png")
     with pytest.raises(DataError, match="nothing is held out"):
-        list(contest(str(tmp_path)).records())
+        list(contest(str(tmp_path)).events())
 
 
 # the page
@@ -304,8 +304,8 @@ def test_names_from_outside_are_escaped(hostile):
 @needs_browser
 def test_a_race_stopped_in_its_sweep_shows_the_sweep(contest, tmp_path):
     race = contest(sweep=(1.0, 2.0))
-    for record in race.records():
-        if record["kind"] == "sweep":
+    for record in race.events():
+        if record.kind == "sweep":
             signal.raise_signal(signal.SIGTERM)
     sheet.write(sheet.figures(race), tmp_path)
     with opened(tmp_path / "profile") as browser:

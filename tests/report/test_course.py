@@ -6,11 +6,12 @@ import re
 import numpy as np
 import pytest
 
+from jobs import train
 from polyak.errors import RefusedError
+from polyak.recipe import make
 from polyak.report import report
 from polyak.report.course import rates, snapshots
 from polyak.report.gather import gather
-from polyak.train import make, train
 from written import run_directory
 
 

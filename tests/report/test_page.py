@@ -10,14 +10,15 @@ import pytest
 from PIL import Image
 
 from browser import needs_browser, opened
+from jobs import train
 from polyak import cli
 from polyak.errors import RefusedError, UsageError
+from polyak.recipe import make
 from polyak.report import compare, report
 from polyak.report import page as pages
 from polyak.report.findings import findings
 from polyak.report.gather import gather
 from polyak.report.words import KOREAN, speaker
-from polyak.train import make, train
 from written import INJECTIONS, run_directory, shape
 
 HOME = Path(pages.__file__).parent
@@ -61,7 +62,7 @@ def test_the_page_of_a_real_run_tells_its_figures(tiny_folder, tmp_path):
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_run(tiny_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("polyak.train.conduct.report", lambda path: 1 / 0)
+    monkeypatch.setattr("polyak.jobs.record.report", lambda path: 1 / 0)
     recipe = make(
         data=str(tiny_folder), model="compact", widths=(8, 8), epochs=1, batch_size=16, size=16,
         threads=1, out=str(tmp_path), name="run",
@@ -120,7 +121,7 @@ def test_before_the_temperature_is_before_it(tmp_path):
     # the run's temperature was 2: without it, odds are squared, and the model is surer
     p = facts.said["val"].probabilities.astype(float)
     squared = p**2 / (p**2).sum(1, keepdims=True)
-    mean = (found.before.confidence * found.before.pictures).sum() / found.before.pictures.sum()
+    mean = (found.before.confidence * found.before.images).sum() / found.before.images.sum()
     assert mean == pytest.approx(squared.max(1).mean(), abs=1e-6)
 
 

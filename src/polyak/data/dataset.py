@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from polyak.data.table import write_table
 from polyak.errors import counted, shown
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 UNEVEN = 5  # times as many images of the largest class as of the smallest are worth a word
 
@@ -55,6 +56,11 @@ class Dataset:
     def found(self) -> int:
         """Count every file of the source: used and quarantined."""
         return len(self.paths) + len(self.quarantine)
+
+    @property
+    def kind(self) -> TargetKind:
+        """What is learned of an image: one label, of `classes`."""
+        return SINGLE_LABEL
 
     def file(self, position: int) -> Path:
         """Where the picture at a position lies."""

@@ -105,6 +105,11 @@ class Loader:
         n = len(self.labels)
         return max(n // self.batch_size, min(n, 1)) if self.shuffle else -(-n // self.batch_size)
 
+    @property
+    def images_per_step(self) -> int:
+        """Images of a whole batch, all processes together."""
+        return min(self.batch_size, len(self.labels))
+
     def in_order(self, batch_size: int) -> "Loader":
         """Give a loader of the same pictures that yields each once, in order, alone."""
         still = copy.copy(self)

@@ -1,16 +1,30 @@
-"""MODEL ENSEMBLES: averaged predictions, chosen members, averaged weights."""
+"""MODEL ENSEMBLES: snapshots, chosen and averaged members, averaged weights, distillation.
 
-from polyak.ensemble.combine import combine, disagreement, tempered
-from polyak.ensemble.select import greedy, nll
+Functions and small objects for any training loop in PyTorch; arrays and tensors in, the same out.
+"""
+
+from polyak.ensemble.combine import CalibratedMean, combine, disagreement, tempered
+from polyak.ensemble.distillation import distillation_loss
+from polyak.ensemble.network import Ensemble
+from polyak.ensemble.select import greedy
+from polyak.ensemble.snapshots import Snapshot, Snapshots
 from polyak.ensemble.soups import basin, greedy_soup, soup
+from polyak.ensemble.states import State, copied, refreshed
 
 __all__ = [
+    "CalibratedMean",
+    "Ensemble",
+    "Snapshot",
+    "Snapshots",
+    "State",
     "basin",
     "combine",
+    "copied",
     "disagreement",
+    "distillation_loss",
     "greedy",
     "greedy_soup",
-    "nll",
+    "refreshed",
     "soup",
     "tempered",
 ]

@@ -1,19 +1,29 @@
 """Averaged predictions: the lecture's "average the results of n models", whatever the n are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from polyak.ensemble.select import greedy
+from polyak.metrics import fit_temperature, log_softmax
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def combine(
-    log_probabilities: np.ndarray,
-    weights: Sequence[float] | None = None,
+    log_probs: Array | Sequence[Array],
+    weights: Sequence[float] | np.ndarray | None = None,
     of: str = "probabilities",
-) -> np.ndarray:
-    """Average what members or views say, in logarithms.
+) -> Array:
+    """Average what members or views predict, in logarithms; arrays and tensors by one text.
 
     Args:
-        log_probabilities: float (M, ..., K): members or views, pictures, classes.
+        log_probs: float (M, ..., K): members or views, images, classes; or M of (..., K).
         weights: M numbers, zero or more; None counts all alike.
         of: "probabilities" (arithmetic mean), or "logits" (geometric mean, made to sum to 1).
 
@@ -28,55 +38,103 @@ def combine(
     >>> two = np.log([[[0.9, 0.1]], [[0.5, 0.5]]])
     >>> np.exp(combine(two)).round(3).tolist(), np.exp(combine(two, of="logits")).round(3).tolist()
     ([[0.7, 0.3]], [[0.75, 0.25]])
-    >>> np.exp(combine(two, weights=[3, 1])).round(3).tolist()
-    [[0.8, 0.2]]
+    >>> combine(torch.tensor(two), weights=[3, 1]).exp()
+    tensor([[0.8000, 0.2000]], dtype=torch.float64)
     """
-    logs = np.asarray(log_probabilities)
-    shares = _shares(weights, len(logs)).astype(logs.dtype)
-    logs, shares = logs[shares > 0], shares[shares > 0]
-    if len(logs) == 1:
-        return logs[0]  # one member is that member, to the bit
-    columns = shares.reshape(-1, *[1] * (logs.ndim - 1))
+    shares = _shares(weights, len(log_probs))
+    counted: Any = [(share, log_probs[i]) for i, share in enumerate(shares) if share > 0]
+    if len(counted) == 1:
+        return counted[0][1]  # one member is that member, to the bit
     if of == "logits":
-        return _normalised((logs * columns).sum(axis=0))
+        mean: Any = sum(share * row for share, row in counted)
+        return log_softmax(mean)
     if of != "probabilities":
         raise ValueError(f"no mean of {of!r}: choose probabilities or logits")
-    return _log_sum(logs, columns)
+    library: Any = torch if isinstance(counted[0][1], Tensor) else np
+    highest = reduce(library.maximum, [row for _, row in counted])
+    # a class that every member rules out has logarithm -inf; shifting by it would give nan
+    highest = highest.clip(min=library.finfo(highest.dtype).min)
+    with np.errstate(divide="ignore"):
+        mean = library.log(sum(share * library.exp(row - highest) for share, row in counted))
+    return mean + highest
 
 
-def disagreement(log_probabilities: np.ndarray, weights: Sequence[float] | None = None):
+def tempered(log_probs: Array, temperature: float) -> Array:
+    """Divide log-probabilities by a temperature and normalise them again; at 1 they stay as is.
+
+    >>> np.exp(tempered(np.log([[0.8, 0.2]]), 2.0)).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    return log_probs if temperature == 1 else log_softmax(log_probs, temperature)
+
+
+def disagreement(
+    log_probs: np.ndarray, weights: Sequence[float] | np.ndarray | None = None
+) -> np.ndarray:
     """Say how far members lie from their mean: the probability that would have to move, on average.
 
     Args:
-        log_probabilities: float (M, N, K), as for `combine`.
+        log_probs: float (M, N, K), as for `combine`.
         weights: M numbers, as for `combine`.
 
     Returns:
-        float (N,), from 0 (all members say the same) to less than 1: the weighted mean of the total
-        variation distance between a member and the mean of all.
+        float (N,), from 0 (all members predict the same) to less than 1: the weighted mean of the
+        total variation distance between a member and the mean of all.
 
     >>> two = np.log([[[0.9, 0.1]], [[0.5, 0.5]]])
     >>> disagreement(two).round(3).tolist()
     [0.2]
     """
-    shares = _shares(weights, len(log_probabilities))
-    mean = np.exp(combine(log_probabilities, weights))
-    distances = np.abs(np.exp(log_probabilities) - mean).sum(axis=-1) / 2
-    return shares @ distances
+    mean = np.exp(combine(log_probs, weights))
+    distances = np.abs(np.exp(log_probs) - mean).sum(axis=-1) / 2
+    return np.array(_shares(weights, len(log_probs))) @ distances
 
 
-def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Divide logits by a temperature and make them log-probabilities again, of the same shape.
+@dataclass(frozen=True)
+class CalibratedMean:
+    """Average members, each at its own temperature and with its own weight.
 
-    >>> np.exp(tempered(np.log([[0.8, 0.2]]), 2.0)).round(3).tolist()
-    [[0.667, 0.333]]
+    Args:
+        temperatures: M numbers above 0, of the members alone.
+        weights: M numbers, zero or more; those of weight 0 do not take part.
+        of: "probabilities" or "logits", as for `combine`.
+
+    >>> CalibratedMean((1.0, 2.0), (1.0, 0.0))(np.log([[[0.9, 0.1]], [[0.5, 0.5]]])).shape
+    (1, 2)
     """
-    if temperature == 1:
-        return log_probabilities
-    return _normalised(log_probabilities / log_probabilities.dtype.type(temperature))
+
+    temperatures: Sequence[float]
+    weights: Sequence[float]
+    of: str = "probabilities"
+
+    def __call__(self, log_probs: Array | Sequence[Array]) -> Array:
+        """Average (M, N, K) to (N, K), the logarithm of the mean probability."""
+        pairs = zip(log_probs, self.temperatures, strict=True)
+        parts: Any = [tempered(one, t) for one, t in pairs]
+        return combine(parts, self.weights, self.of)
+
+    @classmethod
+    def fit(
+        cls, log_probs: np.ndarray | Sequence[np.ndarray], labels: np.ndarray, draws: int = 20
+    ) -> "CalibratedMean":
+        """Calibrate every member on held-out images, then choose and weigh them by `greedy`.
+
+        Args:
+            log_probs: float (M, N, K), or M of (N, K), of images that no member was trained on.
+            labels: int (N,).
+            draws: as for `greedy`.
+
+        >>> sure, wrong = [[0.9, 0.1], [0.8, 0.2]], [[0.1, 0.9], [0.3, 0.7]]
+        >>> CalibratedMean.fit(np.log([sure, wrong]), np.array([0, 0])).weights
+        (1, 0)
+        """
+        temperatures = tuple(fit_temperature(one, labels) for one in log_probs)
+        calibrated = [tempered(one, t) for one, t in zip(log_probs, temperatures, strict=True)]
+        chosen = greedy(np.stack(calibrated), labels, draws)
+        return cls(temperatures, tuple(chosen.count(number) for number in range(len(log_probs))))
 
 
-def _shares(weights, members: int) -> np.ndarray:
+def _shares(weights: Sequence[float] | np.ndarray | None, members: int) -> list[float]:
     if members == 0:
         raise ValueError("nothing to average: give at least one member")
     given = np.ones(members) if weights is None else np.asarray(weights, np.float64)
@@ -84,17 +142,4 @@ def _shares(weights, members: int) -> np.ndarray:
         raise ValueError(f"weights {given.tolist()} are not {members} numbers of zero or more")
     if not given.sum() > 0:
         raise ValueError("every weight is zero")
-    return given / given.sum()
-
-
-def _normalised(logs):
-    logs = logs - logs.max(axis=-1, keepdims=True)
-    return logs - np.log(np.exp(logs).sum(axis=-1, keepdims=True))
-
-
-def _log_sum(logs, columns):
-    highest = logs.max(axis=0)
-    # a class that every member rules out has logarithm -inf; shifting by it would give nan
-    highest = np.where(np.isfinite(highest), highest, 0)
-    with np.errstate(divide="ignore"):
-        return np.log((np.exp(logs - highest) * columns).sum(axis=0)) + highest
+    return (given / given.sum()).tolist()

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
-State = dict[str, Tensor]
+from polyak.ensemble.states import State
 
 
 def soup(states: Sequence[State]) -> State:
     """Average the weights of networks of one architecture.
 
-    Batch-norm statistics of the mean belong to nobody: re-estimate them
-    (`polyak.optim.refresh_batch_norm`) before the soup is used.
+    Batch-norm statistics of the mean belong to nobody: let `refreshed` estimate them anew before
+    the soup is used.
 
     Args:
         states: state_dicts with the same names and shapes.
@@ -50,7 +49,7 @@ def greedy_soup(
 
     Args:
         states: state_dicts of one architecture.
-        losses: of each alone, on held-out pictures.
+        losses: of each alone, on held-out images.
         measure: loss of a soup there, its batch-norm statistics re-estimated.
 
     Returns:
@@ -79,7 +78,7 @@ def basin(loss: float, losses: Sequence[float]) -> str:
     ingredient has a barrier on the way.
 
     Args:
-        loss: of the soup, on held-out pictures.
+        loss: of the soup, on held-out images.
         losses: of its ingredients there.
 
     Source: Frankle et al., "Linear mode connectivity", ICML 2020.

@@ -13,6 +13,7 @@ from polyak.data.pictures import pictures
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError, RefusedError, counted
 from polyak.model import Classifier
+from polyak.targets import SINGLE_LABEL
 
 COUNT = 64  # pictures
 TOLERANCE = 1e-4  # of a probability: rounding, not another model
@@ -50,7 +51,7 @@ def compare(polyak: np.ndarray, other: np.ndarray) -> Agreement:
     Agreement(n=1, same=1, difference=0.25)
     """
     rows = np.arange(len(polyak))
-    best, theirs = polyak.max(1), polyak[rows, other.argmax(1)]
+    best, theirs = polyak.max(1), polyak[rows, SINGLE_LABEL.decide(other)]
     same = int((theirs >= best - TOLERANCE).sum())
     return Agreement(len(polyak), same, float(np.abs(polyak - other).max()))
 

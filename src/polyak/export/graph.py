@@ -4,11 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyak.ensemble.tensors import mean, tempered
+from polyak.ensemble import combine, tempered
 from polyak.errors import UsageError
 from polyak.export.prepare import Prepare
 from polyak.inference import Look, passes
 from polyak.model import Classifier
+from polyak.targets import TargetKind
 
 
 class Graph(nn.Module):
@@ -37,10 +38,10 @@ class Graph(nn.Module):
         self.networks: nn.ModuleList = nn.ModuleList(member.network.eval() for member in members)
         self.temperatures: list[float] = [member.temperature for member in members]
         self.orders: list[np.ndarray] = [member.order(classifier.classes) for member in members]
-        total = sum(classifier.weights)
-        self.shares: list[float] = [weight / total for weight in classifier.weights]
+        self.weights: list[float] = classifier.weights
         self.temperature: float = classifier.temperature
         self.mean: str = classifier.mean
+        self.kind: TargetKind = classifier.kind
         self.bare = bare
         specs = [
             Look(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
@@ -63,15 +64,15 @@ class Graph(nn.Module):
         for number, takers in enumerate(self.takers):
             inputs = pictures if self.bare else self.pages[number](pictures)
             for taker in takers:
-                log_probs[taker].append(self.networks[taker](inputs).log_softmax(1))
+                log_probs[taker].append(self.kind.log_probs(self.networks[taker](inputs)))
         parts = [
-            ordered(tempered(mean(views), temperature), order)
+            ordered(tempered(combine(views), temperature), order)
             for views, temperature, order in zip(
                 log_probs, self.temperatures, self.orders, strict=True
             )
         ]
-        logits = mean(parts, self.shares, self.mean) / self.temperature
-        return logits if self.bare else logits.softmax(1)
+        logits = combine(parts, self.weights, self.mean) / self.temperature
+        return logits if self.bare else self.kind.probabilities(logits)
 
 
 def ordered(rows: Tensor, order: np.ndarray) -> Tensor:

@@ -15,7 +15,6 @@ from polyak.errors import UsageError
 from polyak.export.card import card
 from polyak.export.check import Agreement, Run, require, said_bare, samples
 from polyak.files import disk_error, sync, write_atomic
-from polyak.metrics import softmax
 from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.networks.head import head_names
@@ -149,7 +148,7 @@ def agreement(classifier: Classifier, folder: Path, data: str | None, what: str)
     images, order = samples(classifier, data), single(classifier).order(classifier.classes)
     expected, _ = classifier.probabilities(images, views="one")
     logits = said_bare(classifier, images, runner(network))
-    return require(expected, softmax(logits)[:, order], what)
+    return require(expected, classifier.kind.probabilities(logits)[:, order], what)
 
 
 def runner(network: nn.Module) -> Run:

@@ -15,7 +15,6 @@ from polyak.export.check import Agreement, Run, require, said_bare, said_of, sam
 from polyak.export.facts import facts
 from polyak.export.graph import Graph
 from polyak.files import write_atomic
-from polyak.metrics import softmax
 from polyak.model import Classifier
 
 
@@ -103,5 +102,9 @@ def agreement(classifier: Classifier, run: Run, images: Images, bare: bool, what
     views = {"views": "one"} if bare else {}
     expected, _ = classifier.probabilities(images, **views)
     with torch.no_grad():
-        other = softmax(said_bare(classifier, images, run)) if bare else said_of(images, run)
+        other = (
+            classifier.kind.probabilities(said_bare(classifier, images, run))
+            if bare
+            else said_of(images, run)
+        )
     return require(expected, np.asarray(other), what)

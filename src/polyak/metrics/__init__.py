@@ -1,9 +1,10 @@
 """How good a classifier is, and how sure that figure is: accuracy, NLL, calibration, confusion.
 
-Every figure carries a 95 % interval. Arrays only: nothing here knows networks or files.
+Every figure carries a 95 % interval. Arrays only: nothing here knows networks or files; softmax
+and its logarithm take tensors too.
 """
 
-from polyak.metrics.calibration import Reliability, fit_temperature, reliability, softmax
+from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.confusion import (
     Confusion,
     PerClass,
@@ -14,6 +15,14 @@ from polyak.metrics.confusion import (
     suspects,
 )
 from polyak.metrics.figures import Estimate, Evaluation, evaluate, paired, wilson
+from polyak.metrics.probabilities import (
+    accuracy_and_nll,
+    log_softmax,
+    losses,
+    negative_log,
+    nll,
+    softmax,
+)
 
 __all__ = [
     "Confusion",
@@ -21,11 +30,16 @@ __all__ = [
     "Evaluation",
     "PerClass",
     "Reliability",
+    "accuracy_and_nll",
     "cautions",
     "confusion_matrix",
     "evaluate",
     "fit_temperature",
+    "log_softmax",
+    "losses",
     "most_confused",
+    "negative_log",
+    "nll",
     "paired",
     "per_class",
     "reliability",

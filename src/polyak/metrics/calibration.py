@@ -1,17 +1,18 @@
-"""Probabilities: from logits, at the right temperature, and how far they can be trusted."""
+"""How far probabilities can be trusted: reliability, and the temperature that mends them."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from polyak.metrics.arrays import checked
+from polyak.metrics.probabilities import softmax
 
 BINS = 15
-_ROWS = 4096  # pictures softmaxed at a time: 1,000 classes stay in the cache
+_ROWS = 4096  # images at a time: 1,000 classes stay in the cache
 
 
 class Reliability(NamedTuple):
-    """Mean confidence, accuracy and number of pictures of each bin that has any, float64 (B,).
+    """Mean confidence, accuracy and number of images of each bin that has any, float64 (B,).
 
     >>> Reliability(np.array([0.9]), np.array([0.8]), np.array([5.0])).accuracy
     array([0.8])
@@ -19,10 +20,10 @@ class Reliability(NamedTuple):
 
     confidence: np.ndarray
     accuracy: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
 
 
-def reliability(probabilities, labels) -> Reliability:
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
     """Compare how sure a model is with how often it is right, in the bins of `evaluate`.
 
     Args:
@@ -32,18 +33,18 @@ def reliability(probabilities, labels) -> Reliability:
     Source: DeGroot & Fienberg, 1983; Guo et al., 2017.
 
     >>> found = reliability(np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([0, 0]))
-    >>> found.confidence.round(2), found.accuracy, found.pictures
+    >>> found.confidence.round(2), found.accuracy, found.images
     (array([0.9]), array([0.5]), array([2.]))
     """
     probabilities, labels = checked(probabilities, labels)
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     bins = bins_of(confidence)
-    pictures, sure, won = (
+    images, sure, won = (
         np.bincount(bins, weights, BINS).astype(float) for weights in (None, confidence, right)
     )
-    used = pictures > 0
-    return Reliability(sure[used] / pictures[used], won[used] / pictures[used], pictures[used])
+    used = images > 0
+    return Reliability(sure[used] / images[used], won[used] / images[used], images[used])
 
 
 def bins_of(confidence: np.ndarray) -> np.ndarray:
@@ -51,53 +52,34 @@ def bins_of(confidence: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
-def softmax(logits, temperature: float = 1.0) -> np.ndarray:
-    """Turn logits (N, K) into probabilities of the same shape and type, whatever their size.
-
-    Args:
-        logits: float (N, K).
-        temperature: divides the logits; above 1 is less sure.
-
-    >>> softmax(np.array([[0.0, np.log(3.0)], [1000.0, 0.0]])).round(2).tolist()
-    [[0.25, 0.75], [1.0, 0.0]]
-    """
-    logits = np.asarray(logits)
-    result = np.empty_like(logits, dtype=np.result_type(logits.dtype, np.float32))
-    for start in range(0, len(logits), _ROWS):
-        rows = logits[start : start + _ROWS].astype(np.float64) / temperature
-        odds = np.exp(rows - rows.max(axis=1, keepdims=True))
-        result[start : start + _ROWS] = odds / odds.sum(axis=1, keepdims=True)
-    return result
-
-
-def fit_temperature(logits, labels, spread: float = 0.5) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0.5) -> float:
     """Find the temperature, 0.05 to 20, that minimises the NLL of softmax(logits / temperature).
 
     The slope's root is found by Newton steps kept inside a bracket, so the result does not depend
-    on a start or a seed. Where all pictures are right, or nearly all, surer would be better without
+    on a start or a seed. Where all images are right, or nearly all, surer would be better without
     end, a bet that others hold no mistakes either; a normal prior on the logarithm keeps it modest.
 
     Args:
-        logits: float (N, K), of pictures that were not trained on.
+        logits: float (N, K), of images that were not trained on.
         labels: int (N,).
-        spread: of the prior, the standard deviation of log(temperature) around 0, worth one
-            observation however many pictures there are; infinite: the data alone decide, and where
+        prior_std: standard deviation of the prior of log(temperature) around 0, worth one
+            observation however many images there are; infinite: the data alone decide, and where
             no finite temperature is best (no mistake among them) the answer is 1.
 
     Raises:
-        ValueError: shapes disagree, no pictures, labels outside 0..K-1, logits that are not finite.
+        ValueError: shapes disagree, no images, labels outside 0..K-1, logits that are not finite.
 
     Source: Guo et al., "On calibration of modern neural networks", 2017.
 
     >>> logits = np.log(np.array([[0.9, 0.1]] * 4))  # 90 % sure, right three times of four
-    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1]), spread=np.inf), 4)
+    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1]), prior_std=np.inf), 4)
     2.0
     >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 4)
     1.217
     """
     logits, labels = checked(logits, labels)
-    prior = 1 / (spread**2 * len(labels))
-    if spread == np.inf and (logits.argmax(axis=1) == labels).all():
+    prior = 1 / (prior_std**2 * len(labels))
+    if prior_std == np.inf and (logits.argmax(axis=1) == labels).all():
         return 1.0
     low, high, sharpness = 1 / 20, 1 / 0.05, 1.0
     for _ in range(60):
@@ -114,7 +96,7 @@ def fit_temperature(logits, labels, spread: float = 0.5) -> float:
     return float(1 / sharpness)
 
 
-def _slope(logits, labels, sharpness: float) -> tuple[float, float]:
+def _slope(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL of softmax(sharpness * logits) by sharpness."""
     slope = curvature = 0.0
     for start in range(0, len(labels), _ROWS):

@@ -1,5 +1,6 @@
 """What is taken for what: confusion, classes one by one, labels that are worth checking."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,20 +13,20 @@ FEW = 3  # images of a class, of which none right says something
 
 
 class Confusion(NamedTuple):
-    """A way to go wrong: `pictures` of `truth`, a `share` of them, were taken for `taken_for`.
+    """A way to go wrong: `images` of `truth`, a `share` of them, were taken for `taken_for`.
 
-    >>> Confusion("cat", "dog", 3, 0.25).pictures
+    >>> Confusion("cat", "dog", 3, 0.25).images
     3
     """
 
     truth: str
     taken_for: str
-    pictures: int
+    images: int
     share: float
 
 
 class PerClass(NamedTuple):
-    """Precision and recall of every class, float64 (K,), and its number of pictures, int64 (K,).
+    """Precision and recall of every class, float64 (K,), and its number of images, int64 (K,).
 
     >>> PerClass(np.array([1.0]), np.array([0.5]), np.array([2])).recall
     array([0.5])
@@ -36,7 +37,7 @@ class PerClass(NamedTuple):
     support: np.ndarray
 
 
-def confusion_matrix(predicted, labels, classes: int) -> np.ndarray:
+def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Count int64 (K, K): a row for each true class, a column for each predicted one.
 
     Args:
@@ -48,11 +49,12 @@ def confusion_matrix(predicted, labels, classes: int) -> np.ndarray:
     array([[1, 1],
            [0, 1]])
     """
-    cells = np.asarray(labels, np.int64) * classes + np.asarray(predicted, np.int64)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    from sklearn.metrics import confusion_matrix as counted  # takes a while to import
+
+    return counted(labels, predicted, labels=np.arange(classes))
 
 
-def most_confused(confusion, names, top: int = 5) -> list[Confusion]:
+def most_confused(confusion: np.ndarray, names: Sequence[str], top: int = 5) -> list[Confusion]:
     """List the most frequent mistakes, ties in the order of the classes.
 
     Args:
@@ -61,21 +63,21 @@ def most_confused(confusion, names, top: int = 5) -> list[Confusion]:
         top: how many.
 
     >>> most_confused(np.array([[3, 1], [0, 2]]), ["cat", "dog"])
-    [Confusion(truth='cat', taken_for='dog', pictures=1, share=0.25)]
+    [Confusion(truth='cat', taken_for='dog', images=1, share=0.25)]
     """
     wrong = np.array(confusion)
     support = wrong.sum(axis=1)
     np.fill_diagonal(wrong, 0)
     pairs = []
     for cell in np.argsort(-wrong, axis=None, kind="stable")[:top].tolist():
-        truth, taken = divmod(cell, len(wrong))
-        if pictures := int(wrong[truth, taken]):
-            share = pictures / int(support[truth])
-            pairs.append(Confusion(names[truth], names[taken], pictures, share))
+        truth, taken = divmod(int(cell), len(wrong))
+        if images := int(wrong[truth, taken]):
+            share = images / int(support[truth])
+            pairs.append(Confusion(names[truth], names[taken], images, share))
     return pairs
 
 
-def per_class(confusion) -> PerClass:
+def per_class(confusion: np.ndarray) -> PerClass:
     """Give precision and recall of every class; NaN where there is nothing to divide by.
 
     Args:
@@ -90,7 +92,7 @@ def per_class(confusion) -> PerClass:
         return PerClass(right / confusion.sum(axis=0), right / support, support)
 
 
-def cautions(confusion, names) -> list[str]:
+def cautions(confusion: np.ndarray, names: Sequence[str]) -> list[str]:
     """Say where accuracy alone misleads: no better than one answer for all, classes never right.
 
     Args:
@@ -122,7 +124,7 @@ def cautions(confusion, names) -> list[str]:
     return lines
 
 
-def suspects(probabilities, labels) -> np.ndarray:
+def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """List images whose label is worth checking, the likeliest to be wrong first: int64 positions.
 
     How many of them are wrong depends on how good the model is: state its accuracy on the same
@@ -130,7 +132,7 @@ def suspects(probabilities, labels) -> np.ndarray:
     as likely as it is, on average, for images that carry that class's label.
 
     Args:
-        probabilities: float (N, K), of pictures that were not trained on.
+        probabilities: float (N, K), of images that were not trained on.
         labels: int (N,), as given.
 
     Source: Northcutt, Jiang, Chuang, "Confident learning", 2021.

@@ -1,16 +1,17 @@
 """Figures with their intervals: accuracy, negative log-likelihood, calibration error."""
 
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from polyak import keys
 from polyak.metrics.arrays import checked
 from polyak.metrics.calibration import BINS, bins_of
+from polyak.metrics.probabilities import negative_log
 
 LEVEL = 0.95
-_DRAWS = 1 << 21  # pictures drawn at a time in the bootstrap: 16 MiB of numbers
+_DRAWS = 1 << 21  # images drawn at a time in the bootstrap: 16 MiB of numbers
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Estimate:
     low: float
     high: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found on `n` pictures.
+    """What `evaluate` found on `n` images.
 
     >>> figure = Estimate(0.5, 0.25, 0.75)
     >>> Evaluation(figure, figure, figure, n=4).as_json()["accuracy"]
@@ -43,7 +44,7 @@ class Evaluation:
     ece: Estimate
     n: int
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers, the shape that `polyak evaluate --json` prints.
 
         >>> figure = Estimate(0.5, 0.25, 0.75)
@@ -52,8 +53,22 @@ class Evaluation:
         """
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Evaluation":
+        """Read what `as_json` gave, whatever else stands there.
 
-def evaluate(probabilities, labels, *, resamples: int = 1000, seed: int = 0) -> Evaluation:
+        >>> figure = Estimate(0.5, 0.25, 0.75)
+        >>> one = Evaluation(figure, figure, figure, n=4)
+        >>> Evaluation.from_json(one.as_json() | {"split": "test"}) == one
+        True
+        """
+        names = ("accuracy", "nll", "ece")
+        return cls(*(Estimate(**found[name]) for name in names), n=int(found["n"]))
+
+
+def evaluate(
+    probabilities: np.ndarray, labels: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> Evaluation:
     """Measure accuracy, negative log-likelihood and calibration error, each with its interval.
 
     Args:
@@ -63,13 +78,13 @@ def evaluate(probabilities, labels, *, resamples: int = 1000, seed: int = 0) -> 
         seed: of the resamples.
 
     Returns:
-        Accuracy with Wilson's interval; NLL in nats (a probability of 0 counts as 1e-38) with the
+        Accuracy with Wilson's interval; NLL in nats (as `negative_log` has it) with the
         bootstrap's; expected calibration error over 15 bins of equal width. Noise adds to every
         bin, so a resample's calibration error is too large; the interval's low end is the value
         less what noise alone can add (triangle inequality over bins): well calibrated reaches 0.
 
     Raises:
-        ValueError: shapes disagree, no pictures, labels outside 0..K-1, rows not probabilities.
+        ValueError: shapes disagree, no images, labels outside 0..K-1, rows not probabilities.
 
     Source: Guo et al., "On calibration of modern neural networks", 2017; Efron, 1979; Wilson, 1927.
 
@@ -83,8 +98,7 @@ def evaluate(probabilities, labels, *, resamples: int = 1000, seed: int = 0) -> 
     n = len(labels)
     right = probabilities.argmax(axis=1) == labels
     gaps = np.zeros((n, 1 + BINS))
-    chosen = probabilities[np.arange(n), labels].astype(np.float64)
-    gaps[:, 0] = -np.log(np.maximum(chosen, 1e-38))
+    gaps[:, 0] = negative_log(probabilities[np.arange(n), labels])
     confidence = probabilities.max(axis=1).astype(np.float64)
     gaps[np.arange(n), 1 + bins_of(confidence)] = right - confidence
     mean = gaps.mean(axis=0)
@@ -119,35 +133,34 @@ def wilson(right: int, n: int) -> Estimate:
     """
     if not 0 <= right <= n or n < 1:
         raise ValueError(f"{right} of {n} is no proportion")
-    share, z = right / n, NormalDist().inv_cdf((1 + LEVEL) / 2)
-    centre = share + z**2 / (2 * n)
-    reach = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    low, high = (centre - reach) / (1 + z**2 / n), (centre + reach) / (1 + z**2 / n)
-    return Estimate(share, max(0.0, low), min(1.0, high))
+    from scipy.stats import binomtest  # takes a while to import
+
+    found = binomtest(right, n).proportion_ci(LEVEL, method="wilson")
+    return Estimate(right / n, float(found.low), float(found.high))
 
 
 def paired(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     """Give the mean of paired differences and the square of its standard error.
 
     What is hard for both does not blur their difference. A variance of 1 takes part with the weight
-    of one picture: equal answers to a few prove little.
+    of one image: equal answers to a few prove little.
 
     Args:
-        before: float (n,), losses of some pictures, at least one.
-        after: of the same pictures, by another.
+        before: float (n,), losses of some images, at least one.
+        after: of the same images, by another.
 
     Raises:
-        ValueError: there is no picture.
+        ValueError: there is no image.
 
     Source: Student, "The probable error of a mean", Biometrika 6, 1908.
 
-    >>> gained, doubt = paired(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
-    >>> gained, doubt  # a variance of 1, and half of one more
+    >>> gained, variance = paired(np.array([3.0, 1.0]), np.array([1.0, 1.0]))
+    >>> gained, variance  # a variance of 1, and half of one more
     (1.0, 0.75)
     """
     apart = np.asarray(before, np.float64) - np.asarray(after, np.float64)
     if not len(apart):
-        raise ValueError("no picture was asked of both")
+        raise ValueError("no image was asked of both")
     return float(apart.mean()), float((apart.var() + 1 / len(apart)) / len(apart))
 
 

@@ -2,5 +2,6 @@
 
 from polyak.model.classifier import Classifier, Predictions, join
 from polyak.model.file import load, save
+from polyak.model.kinds import WeightKind
 
-__all__ = ["Classifier", "Predictions", "join", "load", "save"]
+__all__ = ["Classifier", "Predictions", "WeightKind", "join", "load", "save"]

@@ -12,13 +12,13 @@ from polyak.data.images import Images
 from polyak.data.pictures import pictures
 from polyak.data.sources import ClassesFrom
 from polyak.decoding.decode import least_for
-from polyak.ensemble import combine, disagreement, tempered
+from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
 from polyak.inference import Look, every_log_probabilities
-from polyak.metrics import softmax
 from polyak.model.held_out import HeldOutEvaluation, held_out
-from polyak.model.member import Member, Mixture
+from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ class Classifier:
         return joined
 
     @property
+    def kind(self) -> TargetKind:
+        """What it answers: one label, of `classes`."""
+        return SINGLE_LABEL
+
+    @property
     def spec(self) -> dict:
         """How to build the network again; of several members, the first one's."""
         return self.members[0].spec
@@ -151,8 +156,8 @@ class Classifier:
                 why="they want pictures of different sizes, or order classes or means otherwise",
                 then="take one member's own model file",
             )
-        parts = [(m.network, m.temperature, m.weight) for m in running]
-        return Mixture(*zip(*parts, strict=True))
+        mean = CalibratedMean([m.temperature for m in running], self.weights)
+        return Ensemble([member.network for member in running], mean)
 
     def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
         """Open pictures to be decoded as in training: large JPEGs no larger than is of use."""
@@ -194,7 +199,10 @@ class Classifier:
         """
         running = [member for member in self.members if member.weight > 0]
         views = how.pop("views", None)
-        looks = [Look(m.network, m.preprocessing, views or m.views or self.views) for m in running]
+        looks = [
+            Look(m.network, m.preprocessing, views or m.views or self.views, self.kind)
+            for m in running
+        ]
         logs, failed = every_log_probabilities(looks, images, **how)
         parts = [
             tempered(rows[:, member.order(self.classes)], member.temperature)
@@ -206,9 +214,9 @@ class Classifier:
         """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature.
 
         Raises:
-            RefusedError: members and temperatures give a picture no finite answer.
+            RefusedError: members and temperatures give an image no finite answer.
         """
-        said = softmax(combine(logs, self.weights, self.mean), self.temperature)
+        said = self.kind.probabilities(combine(logs, self.weights, self.mean), self.temperature)
         if (np.isnan(said).any(1) & ~np.isnan(logs).any((0, 2))).any():
             why = "its members rule out every class, or its temperatures are too small"
             raise RefusedError("the model's answer is not finite", why=why)

@@ -13,6 +13,7 @@ from polyak import tensor_file
 from polyak.augment.views import VIEWS
 from polyak.errors import RefusedError, UsageError, shown
 from polyak.model.classifier import Classifier
+from polyak.model.kinds import WeightKind
 from polyak.model.known_splits import MOST_MEMBERS, file_of
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
@@ -20,8 +21,7 @@ from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
 
 # 1: one network predicts; 2: members travel, or a soup. A file claims the least that can read it
 FORMATS = (1, 2)
-WEIGHTS = ("average", "weights", "best")  # all travel; the header says which one predicts
-KINDS = (*WEIGHTS, "soup", "snapshot", "start", "members")
+PLAIN = (WeightKind.AVERAGE, WeightKind.WEIGHTS, WeightKind.BEST)  # kinds that format 1 knows
 MEANS = ("probabilities", "logits")
 TEMPERATURES = 1e-6, 1e6  # beyond, a quotient leaves what float32 can hold
 
@@ -60,7 +60,7 @@ def save(
     ensemble = classifier if chosen == "members" else ensemble
     states = dict(weights)
     header = classifier.header | {
-        "format": 1 if ensemble is None and chosen in WEIGHTS else 2,
+        "format": 1 if ensemble is None and chosen in PLAIN else 2,
         "network": classifier.spec,
         "classes": list(classifier.classes),
         "preprocessing": classifier.preprocessing._asdict(),
@@ -138,7 +138,7 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
             )
         stored.check()
         kind = kind or header["chosen"]
-        if kind not in KINDS:
+        if kind not in list(WeightKind):
             raise ValueError(f"unknown weights {kind!r}")
         classes = [str(name) for name in header["classes"]]
         page = dict(header["ensemble"]) if kind == "members" else header
@@ -163,7 +163,7 @@ def _check_kind(file: Path, kind: str) -> None:
     """Refuse weights that were asked for and that a file does not have."""
     try:
         with safe_open(file, framework="pt") as stored:
-            kinds = sorted({name.partition("/")[0] for name in stored.keys()} & set(KINDS))
+            kinds = sorted({name.partition("/")[0] for name in stored.keys()} & set(WeightKind))
     except (SafetensorError, OSError):
         return  # loading says what is wrong with it
     if kind not in kinds:

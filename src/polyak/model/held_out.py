@@ -10,7 +10,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
 from polyak.errors import DataError, UsageError, counted
-from polyak.metrics import Evaluation, cautions, confusion_matrix, evaluate
+from polyak.metrics import Evaluation
 from polyak.model.known_splits import known_splits
 
 
@@ -119,9 +119,8 @@ class HeldOut:
     def evaluation(self, probabilities: np.ndarray) -> HeldOutEvaluation:
         """Measure what a model says of the images: (n, K)."""
         labels, classes = self.dataset.labels, self.dataset.classes
-        found = evaluate(probabilities, labels)
-        matrix = confusion_matrix(probabilities.argmax(1), labels, len(classes))
-        notes = (*self.counts.notes(), *cautions(matrix, classes))
+        measured = self.dataset.kind.figures(probabilities, labels, classes)
+        notes, found = (*self.counts.notes(), *measured.cautions), measured.evaluation
         figures = found.accuracy, found.nll, found.ece, found.n
         return HeldOutEvaluation(*figures, self.counts, notes)
 

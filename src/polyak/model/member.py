@@ -1,11 +1,11 @@
 """One network of a trained classifier, with all that it needs to say its part."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from polyak.ensemble.tensors import mean, tempered
 from polyak.errors import UsageError, shown
 from polyak.networks.preprocessing import Preprocessing
 
@@ -18,14 +18,14 @@ class Member:
         network: float32 (N, 3, h, w) -> logits (N, K).
         spec: how to build the network again: {"name", "classes", "options"}.
         classes: K names in the order of its own logits.
-        preprocessing: from picture to its input.
+        preprocessing: from image to its input.
         temperature: its logits are divided by it before members are averaged.
         weight: its share in the mean, zero or more; a member of weight zero is not run.
         views: its own test-time views; None takes the classifier's.
     """
 
     network: nn.Module
-    spec: dict
+    spec: dict[str, Any]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float = 1.0
@@ -47,25 +47,3 @@ class Member:
             )
         place = {name: number for number, name in enumerate(self.classes)}
         return np.array([place[name] for name in classes], np.int64)
-
-
-class Mixture(nn.Module):
-    """Average the probabilities of several networks inside one: for export, and as a teacher.
-
-    Args:
-        networks: float32 (N, 3, h, w) -> logits (N, K) each, in the same order of classes.
-        temperatures: one a network.
-        weights: one a network.
-    """
-
-    def __init__(self, networks, temperatures, weights):
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-        total = sum(weights)
-        self.temperatures, self.shares = list(temperatures), [w / total for w in weights]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute the logarithm of the mean probability, (N, K), which serves as logits."""
-        pairs = zip(self.networks, self.temperatures, strict=True)
-        said = [tempered(network(images).log_softmax(1), t) for network, t in pairs]
-        return mean(said, self.shares)

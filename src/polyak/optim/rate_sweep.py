@@ -63,6 +63,59 @@ class Range:
         write_atomic(Path(path), lambda temporary: figure.savefig(temporary, format=kind))
 
 
+class RateSweep:
+    """Sweep a learning rate through equal ratios, and say where the loss was lowest.
+
+    Args:
+        low: the first rate.
+        high: the last one.
+        steps: how many.
+
+    >>> sweep = RateSweep(0.01, 1.0, 3)
+    >>> [round(sweep.at(share), 3) for share in (0.0, 0.5, 1.0)]
+    [0.01, 0.1, 1.0]
+    >>> [sweep.note(rate, loss) for rate, loss in ((0.01, 2.0), (0.1, 1.0), (1.0, 99.0))]
+    [True, True, False]
+    >>> sweep.result().suggestion
+    0.025
+    """
+
+    def __init__(self, low: float, high: float, steps: int):
+        self.low, self.high, self.steps = low, high, steps
+        self._seen: list[tuple[float, float, float]] = []
+        self._mean = 0.0
+
+    def at(self, progress: float) -> float:
+        """Give the rate at a share of the sweep, 0 to 1."""
+        return self.low * (self.high / self.low) ** progress
+
+    def note(self, rate: float, loss: float) -> bool:
+        """Note the loss at a rate; tell whether a higher one can still say something."""
+        self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * loss
+        smooth = self._mean / (1 - SMOOTHING ** (len(self._seen) + 1))
+        lowest = min((one for *_, one in self._seen), default=smooth)
+        if not math.isfinite(loss) or smooth > BLOWN_UP * lowest:
+            return False
+        self._seen.append((rate, loss, smooth))
+        return True
+
+    def result(self) -> Range:
+        """Give what was seen, and the rate to train with.
+
+        Raises:
+            DivergedError: the loss is not finite from the start, or never falls.
+        """
+        if not self._seen:
+            why = "the loss is not finite before the first step"
+            raise DivergedError(why, then="check the inputs")
+        best = min(range(len(self._seen)), key=lambda k: self._seen[k][2])
+        if best == 0:
+            then = "sweep from a lower rate, or check loss and labels"
+            raise DivergedError("the loss never falls in the range test", then=then)
+        rates, losses, smooth = (list(column) for column in zip(*self._seen, strict=True))
+        return Range(rates, losses, smooth, rates[best] / MARGIN)
+
+
 def range_test(
     model: nn.Module,
     optimizer: Optimizer,
@@ -98,38 +151,19 @@ def range_test(
     """
     ratios = [float(group["lr"]) for group in optimizer.param_groups]
     ratios = [ratio / max(max(ratios), 1e-30) if max(ratios) else 1.0 for ratio in ratios]
-    low, high = rates
-    seen: list[tuple[float, float, float]] = []
-    mean = 0.0
+    sweep = RateSweep(*rates, steps)
     with restored(model, optimizer):
         for step in range(steps):
-            rate = low * (high / low) ** (step / max(steps - 1, 1))
+            rate = sweep.at(step / max(steps - 1, 1))
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
                 group["lr"] = rate * ratio
-            loss = float(torch.as_tensor(closure()).detach())
-            mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-            smooth = mean / (1 - SMOOTHING ** (step + 1))
-            if not math.isfinite(loss) or smooth > BLOWN_UP * min(
-                [s for *_, s in seen], default=smooth
-            ):
+            if not sweep.note(rate, float(torch.as_tensor(closure()).detach())):
                 break
-            seen.append((rate, loss, smooth))
             optimizer.step()
-    found = _choose(seen)
+    found = sweep.result()
     if plot is not None:
         found.save(plot)
     return found
-
-
-def _choose(seen):
-    if not seen:
-        raise DivergedError("the loss is not finite before the first step", then="check the inputs")
-    best = min(range(len(seen)), key=lambda k: seen[k][2])
-    if best == 0:
-        then = "sweep from a lower rate, or check loss and labels"
-        raise DivergedError("the loss never falls in the range test", then=then)
-    rates, losses, smooth = (list(column) for column in zip(*seen, strict=True))
-    return Range(rates, losses, smooth, rates[best] / MARGIN)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ import numpy as np
 from polyak.errors import UsageError, counted
 from polyak.networks.compact import REFERENCE
 from polyak.race.course import Course, Run
-from polyak.train import recipe as recipes
-from polyak.train.learner import OPTIMIZERS
-from polyak.train.signals import Stop
+from polyak.race.events import RacedEvent, RaceStartEvent, RaceStepEvent, TriedEvent
+from polyak.recipe import recipe as recipes
+from polyak.rundir.events import Event
+from polyak.training.optimization import OPTIMIZERS
+from polyak.training.signals import Stop
 
 SWEEP = (0.1, 1.0, 10.0)  # of each optimizer's usual rate
 FINER = 2  # more tries around the best of these
@@ -90,7 +92,7 @@ def finer(best: float, tried: list[float]) -> list[float]:
 
 
 class Contest:
-    """Race optimizers on pictures: iterate over `records`, then ask for `sweep` and `runs`.
+    """Race optimizers on pictures: iterate over `events`, then ask for `sweep` and `runs`.
 
     Args:
         data: folder, CSV or `digits`.
@@ -145,13 +147,10 @@ class Contest:
         self.signal = 0
         self._stop = Stop()
         self._done = 0
-        self._swept = self._step_seconds = self._picture_seconds = 0.0
+        self._swept = self._step_seconds = self._image_seconds = 0.0
 
-    def records(self) -> Iterator[dict]:
+    def events(self) -> Iterator[Event]:
         """Race, and tell of it; a stop signal ends it early with what is done kept.
-
-        Yields:
-            Dictionaries with a "kind": "start", "step", "sweep", "run".
 
         Raises:
             DataError: the data cannot be raced on.
@@ -174,17 +173,18 @@ class Contest:
         k = len(self.rates) if swept else len(plan.optimizers)
         tries = 0 if swept else plan.tries
         if swept:  # what steps really took, compilation included
-            looked = len(self.sweep) * course.looked_at(sweep=True) * self._picture_seconds
-            self._step_seconds = max(1e-6, now - self._swept - looked) / max(1, self._done)
+            measured = len(self.sweep) * course.images_measured(sweep=True) * self._image_seconds
+            self._step_seconds = max(1e-6, now - self._swept - measured) / max(1, self._done)
         else:
-            self._step_seconds, self._picture_seconds = course.seconds(
+            self._step_seconds, self._image_seconds = course.seconds(
                 plan.optimizers[0], self.recipe.seed
             )
             self._swept = now = time.monotonic()
-        looks = k * (
-            len(plan.seeds) * course.looked_at(sweep=False) + tries * course.looked_at(sweep=True)
+        measured = k * (
+            len(plan.seeds) * course.images_measured(sweep=False)
+            + tries * course.images_measured(sweep=True)
         )
-        spent = now - self.began + RESERVE * self.budget + looks * self._picture_seconds
+        spent = now - self.began + RESERVE * self.budget + measured * self._image_seconds
         share, runs = 1.0 if swept else 1 - SWEEP_SHARE, max(1, k * len(plan.seeds))
         affordable = (self.budget - spent) / self._step_seconds
         steps = int(affordable * share / runs)
@@ -198,29 +198,28 @@ class Contest:
                 then=f"--budget {math.ceil(needed / 60 * 1.2)}m, or fewer --optimizers or --seeds",
             )
         # no longer than `polyak train` would
-        longest = max(FEWEST, round((course.recipe("sgd").epochs or 1) * course.epoch))
+        longest = max(FEWEST, round((course.session("sgd").resolved.epochs or 1) * course.epoch))
         steps = min(max(steps, FEWEST), longest)
         each = plan.sweep_steps
         if not swept:
             each = int(affordable * SWEEP_SHARE / (k * plan.tries))
         self.plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
 
-    def _start(self, course: Course) -> dict:
-        recipe, dataset = course.recipe(self.plan.optimizers[0]), course.dataset
-        counts = {name: len(part) for name, part in course.parts.items()}
-        return {
-            "kind": "start",
-            "found": dataset.found,
-            "left_out": len(dataset.quarantine),
-            "counts": counts,
-            "classes": len(dataset.classes),
-            "model": recipe.model,
-            "batch_size": recipe.batch_size,
-            "warnings": list(dataset.warnings),
-            "plan": self.plan,
-        }
+    def _start(self, course: Course) -> Event:
+        resolved = course.session(self.plan.optimizers[0]).resolved
+        dataset = course.data.dataset
+        return RaceStartEvent(
+            found=dataset.found,
+            left_out=len(dataset.quarantine),
+            counts={name: len(part) for name, part in course.data},
+            classes=len(dataset.classes),
+            model=resolved.model,
+            batch_size=resolved.batch_size,
+            warnings=list(dataset.warnings),
+            plan=self.plan,
+        )
 
-    def _sweep(self, course: Course) -> Iterator[dict]:
+    def _sweep(self, course: Course) -> Iterator[Event]:
         """Try rates by turns, so that all have as many tries whenever time runs short."""
         names = self.plan.optimizers
         coarse = {
@@ -240,23 +239,24 @@ class Contest:
             best = {name: self._best(name) for name in names}
             self.rates = {name: rate for name, rate in best.items() if rate}
 
-    def _try(self, course: Course, name: str, rate: float) -> Iterator[dict]:
+    def _try(self, course: Course, name: str, rate: float) -> Iterator[Event]:
         rate = float(f"{rate:.3g}")
         running = course.run(name, rate, self.recipe.seed, self.plan.sweep_steps, sweep=True)
         found = yield from self._steps(running, f"sweep: {name} at {rate:g}")
         if found is None:
             return
-        accuracy = found.looks[-1][1] if found.looks and not found.diverged else None
+        measured = found.validations and not found.diverged
+        accuracy = found.validations[-1][1] if measured else None
         nll = found.nll if math.isfinite(found.nll) else None
         row = {"optimizer": name, "learning_rate": rate, "nll": nll, "accuracy": accuracy}
         self.sweep.append(row)
-        yield {"kind": "sweep", **row}
+        yield TriedEvent(**row)
 
     def _best(self, name: str) -> float | None:
         rows = [r for r in self.sweep if r["optimizer"] == name and r["nll"] is not None]
         return min(rows, key=lambda r: r["nll"])["learning_rate"] if rows else None
 
-    def _race(self, course: Course) -> Iterator[dict]:
+    def _race(self, course: Course) -> Iterator[Event]:
         longest = 0.0  # seconds of a round so far
         for number, seed in enumerate(self.plan.seeds):
             began = time.monotonic()
@@ -270,13 +270,12 @@ class Contest:
                     return
                 self.runs[name, seed] = found
                 share = float(found.right.mean())
-                yield {"kind": "run", "optimizer": name, "seed": seed, "accuracy": share,
-                       "diverged": found.diverged}  # fmt: skip
+                yield RacedEvent(seed, name, share, found.diverged)
             longest = max(longest, time.monotonic() - began)
 
     def _steps(
-        self, running: Generator[float, None, Run], said: str
-    ) -> Generator[dict, None, Run | None]:
+        self, running: Generator[float, None, Run], title: str
+    ) -> Generator[Event, None, Run | None]:
         """Pass a run's steps on; give what came of it, or None where a signal ended it."""
         before, now = self._done, 0
         while True:
@@ -290,7 +289,7 @@ class Contest:
             now += 1
             self._done = before + now
             progress = min(1.0, self._done / self.plan.work)
-            yield {"kind": "step", "progress": progress, "said": said}
+            yield RaceStepEvent(progress, title)
 
     def rounds(self) -> list[int]:
         """Seeds that every optimizer has run."""

@@ -3,28 +3,32 @@
 import copy
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import nn
 
 from polyak.data.loader import Loader
 from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
-from polyak.networks.preprocessing import Preprocessing
-from polyak.train import job
-from polyak.train.decide import decide
-from polyak.train.distributed import World
-from polyak.train.learner import Learner
-from polyak.train.recipe import Recipe
-from polyak.train.speed import UNTIMED
+from polyak.jobs.open import open_data
+from polyak.recipe.machine import set_up
+from polyak.recipe.recipe import Recipe
+from polyak.recipe.resolve import resolve
+from polyak.training.distributed import Process
+from polyak.training.loop import fit
+from polyak.training.network import Network
+from polyak.training.pace import Clock, Pace
+from polyak.training.session import Session
+from polyak.training.signals import Stop
+from polyak.training.step import TrainingStep
+from polyak.training.timing import UNTIMED
 
-LOOKS = 8  # validations along a run
-LOOKED_AT = 1000  # pictures of a validation along a run, at most
+VALIDATIONS = 8  # along a run
+VALIDATED = 1000  # images of a validation along a run, at most
 REHEARSED, REHEARSAL = 40, 6.0  # steps and seconds, at most, of a run that measures speed
-MEASURED = 2000  # pictures that the final figure is taken from, at most
+MEASURED = 2000  # images that the final figure is taken from, at most
 
 
 @dataclass
@@ -33,14 +37,14 @@ class Run:
 
     Args:
         losses: training loss of every step taken.
-        looks: (step, validation accuracy).
+        validations: (step, validation accuracy).
         nll: of the last validation, nats; infinite when diverged.
-        right: bool (pictures,): which of the measured pictures; not one when diverged.
+        right: bool (n,): which of the measured images; not one when diverged.
         diverged: the loss stopped being finite.
     """
 
     losses: list[float] = field(default_factory=list)
-    looks: list[tuple[int, float]] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
     nll: float = math.inf
     right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     diverged: bool = False
@@ -58,27 +62,28 @@ class Course:
     """
 
     def __init__(self, recipe: Recipe):
-        self.asked, self.world = recipe, World()
-        self.where = job.set_up(recipe, self.world)
-        self.dataset, self.parts = job.open_data(recipe, self.where, self.world)
-        if "val" not in self.parts:
+        self.asked, self.machine = recipe, set_up(recipe)
+        self.data = open_data(recipe, self.machine)
+        if self.data.val is None:
             raise DataError("nothing is held out to validate on", where=recipe.data)
-        self.measured_on = "test" if "test" in self.parts else "val"
-        self._recipes: dict[str, Recipe] = {}
-        self._starts: dict[int, tuple[nn.Module, Preprocessing, Loader]] = {}
+        self.measured_on = "test" if "test" in self.data.parts else "val"
+        self._sessions: dict[str, Session] = {}
+        self._starts: dict[int, tuple[Network, Loader]] = {}
 
-    def recipe(self, optimizer: str) -> Recipe:
-        """Decide the recipe of an optimizer; all but it and its rate is the same for every one."""
-        if optimizer not in self._recipes:
+    def session(self, optimizer: str) -> Session:
+        """Resolve the recipe for an optimizer; all but it and its rate is the same for all."""
+        if optimizer not in self._sessions:
             choice = self.asked.model_copy(update={"optimizer": optimizer})
-            self._recipes[optimizer] = decide(choice, self.dataset)[0]
-        return self._recipes[optimizer]
+            resolved = resolve(choice, self.data.dataset)
+            clock = Clock(None, time.monotonic())
+            self._sessions[optimizer] = Session(
+                resolved, self.machine, Process(), self.data, clock, Stop()
+            )
+        return self._sessions[optimizer]
 
     def usual_rate(self, optimizer: str) -> float:
         """Learning rate that `polyak train` would begin with."""
-        rate = self.recipe(optimizer).learning_rate
-        assert isinstance(rate, float)  # `decide` leaves none open
-        return rate
+        return self.session(optimizer).resolved.learning_rate
 
     def run(
         self, optimizer: str, rate: float, seed: int, steps: int, *, sweep: bool
@@ -92,30 +97,30 @@ class Course:
             steps: how many; the schedule is stretched over them.
             sweep: whether only the rate is sought: one validation, no final measurement.
         """
-        learner, loader = self._entrant(optimizer, rate, seed, steps)
-        page, found = self._starts[seed][1], Run()
-        looks = 1 if sweep else min(LOOKS, steps)
-        due = {round(steps * (k + 1) / looks) for k in range(looks)}
-        whole = min(loader.batch_size, len(loader.labels))
-        for step, batch in enumerate(batches(loader, steps)):
-            loss = learner.step(batch, step, step / steps, whole).item()
-            if not math.isfinite(loss):
-                found.diverged, found.nll = True, math.inf
-                break
-            found.losses.append(loss)
-            if step + 1 in due:
-                try:
-                    right, nll = self._look(learner.network, page, "val", LOOKED_AT)
-                except RefusedError:  # a finite loss, and answers that are not
+        network, step = self._entrant(optimizer, rate, seed, steps)
+        loader, found = self._starts[seed][1], Run()
+        validations = 1 if sweep else min(VALIDATIONS, steps)
+        due = {round(steps * (k + 1) / validations) for k in range(validations)}
+        with closing(fit(step, loader, Pace(1 / steps))) as taking:
+            for taken in taking:
+                loss = taken.loss.item()
+                if not math.isfinite(loss):
                     found.diverged, found.nll = True, math.inf
                     break
-                found.looks.append((step + 1, float(right.mean())))
-                found.nll = nll if math.isfinite(nll) else math.inf
-            yield (step + 1) / steps
+                found.losses.append(loss)
+                if taken.step in due:
+                    try:
+                        right, nll = self._measure(network, "val", VALIDATED)
+                    except RefusedError:  # a finite loss, and answers that are not
+                        found.diverged, found.nll = True, math.inf
+                        break
+                    found.validations.append((taken.step, float(right.mean())))
+                    found.nll = nll if math.isfinite(nll) else math.inf
+                yield taken.step / steps
         if found.diverged:
             found.right = np.zeros(self.measured, bool)
         elif not sweep:
-            found.right, _ = self._look(learner.network, page, self.measured_on, MEASURED)
+            found.right, _ = self._measure(network, self.measured_on, MEASURED)
         return found
 
     def seconds(self, optimizer: str, seed: int) -> tuple[float, float]:
@@ -128,70 +133,52 @@ class Course:
                     break
         # the mean and not the median: loading ahead and a neighbour's pause take time too
         step = (stamps[-2] - stamps[UNTIMED]) / max(1, len(stamps) - UNTIMED - 2)
-        network, page, _ = self._starts[seed]
         began = time.monotonic()
-        self._look(network, page, "val", LOOKED_AT)
-        return step, (time.monotonic() - began) / min(LOOKED_AT, len(self.parts["val"]))
+        self._measure(self._starts[seed][0], "val", VALIDATED)
+        return step, (time.monotonic() - began) / min(VALIDATED, len(self.data.parts["val"]))
 
-    def looked_at(self, sweep: bool) -> int:
-        """Count the pictures that a run looks at besides training."""
-        once = min(LOOKED_AT, len(self.parts["val"]))
-        return once if sweep else LOOKS * once + self.measured
+    def images_measured(self, sweep: bool) -> int:
+        """Count the images that a run is measured on, each time they are."""
+        once = min(VALIDATED, len(self.data.parts["val"]))
+        return once if sweep else VALIDATIONS * once + self.measured
 
     @property
     def measured(self) -> int:
-        """How many pictures the final figures are taken from."""
-        return min(MEASURED, len(self.parts[self.measured_on]))
+        """How many images the final figures are taken from."""
+        return min(MEASURED, len(self.data.parts[self.measured_on]))
 
     @property
     def epoch(self) -> int:
-        """Steps that one pass over the training pictures takes."""
-        batch = self.recipe("sgd").batch_size or 1
-        return max(1, len(self.parts["train"]) // batch)
+        """Steps that one pass over the training images takes."""
+        return max(1, len(self.data.train) // self.session("sgd").resolved.batch_size)
 
-    def _entrant(self, optimizer, rate, seed, steps) -> tuple[Learner, Loader]:
+    def _entrant(
+        self, optimizer: str, rate: float, seed: int, steps: int
+    ) -> tuple[Network, TrainingStep]:
+        session = self.session(optimizer).decided(seed=seed)
         if seed not in self._starts:
-            recipe = self.recipe(optimizer).model_copy(update={"seed": seed})
-            train = self.parts["train"]
-            network, _, page = job.make_network(recipe, train, self.where)
-            loader = job.make_loader(recipe, train, page, self.where, self.world)
-            self._starts[seed] = network, page, loader
-        network, _, loader = self._starts[seed]
-        own = {"learning_rate": rate, "seed": seed, "average": ()}
-        recipe = self.recipe(optimizer).model_copy(update=own)
-        fresh = copy.deepcopy(network)
-        return job.make_learner(recipe, fresh, self.where, self.world, steps), loader
+            network = session.network()
+            self._starts[seed] = network, session.loader(network)
+        network = self._starts[seed][0]
+        fresh = replace(network, module=copy.deepcopy(network.module))
+        own = session.decided(learning_rate=rate, average=())
+        return fresh, own.step(fresh, steps)
 
-    def _look(self, network, page, split, most) -> tuple[np.ndarray, float]:
-        """Which of up to `most` pictures, evenly taken, are right: bool (n,); and the mean NLL."""
-        part = self.parts[split]
+    def _measure(self, network: Network, split: str, most: int) -> tuple[np.ndarray, float]:
+        """Which of up to `most` images, evenly taken, are right: bool (n,); and the mean NLL."""
+        part = self.data.parts[split]
         chosen = np.linspace(0, len(part) - 1, min(most, len(part))).round().astype(int)
-        labels = part.dataset.labels[chosen]
-        logs, failed = log_probabilities(
-            network,
+        labels = part.labels[chosen]
+        log_probs, failed = log_probabilities(
+            network.module,
             part.images.take(chosen),
-            page,
-            device=self.where.device,
-            threads=self.where.threads.loader,
-            precision=self.where.precision.name,
+            network.preprocessing,
+            device=self.machine.device,
+            threads=self.machine.threads.loader,
+            precision=self.machine.precision.name,
         )
         read = np.setdiff1d(np.arange(len(labels)), [position for position, _ in failed])
-        true = logs[np.arange(len(labels)), labels].astype(float)
-        # a picture that can no longer be read counts as wrong, for all alike
-        return (logs.argmax(1) == labels) & ~np.isnan(true), float(-true[read].mean())
-
-
-def batches(loader: Loader, steps: int) -> Iterator:
-    """Give so many batches, epoch after epoch."""
-    left, epoch = steps, 0
-    while left > 0:
-        taken = loader.epoch(epoch)
-        try:
-            for batch in taken:
-                yield batch
-                left -= 1
-                if not left:
-                    return
-        finally:
-            taken.close()
-        epoch += 1
+        # an image that can no longer be read counts as wrong, for all alike
+        kind = part.dataset.kind
+        right = (kind.decide(log_probs) == labels) & ~np.isnan(log_probs).any(1)
+        return right, kind.score(log_probs[read], labels[read])[1]

@@ -14,7 +14,6 @@ from polyak.files import write_atomic
 from polyak.race.contest import Contest
 from polyak.race.page import render
 from polyak.race.verdict import Verdict, accuracy, judge, listed
-from polyak.train.job import lost
 
 POINTS = 60  # of a training curve
 SAME = ("model", "widths", "size", "batch_size", "schedule", "warm_up", "rho", "weight_decay",
@@ -32,16 +31,16 @@ def figures(contest: Contest) -> dict:
     course, plan, seeds = contest.course, contest.plan, contest.rounds()
     right = contest.right()
     verdict = judge(right) if right else None
-    recipe = course.recipe(plan.optimizers[0])
+    resolved, data = course.session(plan.optimizers[0]).resolved, course.data
     return {
         "version": 1,
         "kind": "data",
         "data": contest.recipe.data,
-        "classes": list(course.dataset.classes),
-        "counts": {name: len(part) for name, part in course.parts.items()},
-        "left_out": len(course.dataset.quarantine),
-        "lost": [list(pair) for pair in sorted(lost(course.parts).items())],
-        "same": {name: getattr(recipe, name) for name in SAME},
+        "classes": list(data.classes),
+        "counts": {name: len(part) for name, part in data},
+        "left_out": len(data.dataset.quarantine),
+        "lost": [list(pair) for pair in sorted(data.lost().items())],
+        "same": {name: getattr(resolved, name) for name in SAME},
         "steps": plan.steps,
         "epochs": round(plan.steps / course.epoch, 2),
         "sweep_steps": plan.sweep_steps,
@@ -54,7 +53,7 @@ def figures(contest: Contest) -> dict:
         "sweep": contest.sweep,
         "verdict": verdict.as_json() if verdict else None,
         "next": _next(contest, verdict),
-        "machine": {**machine.describe(), "threads": course.where.threads._asdict()},
+        "machine": {**machine.describe(), "threads": course.machine.threads._asdict()},
         "seconds": round(time.monotonic() - contest.began, 1),
     }
 
@@ -77,7 +76,7 @@ def _result(contest: Contest, name: str, right: dict, seeds: list[int]) -> dict:
         "accuracies": [float(run.right.mean()) for run in runs],
         "diverged": sum(run.diverged for run in runs),
         "loss": _band([_thinned(run.losses, contest.plan.steps) for run in runs]),
-        "validation": _band([dict(run.looks) for run in runs]),
+        "validation": _band([dict(run.validations) for run in runs]),
     }
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyak import metrics
+from polyak.metrics.probabilities import TINY
 from polyak.report.gather import Facts, Said
+from polyak.targets import SINGLE_LABEL
 
 MATRIX = 30  # classes that a confusion matrix can be read with
 TILES = 18  # pictures a gallery
@@ -55,21 +57,21 @@ def findings(facts: Facts) -> Findings | None:
     if said is None or not len(said.labels):
         return None
     p, labels, names = said.probabilities, said.labels, facts.classes
-    guesses = p.argmax(axis=1)
+    guesses = SINGLE_LABEL.decide(p)
     matrix = metrics.confusion_matrix(guesses, labels, len(names))
     # the stored probabilities are softmax(logits / T): to the power of T they are as before
-    logs = np.maximum(p, 1e-38)  # in place from here: of 1,000 classes every copy counts
+    logs = np.maximum(p, TINY)  # in place from here: of 1,000 classes every copy counts
     np.log(logs, out=logs)
     logs *= float(facts.end.get("temperature", 1.0))
     wrong = np.flatnonzero(guesses != labels)
     surest = wrong[np.argsort(-p[wrong, guesses[wrong]], kind="stable")][:TILES]
     return Findings(
         facts.judged,
-        metrics.evaluate(p, labels),
+        SINGLE_LABEL.evaluate(p, labels),
         matrix,
         metrics.most_confused(matrix, names, WORST),
         metrics.per_class(matrix),
-        metrics.reliability(metrics.softmax(logs), labels),
+        metrics.reliability(SINGLE_LABEL.probabilities(logs), labels),
         metrics.reliability(p, labels),
         [_mistake(said, int(i), names) for i in surest],
         [_mistake(said, int(i), names) for i in metrics.suspects(p, labels)[:TILES]],
@@ -77,6 +79,6 @@ def findings(facts: Facts) -> Findings | None:
 
 
 def _mistake(said: Said, i: int, names: list[str]) -> Mistake:
-    guess = int(said.probabilities[i].argmax())
+    guess = int(SINGLE_LABEL.decide(said.probabilities[i]))
     sure = float(said.probabilities[i, guess])
     return Mistake(said.paths[i], names[said.labels[i]], names[guess], sure)

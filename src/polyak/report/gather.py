@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from polyak.errors import RefusedError
 from polyak.files import read_json, read_text, read_yaml
 from polyak.report.planned import Plan, read_plan
-from polyak.report.records import Environment, Recipe, records
+from polyak.rundir.records import Environment, Recipe, records
 
 
 @dataclass(frozen=True)

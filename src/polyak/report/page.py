@@ -38,9 +38,10 @@ def report(run: str | Path, language: str = "en", plan: str | Path | None = None
         DiskError: the page cannot be written.
 
     >>> import tempfile
-    >>> from polyak.train import make, train
+    >>> from polyak.jobs import stream
+    >>> from polyak.recipe import make
     >>> recipe = make(data="digits", epochs=1, widths=(8, 8), out=tempfile.mkdtemp(), name="run")
-    >>> _ = list(train(recipe))
+    >>> _ = list(stream(recipe))
     >>> report(f"{recipe.out}/run").name
     'report.html'
     """

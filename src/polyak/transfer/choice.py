@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from polyak import metrics
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 # before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
 # it starts from and may end as; and more stages off fewer, for every tenfold of enough pictures
@@ -53,18 +54,18 @@ class Row:
         labels: np.ndarray,
         seconds: float,
         share: float = 1.0,
+        kind: TargetKind = SINGLE_LABEL,
     ) -> "Row":
         """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked.
 
         Each strategy is judged at its own temperature, as the model file of a whole run would be.
         """
         asked = ~np.isnan(log_probs).any(1)
-        logits = log_probs[asked]
-        probabilities = metrics.softmax(logits, metrics.fit_temperature(logits, labels[asked]))
+        logits, truth = log_probs[asked], labels[asked]
+        temperature = kind.temperature(logits, truth)
         losses = np.full(len(labels), np.nan)
-        right = probabilities[np.arange(len(probabilities)), labels[asked]]
-        losses[asked] = -np.log(right.clip(1e-37))
-        found = metrics.evaluate(probabilities, labels[asked])
+        losses[asked] = kind.losses(kind.log_probs(logits, temperature), truth)
+        found = kind.evaluate(kind.probabilities(logits, temperature), truth)
         return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
 
     @property

@@ -152,7 +152,7 @@ def _validated(x, labels, part, spread, classes):
         out = np.full_like(logs, np.nan)
         for rows, weight, bias in zip(held, *solution, strict=True):
             out[rows.numpy()] = (x[rows] @ weight + bias).log_softmax(1).numpy()
-        nll = -out[judged, labels.numpy()[judged]].mean()
+        nll = metrics.nll(out[judged], labels.numpy()[judged])
         if nll < best:
             best, chosen, logs = nll, strength, out
             near = tuple(one.mean(0, keepdim=True) for one in solution)

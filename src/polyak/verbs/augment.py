@@ -9,7 +9,7 @@ import tyro
 
 from polyak.errors import DataError, UsageError, counted, shown
 from polyak.options import option, parse
-from polyak.train.recipe import ClassesFrom
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass

@@ -81,7 +81,7 @@ def kind_of(verb: str) -> Any:
     """Give the type that a verb's options are read into."""
     if verb == "train":
         from polyak.options import trainer
-        from polyak.train import make
+        from polyak.recipe import make
 
         return trainer(make())
     return import_module(f"polyak.verbs.{verb}").Options

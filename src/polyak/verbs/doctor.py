@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from polyak.options import option, parse
-from polyak.train.recipe import ClassesFrom
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass

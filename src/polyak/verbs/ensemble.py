@@ -7,7 +7,7 @@ import tyro
 
 from polyak.errors import UsageError, counted, shown
 from polyak.options import File, Split, Text, Word, option, parse
-from polyak.train.recipe import ClassesFrom
+from polyak.recipe.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,6 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
     import numpy as np
 
     from polyak.ensemble import combine, greedy
-    from polyak.metrics import fit_temperature
 
     logs, _ = whole.log_probabilities(whole.opened(judges.dataset), device=options.device)
     read = np.flatnonzero(~np.isnan(logs).any(axis=(0, 2)))
@@ -103,7 +102,7 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
         running = [member for member in whole.members if member.weight > 0]
         for number, member in enumerate(running):
             running[number] = replace(member, weight=float(chosen.count(number)))
-        temperature = fit_temperature(combine(logs[chosen], None, whole.mean), labels)
+        temperature = whole.kind.temperature(combine(logs[chosen], None, whole.mean), labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
         whole = type(whole).of(running, *parts)
         said = whole.together(logs[sorted(set(chosen))])
@@ -116,13 +115,12 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
 
 def souped(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classifier":
     """Mix the members' weights to one network, and print how good it is."""
-    from polyak.model.soups import Pot
+    from polyak.model.soups import SoupBuilder
 
     held_out = judges.dataset
-    pot = Pot(
-        whole, judges.training if len(judges.training) else held_out, held_out, options.device
-    )
-    one, chosen = pot.cook(greedily=options.soup == "greedy")
+    training = judges.training if len(judges.training) else held_out
+    builder = SoupBuilder(whole, training, held_out, options.device)
+    one, chosen = builder.build(greedily=options.soup == "greedy")
     said, failed = one.probabilities(one.opened(held_out), device=options.device)
     read = [i for i in range(len(held_out)) if i not in dict(failed)]
     print(f"soup       {_figures(said[read], held_out.labels[read])}  (and calibrated on these)")

@@ -9,7 +9,7 @@ import tyro
 
 from polyak.errors import counted, shown
 from polyak.options import Split, Text, Word, option, parse
-from polyak.train.recipe import ClassesFrom
+from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass
@@ -67,7 +67,7 @@ def trained_from(model: Path) -> ClassesFrom:
     """
     from polyak.errors import UsageError
     from polyak.files import read_yaml
-    from polyak.train import recipe as recipes
+    from polyak.recipe import recipe as recipes
 
     try:
         page = read_yaml(model / "config.yaml")

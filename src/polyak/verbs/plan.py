@@ -2,19 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from polyak.options import Number, Text, Word, option, parse
-from polyak.train.recipe import ClassesFrom
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from polyak.recipe.recipe import ClassesFrom
 
 Colours = Annotated[tuple[float, float, float] | None, option("FLOAT FLOAT FLOAT")]
 
@@ -62,79 +57,16 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak plan")
     from rich.console import Console
 
+    from polyak import console
     from polyak.errors import shown
     from polyak.files import write_atomic
+    from polyak.jobs.plan import plan
+    from polyak.recipe import make
     from polyak.report import draw_plan
-    from polyak.train import recipe as recipes
-    from polyak.train.plan import plan
 
     file = Path(options.out or "plan.json")
     chosen = {name: value for name, value in vars(options).items() if name != "out"}
-    page = Console()
-    records = told(plan(recipes.make(**chosen), began), page)
-    write_atomic(file, json.dumps(records, indent=1))
+    result = console.follow_plan(plan(make(**chosen), began), Console())
+    write_atomic(file, json.dumps(result.as_json(), indent=1))
     print(f"page: {shown(draw_plan(file))}\nfigures: {shown(file)}")
     return 0
-
-
-def told(records: Iterable[dict], page: "Console") -> dict:
-    """Print records as they come; gather what plan.json holds."""
-    from polyak.console import say
-    from polyak.train.plan import note
-    from polyak.train.words import lines
-
-    kept: dict = {"stages": [], "curve": [], "cell": None, "trials": []}
-    for record in records:
-        note(kept, record)
-        if record["kind"] == "cell":
-            page.print(_lecture(record))
-        if record["kind"] == "plan":
-            page.print(_measured(record))
-            _conclude(record, page)
-        for line in lines(record):
-            say(line, page)
-    return kept
-
-
-def _lecture(cell: dict) -> "Table":
-    """Draw the lecture's table; the data's own cell stands in brackets."""
-    from rich.table import Table
-
-    from polyak.transfer.planner import CELLS
-
-    def entry(amount: str, kind: str) -> str:
-        text = CELLS[amount, kind]
-        here = (amount, kind) == (cell["amount"], cell["data"])
-        return f"> {text} <" if here else text
-
-    table = Table("", "similar to the source", "different from it")
-    for amount in ("little", "much"):
-        table.add_row(f"{amount} data", *(entry(amount, kind) for kind in ("similar", "different")))
-    return table
-
-
-def _measured(facts: dict) -> "Table":
-    from rich.table import Table
-
-    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "images")
-    for row in facts["rows"]:
-        value, low, high = (row["accuracy"][part] for part in ("value", "low", "high"))
-        table.add_row(
-            row["strategy"], f"{value:.2%}", f"{low:.2%} to {high:.2%}",
-            f"{row['nll']['value']:.3f}", f"{row['seconds']:.0f}", f"{row['share']:.1%}",
-            str(row["n"]),
-        )  # fmt: skip
-    return table
-
-
-def _conclude(facts: dict, page: "Console") -> None:
-    from polyak.console import say
-
-    say(f"choice: {facts['chosen']} ({facts['why']}); the lecture: {facts['lecture']}", page)
-    if facts["accuracy"] is not None:
-        low, high = facts["accuracy"]["low"], facts["accuracy"]["high"]
-        took = f" in about {facts['seconds'] / 60:.1f} minutes" if facts["seconds"] else ""
-        say(f"expected: {low:.1%} to {high:.1%}{took}", page)
-    for note in facts["notes"]:
-        say(f"note: {note}", page)
-    say(f"next: {facts['command']}", page)

@@ -10,11 +10,13 @@ import tyro
 
 from polyak.errors import Stopped, UsageError, counted, shown
 from polyak.options import Number, Text, Word, option, parse
-from polyak.train.recipe import ClassesFrom
+from polyak.recipe.recipe import ClassesFrom
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from polyak.rundir.events import Event
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _pictures(options: Options, began: float) -> int:
     )
     check_writable(options.out)
     page = Console()
-    _follow(contest.records(), page)
+    _follow(contest.events(), page)
     found = sheet.figures(contest)
     sheet.write(found, options.out)
     if rows := sheet.rows(found):
@@ -154,44 +156,46 @@ def _factors(text: str) -> tuple[float, ...]:
         raise UsageError("these are no factors", where=f"--sweep {text}", then=then) from error
 
 
-def _follow(records: Iterable[dict], page: "Console") -> None:
+def _follow(events: Iterable["Event"], page: "Console") -> None:
     """Show how far it is: a bar on a terminal, lines in a log."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from polyak import console
+    from polyak.race.events import RaceStepEvent
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     quiet = not page.is_terminal
     last = time.monotonic()
     with Progress(*columns, console=page, transient=True, disable=quiet) as progress:
         bar = progress.add_task("preparing", total=None)
-        for record in records:
-            if record["kind"] == "step":
-                said, share = record["said"], record["progress"]
-                progress.update(bar, total=1.0, completed=share, description=said)
+        for event in events:
+            if isinstance(event, RaceStepEvent):
+                title, share = event.run, event.progress
+                progress.update(bar, total=1.0, completed=share, description=title)
                 if quiet and time.monotonic() - last >= console.LINE_EVERY:
                     last = time.monotonic()
-                    console.say(f"progress={share:.1%} {said}", page)
-            for line in _lines(record):
+                    console.say(f"progress={share:.1%} {title}", page)
+            for line in _lines(event):
                 console.say(line, page)
 
 
-def _lines(record: dict) -> list[str]:
-    if record["kind"] == "start":
-        plan, counts = record["plan"], record["counts"]
-        used = record["found"] - record["left_out"]
-        parts = ", ".join(f"{n} {name}" for name, n in counts.items())
+def _lines(event: "Event") -> list[str]:
+    from polyak.race.events import RacedEvent, RaceStartEvent
+
+    if isinstance(event, RaceStartEvent):
+        plan, used = event.plan, event.found - event.left_out
+        parts = ", ".join(f"{n} {name}" for name, n in event.counts.items())
         return [
-            f"{counted(record['found'], 'file')} found = {used} used + "
-            f"{record['left_out']} left out; {parts}; {counted(record['classes'], 'class')}",
-            *(f"note: {line}" for line in record["warnings"]),
-            f"racing {len(plan.optimizers)} optimizers on {record['model']}, batches of "
-            f"{record['batch_size']}: {plan.tries} rates of {plan.sweep_steps} steps each, "
+            f"{counted(event.found, 'file')} found = {used} used + {event.left_out} left out; "
+            f"{parts}; {counted(event.classes, 'class')}",
+            *(f"note: {line}" for line in event.warnings),
+            f"racing {len(plan.optimizers)} optimizers on {event.model}, batches of "
+            f"{event.batch_size}: {plan.tries} rates of {plan.sweep_steps} steps each, "
             f"then {len(plan.seeds)} seeds of about {plan.steps}",
         ]
-    if record["kind"] == "run":
-        fate = "diverged" if record["diverged"] else f"{record['accuracy']:.2%}"
-        return [f"seed {record['seed']}: {record['optimizer']} {fate}"]
+    if isinstance(event, RacedEvent):
+        fate = "diverged" if event.diverged else f"{event.accuracy:.2%}"
+        return [f"seed {event.seed}: {event.optimizer} {fate}"]
     return []
 
 

@@ -17,9 +17,9 @@ def run(arguments: list[str]) -> int:
     from rich.console import Console
 
     from polyak import console
-    from polyak.train import train as records
+    from polyak.jobs import stream
 
     # under torchrun every process runs this, and one of them speaks
-    page = Console(quiet=os.environ.get("RANK", "0") != "0")
-    console.follow(records(recipe, resume=resume, began=began), page)
+    screen = Console(quiet=os.environ.get("RANK", "0") != "0")
+    console.follow(stream(recipe, resume=resume, began=began), screen)
     return 0

@@ -1,0 +1,119 @@
+"""The second stage: what training begins with, measured where it was left open."""
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from polyak.data.loader import Loader
+from polyak.jobs.command import Command
+from polyak.model.teacher import Teacher
+from polyak.optim.rate_sweep import Range
+from polyak.planning.plan import PlanResult, plan
+from polyak.planning.probes import Backbone, ProbeResults, fit_probes, with_probe
+from polyak.planning.range_test import measured_rate
+from polyak.recipe.resolve import probe_views, usual_epochs
+from polyak.recipe.resolved import PROBES
+from polyak.rundir.events import Event
+from polyak.training.distillation import load_teacher
+from polyak.training.network import Network, dropout_places
+from polyak.training.session import Session
+
+PLAN_SHARE = 1 / 3  # of a budget, for finding out what to spend the rest on
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Hold what a run begins with, after everything that was left open is known.
+
+    Args:
+        session: the context.
+        network: with its starting weights, a probe on top where there is one.
+        backbone: whose features the probes are of; None where the network starts from nothing.
+        probes: of the training images; the same.
+        plan: where one was made.
+        sweep: of the range test, where there was one.
+        teacher: tells the targets instead of the labels, where a model is distilled.
+    """
+
+    session: Session
+    network: Network
+    backbone: Backbone | None = None
+    probes: ProbeResults | None = None
+    plan: PlanResult | None = None
+    sweep: Range | None = None
+    teacher: Teacher | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network learns: a probe is the model itself."""
+        return self.session.resolved.transfer not in PROBES
+
+    def loader(self) -> Loader:
+        """Open the training batches."""
+        return self.session.loader(self.network)
+
+    def files(self) -> dict[str, str]:
+        """Give more files of the run: name -> text."""
+        return {"plan.json": json.dumps(self.plan.as_json(), indent=1)} if self.plan else {}
+
+
+def begin(command: Command, session: Session) -> Generator[Event, None, Beginning]:
+    """Fit the probes that a run starts from, plan, and test rates, where a recipe asks for it."""
+    network = session.network()
+    if session.resolved.dropout:
+        where = {"dropout": session.resolved.dropout}
+        session = session.decided(dropout_places(network.module), **where)
+    resolved = session.resolved
+    if resolved.transfer == "none":
+        return _to_train(Beginning(session, network))
+    if _plans(session):
+        session = session.decoded()
+        backbone = Backbone(session, network)
+        chosen = yield from _planned(command, backbone)
+        results, reason = chosen.probes, f"planned: {chosen.why}"
+        session = session.decided(reason, transfer=chosen.chosen)
+    else:
+        chosen, backbone = None, Backbone(session, network)
+        given = resolved.transfer in PROBES and "transfer" not in resolved.measured
+        results = yield from fit_probes(backbone, (resolved.transfer,) if given else PROBES)
+        if "transfer" in resolved.measured:
+            reason = "of least NLL in cross-validation"
+            session = session.decided(reason, transfer=results.best)
+    if session.resolved.transfer in PROBES:
+        session = replace(session, resolved=probe_views(session.resolved))
+        return Beginning(session, network, backbone, results, chosen)
+    started = with_probe(backbone, results, results.best)
+    return _to_train(Beginning(session.decoded(), started, backbone, results, chosen))
+
+
+def _plans(session: Session) -> bool:
+    """Tell whether a run begins with a plan; several processes would have to agree on it."""
+    left_open = "transfer" in session.resolved.measured
+    return left_open and session.clock.budget is not None and session.process.size == 1
+
+
+def _planned(command: Command, backbone: Backbone) -> Generator[Event, None, PlanResult]:
+    session = whole_runs(backbone.session)
+    until = command.began + PLAN_SHARE * (session.clock.budget or 0.0)
+    return (yield from plan(replace(backbone, session=session), command.asked, until))
+
+
+def whole_runs(session: Session) -> Session:
+    """Let trials be parts of runs as they usually are: so many epochs, at the usual rate."""
+    if session.resolved.epochs is not None:
+        return session
+    epochs, reason = usual_epochs(session.resolved, len(session.data.train))
+    return session.decided(reason, epochs=epochs, budget=None)
+
+
+def _to_train(beginning: Beginning) -> Beginning:
+    """Complete what a network that learns begins with: its teacher, its learning rate."""
+    session, network = beginning.session, beginning.network
+    if (path := session.resolved.distill) is not None:
+        classes, device = session.data.classes, session.machine.device
+        teacher = load_teacher(path, network.preprocessing, classes, device)
+        beginning = replace(beginning, teacher=teacher)
+    if "learning_rate" not in session.resolved.measured:
+        return beginning
+    session, sweep = measured_rate(session, network, beginning.loader())
+    return replace(beginning, session=session, sweep=sweep)

@@ -1,0 +1,311 @@
+"""The recipe: every choice of a run in one flat, checked page that travels as YAML."""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from polyak import keys
+from polyak.errors import UsageError, nearest
+from polyak.files import read_yaml
+
+Rule = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
+]
+Optimizer = Literal["auto", Rule]
+Course = Literal[
+    "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
+    "triangular",
+]  # fmt: skip
+Schedule = Literal["auto", Course]
+ClassesFrom = Literal["auto", "leaf", "top"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+DOTTED = "augment."
+# what torch, timm and other tools call these choices, so that their words are told ours
+OTHER_NAMES = {
+    "lr": "learning_rate", "lr0": "learning_rate", "max_lr": "learning_rate", "momentum": "rho",
+    "wd": "weight_decay", "l2": "weight_decay", "opt": "optimizer", "optim": "optimizer",
+    "sched": "schedule", "scheduler": "schedule", "lr_scheduler": "schedule", "warmup": "warm_up",
+    "warmup_epochs": "warm_up", "smoothing": "label_smoothing", "ema": "average", "swa": "average",
+    "model_ema": "average", "arch": "model", "network": "model", "backbone": "model",
+    "pretrained": "weights", "checkpoint": "weights", "imgsz": "size", "img_size": "size",
+    "image_size": "size", "input_size": "size", "resolution": "size", "bs": "batch_size",
+    "aug": "augment", "augmentation": "augment", "drop": "dropout", "tta": "views",
+    "val_split": "val", "validation": "val", "early_stopping": "patience", "teacher": "distill",
+    "workers": "threads", "num_workers": "threads", "gpu": "device", "gpus": "device",
+    "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
+    "time": "budget", "max_time": "budget", "random_state": "seed",
+}  # fmt: skip
+# what does not change the model, or tells of its maker's disk
+ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
+ELSEWHERE |= {"data", "classes_from"}
+USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
+
+
+class Recipe(BaseModel, frozen=True):
+    """Hold every choice of a training run; what is None or `auto` is decided from data and machine.
+
+    >>> Recipe(data="digits", epochs=3).optimizer
+    'auto'
+    >>> Recipe(data="digits", budget="10m").budget_seconds
+    600.0
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
+    classes_from: ClassesFrom = Field(
+        "auto",
+        description="which folder names the class: the one at the top, or the leaf that holds the "
+        "images; auto refuses folders that can be read in two ways",
+    )
+    model: str = Field("auto", description="'auto', 'compact' or any timm model name")
+    widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
+    weights: str | None = Field(
+        None, description="start from: a .safetensors or .pth file, an earlier run, or 'hub'"
+    )
+    transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"] = Field(
+        "auto",
+        description="what learns: a linear classifier on top, or on all stages; few, many or all "
+        "stages after it; none: all, from a head of zeros",
+    )
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="rate of each stage to the one after it; default 0.7"
+    )
+    freeze_norms: bool | None = Field(
+        None, description="keep the source's batch-norm statistics, as the probe did; default True"
+    )
+    pull: float = Field(0.0, ge=0, description="of tuned stages toward their source weights")
+    unfreeze: float = Field(
+        0.0, ge=0, lt=1, description="share of the run in which tuned stages wake one by one"
+    )
+    mean: tuple[float, ...] | None = Field(
+        None, min_length=3, max_length=3, description="colours' mean in [0, 1] that weights want"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
+    )
+    epochs: float | None = Field(
+        None, gt=0, le=1e6, description="passes over the training pictures"
+    )
+    budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
+    optimizer: Optimizer = Field("auto", description="update rule")
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
+        None, description="peak; default by optimizer; auto: found by a range test"
+    )
+    rho: float | None = Field(None, ge=0, lt=1, description="momentum; default by model")
+    rho_range: tuple[float, float] | None = Field(
+        None, description="momentum cycled against the rate: where it peaks, where it is 0"
+    )
+    weight_decay: float | None = Field(None, ge=0, description="of weights, not biases and norms")
+    schedule: Schedule = Field("auto", description="course of the learning rate")
+    cycles: int | None = Field(None, ge=1, le=1000, description="of sgdr and cyclic; default 5")
+    cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
+    cycle_peak: float = Field(
+        1.0, gt=0, le=1, description="peak of each sgdr cycle to the one before"
+    )
+    warm_up: float | None = Field(
+        None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
+    )
+    ensemble: str | None = Field(None, description="snapshots: a member at the end of every cycle")
+    distill: str | None = Field(
+        None, description="learn an ensemble's probabilities: its run directory or model file"
+    )
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
+    average: tuple[Share, ...] = Field(
+        (0.04,),
+        min_length=1,
+        max_length=8,
+        description="half-lives of Polyak's averages, shares of the run; 0 is off",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop")
+    dropout_where: str = Field(
+        "head", description="head, blocks (after every block), or a pattern such as layer[34].*"
+    )
+    dropout_kind: Literal["dropout", "spatial", "connect", "depth"] = Field(
+        "dropout", description="what is dropped: numbers, channels, weights, residual branches"
+    )
+    augment: str = Field(
+        "auto", description="policy: none, light, ...; --augment.rotate 15 changes one operation"
+    )
+    mix: Literal["auto", "none", "mixup", "cutmix"] = Field(
+        "auto", description="mix pairs of pictures of a batch, and their labels"
+    )
+    mix_alpha: float | None = Field(
+        None, gt=0, le=100, description="how much, Beta(alpha, alpha); default 0.2 mixup, 1 cutmix"
+    )
+    views: str | None = Field(None, description="test-time views: one, flip, flip+shift")
+    size: Annotated[int | None, Field(ge=8, le=1024)] = Field(
+        None, description="side of the network's pictures, pixels"
+    )
+    batch_size: int | None = Field(
+        None, ge=2, le=1_000_000, description="pictures a step, all processes together"
+    )
+    val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many validations without progress"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything that is drawn")
+    member: int = Field(
+        0, ge=0, lt=1000, description="number of a member: the same split, everything else redrawn"
+    )
+    out: str = Field("runs", description="folder of run directories")
+    name: str | None = Field(None, description="the run's own name")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of products")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="compute threads; default all cores"
+    )
+    memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
+    save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
+    log: Literal["none", "tensorboard", "wandb"] = Field(
+        "none", description="who reads along; when that fails, training goes on"
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_is_a_duration(cls, value):
+        if value is not None:
+            seconds(value)
+        return value
+
+    @field_validator("rho_range")
+    @classmethod
+    def _rho_range_is_of_momenta(cls, value):
+        if value is not None and not all(0 <= rho < 1 for rho in value):
+            raise ValueError(f"{value[0]} {value[1]}: momentum is from 0 to below 1")
+        return value
+
+    @field_validator("average", mode="before")
+    @classmethod
+    def _one_average_is_a_list_of_one(cls, value):
+        return (value,) if isinstance(value, int | float) else value
+
+    @field_validator("ensemble")
+    @classmethod
+    def _ensemble_is_known(cls, value):
+        if value not in (None, "snapshots") and not re.fullmatch(r"independent:\d{1,3}", value):
+            raise ValueError(f"{value!r} is no ensemble; write snapshots, or independent:5")
+        return value
+
+    @property
+    def independent(self) -> int:
+        """How many independent members are wanted, or 0.
+
+        >>> Recipe(data="digits", ensemble="independent:3").independent
+        3
+        """
+        kind, _, number = (self.ensemble or "").partition(":")
+        return int(number) if kind == "independent" else 0
+
+    @property
+    def draws(self) -> int:
+        """The seed of this member's weights, order, pixels and masks; the split is the seed's.
+
+        >>> Recipe(seed=5).draws, Recipe(seed=5, member=1).draws == Recipe(seed=5, member=2).draws
+        (5, False)
+        """
+        return keys.key("member", self.seed, self.member) if self.member else self.seed
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Seconds of wall clock promised, or None.
+
+        >>> Recipe(data="digits").budget_seconds is None
+        True
+        """
+        return None if self.budget is None else seconds(self.budget)
+
+
+def seconds(text: str) -> float:
+    """Read a duration: a number with s, m or h behind it; a bare number counts minutes.
+
+    >>> seconds("90s"), seconds("10m"), seconds("1.5h"), seconds("2")
+    (90.0, 600.0, 5400.0, 120.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    value = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]] if match else math.nan
+    if not 10 <= value < 10**8:
+        raise ValueError(f"{text!r} is not a duration of at least 10 s; write 90s, 10m or 2h")
+    return value
+
+
+def make(**choices) -> Recipe:
+    """Build a recipe, or say in one line which choice is wrong and what is close to it.
+
+    Raises:
+        UsageError: an unknown or impossible choice.
+
+    >>> make(data="digits", epochs=2).epochs
+    2.0
+    >>> make(**{"data": "digits", "augment": "flip", "augment.rotate": 15}).augment
+    'flip | rotate(degrees=15)'
+    """
+    dotted = [name for name in choices if name.startswith(DOTTED)]
+    changes = {name.removeprefix(DOTTED): choices.pop(name) for name in dotted}
+    if changes:
+        choices["augment"] = _policy(choices.get("augment", "auto"), changes)
+    try:
+        recipe = Recipe(**choices)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "extra_forbidden"
+        close = nearest(name, list(Recipe.model_fields), OTHER_NAMES) if unknown else ""
+        raise UsageError(
+            "unknown option" if unknown else "impossible option",
+            where=name.replace("_", "-"),
+            why="" if unknown else first["msg"].removeprefix("Value error, "),
+            then=f"did you mean --{close.replace('_', '-')}?" if close else "",
+        ) from error
+    if recipe.epochs is not None and recipe.budget is not None:
+        raise UsageError("give --epochs or --budget, not both")
+    return recipe
+
+
+def _policy(name: str, changes: dict[str, object]) -> str:
+    """Write out a policy with some operations changed; left open, it is the usual one."""
+    from polyak.augment import Policy
+    from polyak.augment.change import changed
+
+    policy = Policy.parse(USUAL if name == "auto" else str(name))
+    for operation, value in changes.items():
+        # YAML reads off as false
+        policy = changed(policy, operation, "off" if value is False else str(value))
+    return str(policy)
+
+
+def asked(recipe: Recipe) -> dict[str, Any]:
+    """Keep what the user chose: all that differs from the defaults, as JSON.
+
+    >>> asked(make(data="digits", epochs=2))
+    {'data': 'digits', 'epochs': 2.0}
+    """
+    return recipe.model_dump(mode="json", exclude_defaults=True)
+
+
+def read(path: Path) -> dict:
+    """Read the choices of an earlier run's config.yaml; nothing in the file is executed.
+
+    Raises:
+        UsageError: no file, too large, not YAML, or not a page of options.
+    """
+    return read_yaml(path)
+
+
+def write(recipe: Recipe, reasons: dict[str, str]) -> str:
+    """Print a recipe as YAML that reads back to itself, each decided value with its reason.
+
+    >>> page = write(make(data="digits", epochs=2), {"epochs": "asked"})
+    >>> [line for line in page.splitlines() if line.startswith("epochs")]
+    ['epochs: 2.0  # asked']
+    """
+    lines = []
+    for name, value in recipe.model_dump().items():
+        line = yaml.safe_dump({name: value}, allow_unicode=True, width=10**9).strip()
+        reason = reasons.get(name, "").replace("\n", " ")
+        lines.append(f"{line}  # {reason}" if reason and "\n" not in line else line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,145 @@
+"""From a resolved recipe to the parts of a training step: groups, optimizer, rates, targets."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polyak import machine, optim
+from polyak.augment import cutmix, mixup
+from polyak.data.loader import Loader
+from polyak.networks.compact import Compact
+from polyak.optim.scheduler import check_momentum
+from polyak.recipe.resolved import Resolved
+from polyak.targets import TargetKind
+from polyak.training.step import Rates, Targets
+from polyak.transfer.memory import FrozenFeatureCache
+from polyak.transfer.tuning import Tuning
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "momentum": optim.Momentum,
+    "nesterov": optim.Nesterov,
+    "adagrad": optim.AdaGrad,
+    "rmsprop": optim.RMSProp,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "nadam": optim.NAdam,
+    "lion": optim.Lion,
+}
+WITH_RHO = {"momentum", "nesterov"}
+MIXES = {"mixup": mixup, "cutmix": cutmix}
+
+
+def make_optimizer(
+    resolved: Resolved, groups: list[dict[str, Any]], averages: list[optim.Average]
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a recipe for some parameter groups; it updates the averages too."""
+    more = {"momentum": resolved.rho} if resolved.optimizer in WITH_RHO else {}
+    optimizer = OPTIMIZERS[resolved.optimizer](groups, averages=averages, **more)
+    if resolved.rho_range:
+        check_momentum(optimizer)
+    return optimizer
+
+
+def make_groups(
+    resolved: Resolved, network: nn.Module, tuning: Tuning | None
+) -> list[dict[str, Any]]:
+    """Split a network's parameters into groups with `params`, `lr` (the peak), `weight_decay`."""
+    rate, decay = resolved.learning_rate, resolved.weight_decay
+    if tuning is not None:
+        return tuning.groups(rate, decay)
+    if isinstance(network, Compact):
+        return network.parameter_groups(rate, decay)
+    return decay_groups(network, rate, decay)
+
+
+def decay_groups(
+    network: nn.Module, learning_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Split parameters so that decay spares biases and norms, which have one dimension.
+
+    >>> groups = decay_groups(nn.Linear(2, 2), 0.1, 0.01)
+    >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+    [(1, 0.01), (1, 0.0)]
+    """
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parts = [p for p in learnt if p.ndim > 1], [p for p in learnt if p.ndim <= 1]
+    decays = weight_decay, 0.0
+    return [
+        {"params": params, "lr": learning_rate, "weight_decay": decay}
+        for params, decay in zip(parts, decays, strict=True)
+        if params
+    ]
+
+
+def make_rates(resolved: Resolved, optimizer: torch.optim.Optimizer) -> Rates:
+    """Make the course of an optimizer's rates: what they are now is their peak."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return Rates(schedule(resolved), peaks, resolved.rho_range)
+
+
+def schedule(resolved: Resolved) -> Callable[[float], float]:
+    """Make the schedule of a recipe: progress in [0, 1] -> factor of the peak rate."""
+    return optim.schedules.named(
+        resolved.schedule, resolved.cycles, resolved.cycle_growth, resolved.cycle_peak,
+        resolved.warm_up,
+    )  # fmt: skip
+
+
+def cycle_ends(resolved: Resolved) -> list[float]:
+    """Progress at which each snapshot is due; none where none are taken."""
+    if resolved.ensemble != "snapshots":
+        return []
+    return optim.schedules.named_ends(
+        resolved.schedule, resolved.cycles, resolved.cycle_growth, resolved.warm_up
+    )
+
+
+def make_targets(
+    resolved: Resolved,
+    kind: TargetKind,
+    network: nn.Module,
+    teacher: Callable[[Tensor], Tensor] | None,
+) -> Targets:
+    """Say what a network learns of its batches."""
+    classes: Any = network.classes if isinstance(network, Compact) else network.num_classes
+    mix: Any = MIXES.get(resolved.mix)
+    if mix is not None:
+        mix = partial(mix, alpha=resolved.mix_alpha or 1.0)
+    return Targets(classes, kind, resolved.label_smoothing, mix, teacher)
+
+
+def make_tuning(resolved: Resolved, network: nn.Module) -> Tuning | None:
+    """Set a network up for fine-tuning, where a recipe asks for it."""
+    if not resolved.tuned:
+        return None
+    return Tuning(
+        network,
+        resolved.transfer,
+        norms=not resolved.freeze_norms,
+        layer_decay=resolved.layer_decay or 1.0,
+        pull=resolved.pull,
+        unfreeze=resolved.unfreeze,
+    )
+
+
+def make_memory(
+    resolved: Resolved, network: nn.Module, tuning: Tuning | None, loader: Loader | None
+) -> FrozenFeatureCache | None:
+    """Run frozen stages as a twin, once for each image where nothing random changes it.
+
+    Args:
+        resolved: says what changes images.
+        network: as it is tuned.
+        tuning: what is frozen.
+        loader: of the images that may be remembered; None remembers none.
+    """
+    # dropout in a frozen stage would be lost
+    if tuning is None or (resolved.dropout and resolved.dropout_where != "head"):
+        return None
+    unchanged = resolved.augment == "none" and resolved.mix == "none"
+    count = len(loader.labels) if loader and unchanged else 0
+    return FrozenFeatureCache.of(network, tuning, count, machine.memory() / 4 if count else 0)
