@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow same-bytes bench clean
+.PHONY: demo test test-slow attack same-bytes bench clean
 
 demo:
 	@scripts/demo
@@ -8,6 +8,8 @@ test-slow:
 	@scripts/test-slow
 same-bytes:
 	@scripts/same-bytes
+attack:
+	@scripts/attack
 bench:
 	@scripts/bench
 clean:

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from importlib import import_module
 
-from polyak.errors import PolyakError, UsageError, shown
+from polyak.errors import PolyakError, UsageError, memory_error, shown
 from polyak.verbs import VERBS
 
 HELP = """polyak: image classifiers by the book
@@ -51,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        told = memory_error(error)
+        if isinstance(told, PolyakError):
+            print(f"polyak: {told}", file=sys.stderr)
+            return told.exit_code
         return _bug(error)
 
 

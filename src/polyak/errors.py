@@ -110,6 +110,30 @@ class Stopped(PolyakError):
         self.exit_code = 128 + signal
 
 
+def memory_error(error: Exception) -> Exception:
+    """Turn a refusal of memory, by whatever library, into one line; anything else stays as it is.
+
+    >>> str(memory_error(MemoryError()))[:61]
+    'the memory of this machine does not suffice: MemoryError. Nex'
+    """
+    told = str(error)
+    if not (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
+        or any(sign in told for sign in _NO_MEMORY)
+    ):
+        return error
+    return UsageError(
+        "the memory of this machine does not suffice",
+        why=(told or type(error).__name__).splitlines()[0][:160],
+        then="lower --batch-size, --size, --widths or --memory",
+    )
+
+
+# how torch's allocators say it, and its arithmetic of sizes that no machine has
+_NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "not enough memory")
+
+
 def shown(text: object) -> str:
     r"""Make text from outside safe for one line of a terminal: escape what would steer it.
 

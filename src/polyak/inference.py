@@ -148,16 +148,16 @@ def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int
 def check_finite(
     answers: np.ndarray, images: Images, positions: np.ndarray, largest: float = np.inf
 ) -> None:
-    """Refuse answers of a network that are not finite: no picture is to blame for them.
+    """Refuse answers of a network that are not finite: no image is to blame for them.
 
     Args:
         answers: float (N, ...).
         images: opened pictures.
-        positions: int (N,), where each answer's picture stands.
+        positions: int (N,), where each answer's image stands.
         largest: what every number must stay below.
 
     Raises:
-        RefusedError: one is not finite, or too large; it names its picture.
+        RefusedError: one is not finite, or too large; it names its image.
 
     >>> check_finite(np.ones((1, 2)), Images.of(np.zeros((1, 8, 8, 3), np.uint8)), np.arange(1))
     """

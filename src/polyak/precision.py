@@ -130,7 +130,7 @@ def _remembered() -> Precision:
     key = f"{machine.cpu_name()}, torch {metadata.version('torch')}"
     file = files.cache_folder() / "precision.json"
     try:
-        known = json.loads(file.read_text())
+        known = files.read_json(file)
         name, reason = known[key]
         if name in ("float32", "bfloat16") and isinstance(reason, str):
             return Precision(name, reason)

@@ -175,7 +175,7 @@ def _run_lengths(draw: Draw, image: Image.Image) -> Base:
 
 
 def _tiff(draw: Draw, image: Image.Image) -> Base:
-    how = pick(draw, *_TIFFS)
+    how = pick(draw, *TIFFS)
     modes = {"group3": ["1"], "group4": ["1"], "tiff_ccitt": ["1"], "jpeg": ["L", "RGB", "YCbCr"]}
     mode = pick(draw, *modes.get(how, ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"]))
     if mode == "I;16":
@@ -190,8 +190,8 @@ def _tiff(draw: Draw, image: Image.Image) -> Base:
     return Base("TIFF", f"{how} {mode}", data, compressed=how != "raw")
 
 
-_TIFFS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "lzma", "zstd", "jpeg")
-_TIFFS = (*_TIFFS, "group3", "group4", "tiff_ccitt")
+FAXES = ("group3", "group4", "tiff_ccitt")
+TIFFS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "lzma", "zstd", "jpeg", *FAXES)
 _MAKERS: dict[str, Callable[[Draw, Image.Image], Base]] = {
     "jpeg": _jpeg,
     "lossless": _lossless,

@@ -1,47 +1,29 @@
 """Attacks on the decoders: is an image that was cut or overwritten ever taken with a flat end?"""
 
 import io
+import warnings
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from attack import bases, mutate
-from polyak.decoding.decode import decode
+from polyak.decoding import Unreadable, decode, image_pixels
 from polyak.decoding.header import read_header
-from polyak.decoding.unreadable import Unreadable
 
-# overwritten headers may turn all colours into one: no compressed data are lost
+CAP = 4_000_000  # pixels
+LOST = 0.04  # of an image, flat at its end
+# overwritten headers may turn all of an image into one colour: no compressed data are lost
 _ANY_COLOURS = {"header", "sizes", "flipped", "spliced"}
-ATTACKS = (*mutate.KINDS, "other frames")
 
 
-def attack(seed: int, number: int) -> tuple[str, str, str]:
-    """Make one input and decode it: its format, what was done to it, and what came of it.
-
-    What comes of it: used, refused, or what must not be: flat tail, wrong, whole but refused, or an
-    exception.
-    """
-    base, kind, data = made(seed, number)
-    name = base.format
-    try:
-        header = read_header(data, pixel_cap=4_000_000)
-        pixels = decode(data, pixel_cap=4_000_000)
-        smaller = decode(data, pixel_cap=4_000_000, least=(16, 16))
-    except Unreadable as error:
-        refused = kind == "whole" and base.name != "other frames"
-        return name, kind, f"whole but refused: {error.reason}" if refused else "refused"
-    except Exception as error:
-        return name, kind, f"{type(error).__name__}: {error}"
-    if pixels.shape[:2] != header.size or smaller.shape[:2] != header.shrunk((16, 16))[1]:
-        return name, kind, "wrong size"
-    if kind == "whole" and base.name != "other frames":
-        worst = np.abs(pixels.astype(int) - expected(data)).max()
-        return name, kind, "used" if worst <= 2 else f"wrong by {worst}"
-    tail = flat_tail(pixels)
-    lost = base.compressed and tail >= 0.04 and (tail < 0.95 or kind not in _ANY_COLOURS)
-    return name, kind, "flat tail" if lost else "used"
+def describe(seed: int, number: int) -> tuple[str, str]:
+    """Give the format of an input, and what was done to it."""
+    base, kind, _ = made(seed, number)
+    return base.format, kind
 
 
+@lru_cache(maxsize=1)
 def made(seed: int, number: int) -> tuple[bases.Base, str, bytes]:
     """Make the input of a number: what it was, what was done to it, and the bytes."""
     draw = np.random.default_rng([seed, number])
@@ -51,9 +33,51 @@ def made(seed: int, number: int) -> tuple[bases.Base, str, bytes]:
     return base, kind, mutate.KINDS[kind](base, other, draw)
 
 
+def attack(seed: int, number: int) -> str:
+    """Decode the input of a number, whole and smaller, from bytes and as Pillow opened it.
+
+    Returns:
+        used or refused; else what must not be: whole but refused, a wrong size or wrong pixels, a
+        flat end of which nobody was told, another answer when Pillow has opened it.
+    """
+    base, kind, data = made(seed, number)
+    whole = kind == "whole" and base.name != "other frames"
+    try:
+        header = read_header(data, CAP)
+        pixels = decode(data, CAP)
+        smaller = decode(data, CAP, least=(16, 16))
+    except Unreadable as error:
+        if number % 8 == 0 and _as_pillow_opens_it(data) is not None:
+            return "refused, but used as Pillow opened it"
+        return f"whole but refused: {error.reason}" if whole else "refused"
+    if pixels.shape[:2] != header.size or smaller.shape[:2] != header.shrunk((16, 16))[1]:
+        return "wrong size"
+    if whole and (worst := np.abs(pixels.astype(int) - expected(data)).max()) > 2:
+        return f"wrong by {worst}"
+    if number % 8 == 0:
+        again = _as_pillow_opens_it(data)
+        if again is not None and not np.array_equal(again, pixels):
+            return "other pixels as Pillow opened it"
+    tail = flat_tail(pixels)
+    lost = base.compressed and tail >= LOST and (tail < 0.95 or kind not in _ANY_COLOURS)
+    return "flat tail" if lost and not whole else "used"
+
+
+def _as_pillow_opens_it(data: bytes) -> np.ndarray | None:
+    """Decode what Pillow has opened and not read; None: refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return image_pixels(Image.open(io.BytesIO(data)), CAP)
+        except Unreadable:
+            return None
+        except Exception:  # Pillow's own, as it opens it
+            return None
+
+
 def flat_tail(pixels: np.ndarray) -> float:
-    """How much of an image, from its end backwards, is flat: each 8 x 8 block has one colour, or
-    rows or columns that are all alike. 0 to 1.
+    """Measure how much of an image, from its end backwards, is flat, 0 to 1: blocks of 8 x 8 of
+    which all rows or all columns are alike.
     """
     height, width = pixels.shape[0] // 8, pixels.shape[1] // 8
     if height * width < 4:
@@ -67,7 +91,7 @@ def flat_tail(pixels: np.ndarray) -> float:
 
 
 def expected(data: bytes) -> np.ndarray:
-    """What Pillow alone makes of a whole file."""
+    """Give what Pillow alone makes of a whole file."""
     with Image.open(io.BytesIO(data)) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):

@@ -9,7 +9,7 @@ import numpy as np
 from attack.bases import Base, png_chunk
 
 Draw = np.random.Generator
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": png_chunk(b"IEND", b""), "GIF": b"\0;"}
+ENDS = {"JPEG": b"\xff\xd9", "PNG": png_chunk(b"IEND", b""), "GIF": b"\0;"}
 
 
 def _start(base: Base) -> int:
@@ -27,7 +27,7 @@ def _cut_and_closed(base, other, draw):
     cut = base.data[: draw.integers(_start(base), len(base.data))]
     if base.format == "WEBP":
         return mended_riff(cut)
-    return cut + _ENDS.get(base.format, b"")
+    return cut + ENDS.get(base.format, b"")
 
 
 def mended_riff(data: bytes) -> bytes:
@@ -47,7 +47,7 @@ def mended_riff(data: bytes) -> bytes:
 
 
 def _filled(base, start, stop, value):
-    end = len(_ENDS.get(base.format, b""))
+    end = len(ENDS.get(base.format, b""))
     stop = min(stop, len(base.data) - end)
     if start >= stop:
         return base.data
@@ -120,11 +120,11 @@ def _sizes(base, other, draw):
         if at > 0:
             struct.pack_into("<H", data, at + 3 + 2 * tall, side)
     else:
-        _tiff_tag(data, 257 if tall else 256, side)
+        tiff_tag(data, 257 if tall else 256, side)
     return bytes(data)
 
 
-def _tiff_tag(data: bytearray, wanted: int, value: int) -> None:
+def tiff_tag(data: bytearray, wanted: int, value: int) -> None:
     order = "<" if data[:2] == b"II" else ">"
     big = data[2 if order == "<" else 3] == 43
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import FakeData
 
 from polyak.augment import Policy
+from polyak.decoding import decode
 from polyak.errors import DataError
 
 SLOW = pytest.param(4, "spawn", marks=pytest.mark.slow)  # each process imports torch anew
@@ -163,3 +164,118 @@ def test_strange_shapes_and_crops_of_no_pixel_survive(shape, text):
     for kind in (image, png(image)):
         out = given(kind)
         assert out.shape == (3, 16, 24) and torch.isfinite(out).all() and out.abs().max() <= 1.001
+
+
+# one road from bytes to pixels: what polyak trains on is what the transform draws
+
+
+def drawn(image, size):
+    plain = Policy.centre(1.0).transform(size, (0.0,) * 3, (1 / 255,) * 3)
+    return plain(image).permute(1, 2, 0).numpy()
+
+
+def whole_files():
+    """Files that a naive reader reads otherwise: (name, bytes)."""
+    turned, exif = Image.fromarray(IMAGE), Image.Exif()
+    exif[0x0112] = 6
+    deep = Image.fromarray(IMAGE[:, :, 0].astype(np.uint16) * 257)
+    clear = Image.fromarray(np.dstack([IMAGE, IMAGE[:, :, :1]]))
+    inks = Image.frombytes("CMYK", (50, 40), np.dstack([IMAGE, IMAGE[:, :, :1]]).tobytes())
+    palette = Image.fromarray(IMAGE).quantize(16)
+    for kind in ("PNG", "TIFF", "JPEG", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        yield f"turned {kind}", saved(turned, kind, exif=exif, **options)
+    yield "16 bits PNG", saved(deep, "PNG")
+    yield "16 bits TIFF", saved(deep, "TIFF")
+    yield "transparent PNG", saved(clear, "PNG")
+    yield "transparent WEBP", saved(clear, "WEBP", lossless=True, exact=True)
+    yield "transparent palette", saved(palette, "PNG", transparency=3)
+    yield "transparent GIF", saved(palette, "GIF", transparency=3)
+    yield "grey and clear", saved(clear.convert("LA"), "PNG")
+    yield "inks", saved(inks, "JPEG")
+
+
+def saved(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+FILES = dict(whole_files())
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("road", ["bytes", "a stream", "a path", "in memory"])
+def test_all_roads_lead_to_the_pixels_that_polyak_trains_on(name, road, tmp_path):
+    data = FILES[name]
+    expected = decode(data)
+    assert name.startswith("turned") == (expected.shape[:2] == (50, 40))
+    if road == "bytes":
+        found = drawn(data, expected.shape[:2])
+    elif road == "a path":
+        (tmp_path / "image").write_bytes(data)
+        with Image.open(tmp_path / "image") as image:
+            found = drawn(image, expected.shape[:2])
+    else:
+        image = Image.open(io.BytesIO(data))
+        if road == "in memory":
+            image.load()
+        found = drawn(image, expected.shape[:2])
+    assert np.abs(found - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_a_cut_file_is_refused_on_every_road(kind, tmp_path):
+    data = saved(Image.fromarray(IMAGE), kind)
+    cut = data[: len(data) * 2 // 3]
+    if kind == "JPEG":
+        cut += b"\xff\xd9"
+    (tmp_path / "image").write_bytes(cut)
+    with pytest.raises(DataError, match="cannot augment"):
+        transform()(cut)
+    try:
+        opened = [Image.open(io.BytesIO(cut)), Image.open(tmp_path / "image")]
+    except OSError:  # Pillow itself sees it at once
+        return
+    for image in opened:
+        with image, pytest.raises(DataError, match="cannot augment"):
+            transform()(image)
+
+
+def test_an_image_that_was_opened_can_still_be_used():
+    image = Image.open(io.BytesIO(png(IMAGE)))
+    first, second = drawn(image, (40, 50)), drawn(image, (40, 50))
+    assert (first == IMAGE).all() and (second == IMAGE).all()
+    assert (np.asarray(image) == IMAGE).all()
+
+
+def test_a_later_frame_is_that_frame():
+    frames = [Image.fromarray(IMAGE), Image.fromarray(IMAGE[::-1])]
+    data = saved(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    image = Image.open(io.BytesIO(data))
+    image.seek(1)
+    assert (drawn(image, (40, 50)) == IMAGE[::-1]).all()
+
+
+def test_formats_that_polyak_does_not_train_on_are_pillows():
+    image = Image.open(io.BytesIO(saved(Image.fromarray(IMAGE), "PPM")))
+    assert (drawn(image, (40, 50)) == IMAGE).all()
+    broken = saved(Image.fromarray(IMAGE), "PPM")[:3000]
+    with pytest.raises(DataError, match="broken PPM"):
+        transform()(Image.open(io.BytesIO(broken)))
+
+
+def test_pixels_without_a_range_are_refused():
+    with pytest.raises(DataError, match="no fixed range"):
+        transform()(Image.new("F", (4, 4)))
+
+
+def test_large_bytes_are_decoded_smaller_and_turned():
+    y, x = np.mgrid[:480, :640]
+    big = Image.fromarray(np.uint8(np.stack([x / 3, y / 2, (x + y) / 5], -1)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(big, "JPEG", exif=exif, quality=95)
+    found = drawn(data, (40, 30))
+    whole = drawn(decode(data), (40, 30))
+    assert np.abs(found - whole).max() < 3

@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from polyak.data import digits
+from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.errors import DataError, DiskError
 
@@ -72,9 +74,19 @@ def test_digits_are_written_once_and_leave_nothing_else(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "polyak").iterdir()] == ["digits-1"]
 
 
-def test_a_cache_that_cannot_be_written_is_a_disk_error(tmp_path, monkeypatch):
-    (tmp_path / "polyak").write_text("in the way")
+def test_without_a_cache_digits_lie_in_a_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = scan(find("digits"))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    digits._passing.cache_clear()
+    found = find("digits")
+    (line,) = found.warnings
+    assert "temporary folder" in line and "Not a directory" in line
+    assert scan(found).fingerprint() == kept.fingerprint()
+    assert find("digits").root == found.root  # written once
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    digits._passing.cache_clear()
     with pytest.raises(DiskError):
         find("digits")
 

@@ -101,6 +101,16 @@ def test_text_that_inflates_to_a_gigabyte_is_refused():
         (b"BM", "truncated BMP"),
         (b"RIFF\xff\0\0\0WEBP", "truncated WebP"),
         (b"II*\0", "TIFF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC: convert it to JPEG or PNG .heif-convert"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", "HEIC: convert"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF: convert it to JPEG or PNG .avifdec"),
+        (b"\0\0\0\x14ftypavis\0\0\0\0msf1", "AVIF: convert"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0msf1", "HEIF: convert"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "a video"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL: convert it to JPEG or PNG .djxl"),
+        (b"\xff\x0a\xfa\x3b", "JPEG XL: convert"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000: convert it to JPEG or PNG .opj_decompress"),
+        (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000: convert"),
     ],
 )
 def test_what_is_no_picture_says_what_it_is(data, reason):

@@ -200,11 +200,13 @@ def test_what_every_rule_saves_is_taken(edited, begun, name):
         put("file", value="snapshot-3.safetensors"),
         put("sha256", value="0"),
         put("share", value=0.3),
+        None,
     ],
 )
 def test_snapshots_are_this_runs(edited, change):
     def first(state):
-        change(state["judge"]["snapshots"]["entries"][0])
+        entries = state["judge"]["snapshots"]["entries"]
+        change(entries[0]) if change else entries.clear()
 
     with pytest.raises(RefusedError):
         run(edited(first, **CYCLES), resume=True)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import jobs
-from polyak import load, metrics, transfer
+from polyak import cli, load, metrics, transfer
 from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
 from polyak.networks import Staged, backbone_of, build
@@ -278,3 +278,79 @@ def test_compact_is_a_backbone_too(job, tmp_path):
     for name in ("linear", "stages", "few"):
         end = jobs.run(job(**source, transfer=name, name=name, batch_size=16))
         assert end["evaluation"]["accuracy"]["value"] > 0.5, name
+
+
+@pytest.fixture
+def small(job, tmp_path, tiny_folder):
+    """A finished run of compact, of widths that nobody would choose, and its folder."""
+    how = {"model": "compact", "widths": (12, 20), "size": 16, "epochs": 1, "batch_size": 16}
+    jobs.run(job(weights=None, name="small", **how))
+    return tmp_path / "runs/small"
+
+
+@pytest.mark.parametrize("choices", [{"transfer": "linear"}, {"transfer": "none", "epochs": 1}])
+def test_widths_are_those_of_the_weights(job, small, tmp_path, choices):
+    records = list(train(job(weights=str(small), size=None, batch_size=16, **choices)))
+    start = next(record for record in records if record["kind"] == "start")
+    assert start["decided"]["widths"] == ["(12, 20)", "those of small"]
+    assert "widths:\n- 12\n- 20\n" in (tmp_path / "runs/job/config.yaml").read_text()
+    found = load(tmp_path / "runs/job")
+    assert found.header["recipe"]["widths"] == [12, 20] == list(found.network.widths)
+
+
+def test_a_budget_does_not_change_the_widths_of_weights(job, small, tmp_path):
+    jobs.steps(job(weights=str(small), size=None, transfer="none", budget="20s"), 2)
+    assert "widths:\n- 12\n- 20\n" in (tmp_path / "runs/job/config.yaml").read_text()
+
+
+def test_other_widths_than_the_weights_have_are_a_wrong_use(job, small):
+    with pytest.raises(UsageError, match=r"--widths 8 8: .*small has 12 20"):
+        jobs.run(job(weights=str(small), widths=(8, 8), transfer="linear"))
+
+
+def test_a_plain_file_of_compact_tells_its_widths_and_keeps_its_first_layer(job, small, tmp_path):
+    state = load(small).network.state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "mine.safetensors")
+    mine = {"weights": str(tmp_path / "mine.safetensors"), "model": "compact", "size": None}
+    jobs.run(job(**mine, transfer="linear"))
+    found = load(tmp_path / "runs/job")
+    assert found.header["recipe"]["widths"] == [12, 20]
+    assert torch.equal(found.network.backbone.whitening, state["whitening"])
+
+
+def test_weights_whose_features_overflow_are_refused_in_one_line(job, weights, tmp_path, capsys):
+    state = load_file(weights)
+    for name in ("conv_stem.weight", "conv_head.weight"):
+        state[name] = state[name] * 1e30
+    file = tmp_path / f"{NAME}.safetensors"
+    save_file(state, file)
+    command = ["train", job().data, "--weights", str(file), "--size", "32", "--threads", "1",
+               "--out", str(tmp_path / "runs")]  # fmt: skip
+    assert cli.main(command) == 76
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "not finite" in line
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_features_that_are_too_large_to_be_squared_are_refused(job, weights, tmp_path):
+    """Each is finite; their squares, which a probe sums, are not."""
+    state = load_file(weights)
+    state["conv_head.bias"] = torch.full_like(state["conv_head.bias"], 1e25)
+    file = tmp_path / f"{NAME}.safetensors"
+    save_file(state, file)
+    with pytest.raises(RefusedError, match="not finite"):
+        jobs.run(job(weights=str(file), transfer="linear"))
+
+
+@pytest.mark.parametrize("inside", [".", "polyak", "polyak/features-1"])
+def test_a_cache_that_cannot_be_written_costs_a_line(job, tmp_path, monkeypatch, inside):
+    jobs.run(job(transfer="linear", name="whole"))
+    where = tmp_path / "other" / inside
+    where.parent.mkdir(parents=True, exist_ok=True)
+    where.rmdir() if where.is_dir() else None
+    where.write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    records = list(train(job(transfer="linear")))
+    notes = [record["line"] for record in records if record["kind"] == "note"]
+    assert len(notes) == 1 and "nothing can be kept" in notes[0] and "features-1" in notes[0]
+    assert jobs.results(tmp_path / "runs/job") == jobs.results(tmp_path / "runs/whole")

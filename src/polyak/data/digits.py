@@ -1,7 +1,10 @@
 """The built-in data: 1,797 handwritten digits of 8x8 pixels from scikit-learn, as PNG files."""
 
+import atexit
 import shutil
 import tempfile
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from polyak import keys
 from polyak.data.folder import list_folder
 from polyak.data.listing import Listing
 from polyak.errors import DiskError
-from polyak.files import cache_folder
+from polyak.files import cache_folder, workspace
 
 _TEST = 0.2
 
@@ -20,8 +23,10 @@ def list_digits() -> Listing:
 
     A fifth of every class is test.
 
+    Where nothing can be kept they lie in a temporary folder while this process lives, told.
+
     Raises:
-        DiskError: the cache folder cannot be written.
+        DiskError: that cannot be written either.
 
     Source: scikit-learn `load_digits`; E. Alpaydin, C. Kaynak, UCI repository, 1998.
 
@@ -29,34 +34,44 @@ def list_digits() -> Listing:
     >>> len(found), int((found.splits == "test").sum()), len(found.classes)
     (1797, 359, 10)
     """
-    cache = cache_folder()
-    target = cache / "digits-1"  # the number changes when the files do
-    if not target.is_dir():
-        try:
-            _make(cache, target)
-        except OSError as error:
-            raise DiskError(
-                "cannot write the digits",
-                where=str(target),
-                why=error.strerror or str(error),
-                then="set XDG_CACHE_HOME to a folder that can be written",
-            ) from error
-    return list_folder(target)
-
-
-def _make(cache, target):
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".digits-", dir=cache))
+    target = cache_folder() / "digits-1"  # the number changes when the files do
     try:
+        if not target.is_dir():
+            _make(target)
+        return list_folder(target)
+    except OSError as error:
+        found = list_folder(_passing())
+        why = f"{target}: {error.strerror or error}"
+        line = f"the digits lie in a temporary folder: nothing can be kept in {why}"
+        return replace(found, warnings=[*found.warnings, line])
+
+
+def _make(target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with workspace(target) as temporary:
         _write(temporary)
-        temporary.chmod(0o755)
         try:
             temporary.rename(target)
         except OSError:
             if not target.is_dir():  # else another process was first, with the same files
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@cache
+def _passing() -> Path:
+    """Write the digits to a folder that goes with this process."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="polyak-digits-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _write(folder)
+    except OSError as error:
+        raise DiskError(
+            "cannot write the digits",
+            where=tempfile.gettempdir(),
+            why=error.strerror or str(error),
+            then="set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
+    return folder
 
 
 def _write(folder):

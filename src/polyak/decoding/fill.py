@@ -16,7 +16,6 @@ Parts = list[tuple[int, int]]  # (start, stop) of compressed data, in the order 
 Decode = Callable[[bytes], np.ndarray]
 
 _SHORTEST = 6  # bytes alike; fewer are common in data that are whole
-_MOST = 4  # fills that are looked into, the longest
 _IDLE = 32  # bytes: fewer at the end of whole data may be of no effect
 
 
@@ -34,8 +33,9 @@ def check_fill(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
     Raises:
         Unreadable: the first bytes of a fill matter, the last do not.
     """
-    fills = sorted(_fills(data, parts), key=lambda fill: fill[0] - fill[1])[:_MOST]
-    for start, stop in fills:
+    fills = list(_fills(data, parts))
+    longest = sorted(fills, key=lambda fill: fill[1] - fill[0])[-1:]
+    for start, stop in {*longest, *fills[-1:]}:
         last, first = (stop - 3, stop - 4), (start + 1,)
         if not _matter(data, last, pixels, decode) and _matter(data, first, pixels, decode):
             raise Unreadable("truncated: its compressed data were overwritten")

@@ -30,7 +30,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _BEHIND_A_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _FILL = bytes(10)  # zeros that no usual table has
 _MOST_MARKERS = 1 << 16
-_MOST_SCANS = 500  # libjpeg-turbo's own tests stop there: each costs a pass over the image
+_MOST_SCANS = 100  # encoders make ten to thirty; each costs a pass over the image
 
 
 class Segment(NamedTuple):

@@ -26,12 +26,10 @@ def jpeg_pixels(data: bytes, jpeg: Jpeg, factor: int = 1) -> np.ndarray:
         Unreadable: its compressed data end early or hold what is not of the image.
         ValueError: what else libjpeg says.
     """
-    from polyak.decoding.jpeg_clean import cleaned  # compiled loops, which few files need
-
     try:
         pixels = _libjpeg(data, jpeg, factor)
     except ValueError:
-        whole = cleaned(data)
+        whole = _cleaned(data)
         try:
             return _libjpeg(whole, jpeg, factor)
         except ValueError as error:
@@ -39,8 +37,14 @@ def jpeg_pixels(data: bytes, jpeg: Jpeg, factor: int = 1) -> np.ndarray:
                 raise
             return _pillow(whole, jpeg, factor)
     if jpeg.kind == LOSSLESS or _may_be_overwritten(data, jpeg):
-        cleaned(data)
+        _cleaned(data)
     return pixels
+
+
+def _cleaned(data: bytes) -> bytes:
+    from polyak.decoding.jpeg_clean import cleaned  # compiled loops, which few files need
+
+    return cleaned(data)
 
 
 def _libjpeg(data: bytes, jpeg: Jpeg, factor: int) -> np.ndarray:

@@ -40,7 +40,8 @@ def open_pillow(data: bytes, kind: str) -> ImageFile.ImageFile:
     """
     if kind == "TIFF":
         hush()
-    return _READERS[kind](io.BytesIO(data))
+    with _strict():
+        return _READERS[kind](io.BytesIO(data))
 
 
 def load(image: Image.Image) -> None:

@@ -206,7 +206,7 @@ class Classifier:
         """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature.
 
         Raises:
-            RefusedError: members and temperatures give a picture no finite answer.
+            RefusedError: members and temperatures give an image no finite answer.
         """
         said = softmax(combine(logs, self.weights, self.mean), self.temperature)
         if (np.isnan(said).any(1) & ~np.isnan(logs).any((0, 2))).any():

@@ -11,7 +11,7 @@ import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, shown
-from polyak.files import read_yaml
+from polyak.files import read_json, read_yaml
 from polyak.networks.weights import metadata_of
 
 MODEL, TABLE = "model.safetensors", "split.csv"
@@ -232,6 +232,6 @@ def _fingerprints(run: Path) -> Iterator[str]:
     """Give the fingerprint of a run's data; of independent members each says it for itself."""
     for folder in (run, run / "members" / "0"):
         try:
-            yield str(json.loads((folder / "env.json").read_text(encoding="utf-8"))["data"])
+            yield str(read_json(folder / "env.json")["data"])
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -1,6 +1,7 @@
 """Weights from a file into a network: every tensor accounted for, nothing executed."""
 
 import zipfile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from polyak.networks.head import head_names, zero_head
 
 # beside the weights a file may carry optimizer states, an average, a head of many classes
 SIZE_FACTOR, SIZE_SLACK = 8, 256 * 2**20
+STAGE = "stages.{}.0.weight"  # the first convolution of each stage of compact
 
 
 class Loaded(NamedTuple):
@@ -69,6 +71,23 @@ def metadata_of(path: Path | str) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
         return {}
+
+
+def compact_widths(path: Path | str) -> tuple[int, ...] | None:
+    """Read the widths of a `Compact` off the shapes in a file of its weights; None if it is none.
+
+    >>> compact_widths("no/such.safetensors")
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = set(file.keys())
+            stages = takewhile(names.__contains__, (STAGE.format(n) for n in count()))
+            found = tuple(file.get_slice(name).get_shape()[0] for name in stages)
+    except (SafetensorError, OSError, ValueError, IndexError):
+        return None
+    return found if found and "whitening" in names else None
 
 
 def check_path(path: Path | str) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from polyak.errors import memory_error
 from polyak.train.recipe import Recipe, make
 
 __all__ = ["Recipe", "make", "train"]
@@ -29,4 +30,10 @@ def train(recipe: Recipe, *, resume: bool = False, began: float | None = None) -
     """
     from polyak.train.conduct import conduct
 
-    yield from conduct(recipe, resume, time.monotonic() if began is None else began)
+    try:
+        yield from conduct(recipe, resume, time.monotonic() if began is None else began)
+    except Exception as error:
+        told = memory_error(error)
+        if told is error:
+            raise
+        raise told from error

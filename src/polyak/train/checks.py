@@ -60,8 +60,7 @@ def fields(checks: Mapping[Any, Check], more: Mapping[Any, Check] | None = None)
     known = {**(more or {}), **checks}
 
     def check(value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} is {_short(value)}, not a page of names and values")
+        page(value, where)
         for odd in [key for key in value if key not in known]:
             raise ValueError(f"{where} has a field {_short(odd)} that does not belong there")
         for missing in [key for key in checks if key not in value]:
@@ -70,6 +69,12 @@ def fields(checks: Mapping[Any, Check], more: Mapping[Any, Check] | None = None)
             known[key](inner, f"{where}.{key}")
 
     return check
+
+
+def page(value: Any, where: str) -> None:
+    """Ask for a dict, whatever it holds."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {_short(value)}, not a page of names and values")
 
 
 def items(*checks: Check) -> Check:

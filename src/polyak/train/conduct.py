@@ -1,6 +1,5 @@
 """The course of a run: find or create its directory, prepare, train, finish, write down."""
 
-import contextlib
 import copy
 import json
 import time
@@ -13,7 +12,7 @@ from torch import nn
 from polyak import files
 from polyak.augment.views import policies
 from polyak.data.dataset import Dataset
-from polyak.errors import BusyError, DiskError, UsageError, shown
+from polyak.errors import UsageError, shown
 from polyak.optim import schedules
 from polyak.optim.rate_sweep import Range
 from polyak.report import report
@@ -57,7 +56,7 @@ def conduct(asked: Recipe, resume: bool, began: float) -> Iterator[dict]:
             path = find(asked, world) if resume else None
             if path is not None and runs.finished(path):
                 if world.leads:
-                    tidy(path)
+                    runs.tidy(path, draw)
                 yield runs.records(path)[-1]
                 return
             recipe = taken_up(asked, path)
@@ -218,15 +217,6 @@ def _probed(recipe, reasons, dataset, where, run, path, work) -> Iterator[dict]:
             yield record
         draw(run)
     finally:
-        run.close()
-
-
-def tidy(path: Path) -> None:
-    """Do what a finished run still lacks that was killed after its last record: page, order."""
-    with contextlib.suppress(BusyError, DiskError):
-        run = Run(path)
-        if not (path / "report.html").exists():
-            draw(run)
         run.close()
 
 

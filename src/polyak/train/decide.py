@@ -10,6 +10,7 @@ from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.errors import UsageError, counted
+from polyak.model import Classifier
 from polyak.networks import compact
 from polyak.optim.schedules import CYCLES
 from polyak.train import source
@@ -53,16 +54,16 @@ def decide(recipe: Recipe, data: Dataset) -> tuple[Recipe, dict[str, str]]:
             choices[name], reasons[name] = value, reason
         return choices.get(name, current)
 
-    side = int(np.median(data.sizes.min(1)))
-    model = choose("model", *_model(recipe, int(np.median(data.sizes.max(1)))))
-    if model == "compact" and recipe.budget is None:  # a budget's widths follow measured speed
-        choose("widths", compact.REFERENCE, "measured on 45,000 images of 32 pixels")
+    side, earlier = int(np.median(data.sizes.min(1))), source.earlier(recipe.weights)
+    model = choose("model", *_model(recipe, earlier, int(np.median(data.sizes.max(1)))))
     small, scratch = model == "compact", recipe.weights is None
+    if small:
+        _widths(recipe, earlier, choose)
     usual = "measured with compact and nesterov on CIFAR-10" if small else "default for timm models"
     trained = len(data.part("train"))
     for choice in _transfer(recipe):
         choose(*choice)
-    if scratch:  # with weights, their own size decides
+    if scratch or (small and not earlier):  # other weights know their size
         size = side if small else max(32, min(LARGEST_SCRATCH, side // 32 * 32))
         choose("size", int(np.clip(size, 8, 64)) if small else size, f"median side is {side}")
     choose("optimizer", "nesterov" if small else "adamw", usual)
@@ -167,8 +168,26 @@ def _training_why(recipe: Recipe) -> str | None:
     )
 
 
-def _model(recipe: Recipe, side: int) -> tuple[str, str]:
-    if earlier := source.earlier(recipe.weights):
+def _widths(recipe: Recipe, earlier: Classifier | None, choose: Callable) -> None:
+    """Choose the widths of compact: those of the weights, which no wish can change."""
+    given = source.widths(recipe.weights, earlier)
+    if given is None:
+        if recipe.budget is None:  # a budget's widths follow measured speed
+            choose("widths", compact.REFERENCE, "measured on 45,000 images of 32 pixels")
+    elif recipe.widths in (None, given):
+        choose("widths", given, f"those of {Path(str(recipe.weights)).name}")
+    else:
+        there, here = (" ".join(map(str, one)) for one in (given, recipe.widths))
+        raise UsageError(
+            "the weights have other widths",
+            where=f"--widths {here}",
+            why=f"{recipe.weights} has {there}",
+            then="leave --widths away",
+        )
+
+
+def _model(recipe: Recipe, earlier: Classifier | None, side: int) -> tuple[str, str]:
+    if earlier:
         return str(earlier.spec["name"]), f"the network of {Path(str(recipe.weights)).name}"
     if recipe.weights not in (None, "hub"):
         return Path(recipe.weights).stem, f"named by {Path(recipe.weights).name}"

@@ -35,7 +35,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Give targets (N, K), float32, of normalised pictures (N, 3, h, w).
+        """Give targets (N, K), float32, of normalised images (N, 3, h, w).
 
         Raises:
             RefusedError: one is not finite.

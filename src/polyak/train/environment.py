@@ -9,12 +9,17 @@ from polyak import precision as formats
 from polyak.data.dataset import Dataset
 from polyak.errors import DataError, RefusedError
 from polyak.files import read_json
-from polyak.train.checks import fields, text, whole
+from polyak.train.checks import fields, page, text, whole
 from polyak.train.distributed import World
 
-_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 4096))
+_THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 1024))
 _PRECISION = {"name": text("float32|bfloat16"), "reason": text("(?s).*")}
-_CHECKS = {"data": text(".+"), "threads": fields(_THREADS), "precision": fields(_PRECISION)}
+_CHECKS = {
+    "asked": page,
+    "data": text(".+"),
+    "threads": fields(_THREADS),
+    "precision": fields(_PRECISION),
+}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def conduct_members(
         for turn, number in enumerate(mine):
             there = folder / str(number)
             if runs.finished(there):
+                runs.tidy(there, draw)
                 continue
             found = there if (there / "config.yaml").is_file() else None
             one = member_recipe(recipe, number, folder, turns)

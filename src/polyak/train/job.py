@@ -103,7 +103,9 @@ def least(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     """Say how far large JPEGs may be shrunk while they are decoded; None where none is large."""
     if not (dataset.sizes.min(1) >= 2 * LEAST_SIDE - 1).any():
         return None
-    decided, _ = decide(recipe, split(dataset, recipe.val, recipe.seed))
+    # widths do not matter here, and those of a run of polyak 0.1 may not be its weights'
+    plain = recipe.model_copy(update={"widths": None})
+    decided, _ = decide(plain, split(dataset, recipe.val, recipe.seed))
     if decided.size:
         return least_for((decided.size, decided.size))
     if earlier := source.earlier(recipe.weights):
@@ -157,7 +159,7 @@ def make_network(
     wanted |= {name: getattr(recipe, name) for name in ("mean", "std") if getattr(recipe, name)}
     page = preprocessing(network, metadata, **wanted)
     network.to(memory_format=torch.channels_last).to(where.device)
-    if isinstance(network, Compact) and earlier is None:
+    if isinstance(network, Compact) and recipe.weights is None:
         whiten(network, train, page, where)
     if recipe.dropout:
         example = torch.zeros((1, 3, *page.size), device=where.device)

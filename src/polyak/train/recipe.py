@@ -86,7 +86,9 @@ class Recipe(BaseModel):
     std: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
     )
-    epochs: float | None = Field(None, gt=0, description="passes over the training pictures")
+    epochs: float | None = Field(
+        None, gt=0, le=1e6, description="passes over the training pictures"
+    )
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
@@ -98,7 +100,7 @@ class Recipe(BaseModel):
     )
     weight_decay: float | None = Field(None, ge=0, description="of weights, not biases and norms")
     schedule: Schedule = Field("auto", description="course of the learning rate")
-    cycles: int | None = Field(None, ge=1, description="of sgdr and cyclic; default 5")
+    cycles: int | None = Field(None, ge=1, le=1000, description="of sgdr and cyclic; default 5")
     cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
     cycle_peak: float = Field(
         1.0, gt=0, le=1, description="peak of each sgdr cycle to the one before"
@@ -138,7 +140,7 @@ class Recipe(BaseModel):
         None, description="side of the network's pictures, pixels"
     )
     batch_size: int | None = Field(
-        None, ge=2, description="pictures a step, all processes together"
+        None, ge=2, le=1_000_000, description="pictures a step, all processes together"
     )
     val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
     patience: int | None = Field(
@@ -152,7 +154,9 @@ class Recipe(BaseModel):
     name: str | None = Field(None, description="the run's own name")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of products")
-    threads: int | None = Field(None, ge=1, description="compute threads; default all cores")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="compute threads; default all cores"
+    )
     memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
     save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
     log: Literal["none", "tensorboard", "wandb"] = Field(

@@ -71,7 +71,7 @@ def check(loop: Loop, state: dict, folder: Path) -> None:
     _ask(whole(0, MOST_STEPS), state.get("step"), "step", folder)
     step, begun = state["step"], equal(astuple(loop.first_pace))
     bent = items(real(1 / MOST_STEPS, 1), whole(0, step), real(0, 1))
-    pictures = step * min(loop.loader.batch_size, len(loop.loader.labels))
+    images = step * min(loop.loader.batch_size, len(loop.loader.labels))
     times = ("spent", "validation_seconds", "finish_seconds")
     clock = {name: real(0) for name in times} | {"step_seconds": many(real(0), 100)}
     checks = {
@@ -79,7 +79,7 @@ def check(loop: Loop, state: dict, folder: Path) -> None:
         "first_pace": begun,
         "pace": begun if loop.clock.budget is None else bent,
         "loss": items(real(), whole(0, step)),
-        "spent": items(*[real(0)] * 4, whole(0, pictures)),
+        "spent": items(*[real(0)] * 4, whole(0, images)),
         "learner": _learner(loop.learner, step),
         "judge": _judge(loop.judge, loop.learner.network),
         "clock": fields(clock),
@@ -197,7 +197,8 @@ def _snapshots(snapshots: Snapshots) -> Check:
         ended = whole(0, len(snapshots.ends))
         fields({"ended": ended, "entries": many(entry, len(snapshots.ends))})(value, where)
         numbers = [places.get(one["file"], 0) for one in value["entries"]]
-        if numbers != sorted({*numbers} - {0}) or numbers[-1:] != [value["ended"]][: len(numbers)]:
+        last = numbers[-1] if numbers else 0
+        if numbers != sorted({*numbers} - {0}) or last != value["ended"]:
             raise ValueError(f"{where} names other members than those of {value['ended']} cycles")
         shares = [snapshots.ends[number - 1] for number in numbers]
         if shares != [one["share"] for one in value["entries"]]:

@@ -9,12 +9,13 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
-from polyak.errors import BusyError, RefusedError, UsageError, shown
+from polyak.errors import BusyError, DiskError, RefusedError, UsageError, shown
 from polyak.files import (
     disk_error,
     read_json,
@@ -226,7 +227,7 @@ def write_place(path: Path, data: str) -> None:
     line = yaml.safe_dump({"data": data}, allow_unicode=True, width=10**9).strip()
     rest = file.read_text(encoding="utf-8").splitlines()
     write_atomic(file, "\n".join(line if old.startswith("data:") else old for old in rest) + "\n")
-    facts = json.loads((path / "env.json").read_text(encoding="utf-8"))
+    facts = read_json(path / "env.json")
     facts["asked"] = facts["asked"] | {"data": data}
     write_atomic(path / "env.json", json.dumps(facts, indent=1))
 
@@ -244,6 +245,15 @@ def finished(path: Path) -> bool:
     with contextlib.suppress(RefusedError):  # whoever continues it is told
         return any(record["kind"] == "end" for record in records(path)[-1:])
     return False
+
+
+def tidy(path: Path, draw: Callable[[Run], None]) -> None:
+    """Do what a finished run still lacks that was killed after its last record: order, its page."""
+    with contextlib.suppress(BusyError, DiskError):
+        run = Run(path)
+        if not (path / "report.html").exists():
+            draw(run)
+        run.close()
 
 
 def recipe(path: Path) -> recipes.Recipe:

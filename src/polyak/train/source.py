@@ -15,8 +15,9 @@ from polyak.model import Classifier
 from polyak.model.known_splits import file_of, is_polyaks, known_splits
 from polyak.networks import STAGES, backbone_of, hub
 from polyak.networks.build import pretrained_config
+from polyak.networks.compact import REFERENCE
 from polyak.networks.head import head_names, zero_head
-from polyak.networks.weights import check_path
+from polyak.networks.weights import check_path, compact_widths
 from polyak.train.recipe import Recipe
 
 HUBS = "resnet18"  # of the hub's models where none is named
@@ -102,6 +103,17 @@ def _is_model(path: Path) -> bool:
             return "polyak" in (file.metadata() or {})
     except (SafetensorError, OSError, ValueError):
         return False
+
+
+def widths(weights: str | None, source: Classifier | None) -> tuple[int, ...] | None:
+    """Read the widths of compact off weights; None where they are not of compact, or none.
+
+    >>> widths("hub", None)
+    """
+    if source is not None:
+        found = source.spec["options"].get("widths", REFERENCE)
+        return tuple(found) if source.spec["name"] == "compact" else None
+    return None if weights in (None, "hub") else compact_widths(str(weights))
 
 
 def options(source: Classifier) -> dict[str, Any]:
