@@ -1,19 +1,22 @@
 """Averaged predictions: the lecture's "average the results of n models", whatever the n are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import EllipsisType
 
 import numpy as np
 
+_CELLS = 1 << 22  # numbers that are worked on at once: 16 MiB
+
 
 def combine(
-    log_probabilities: np.ndarray,
+    log_probabilities: np.ndarray | Sequence[np.ndarray],
     weights: Sequence[float] | None = None,
     of: str = "probabilities",
 ) -> np.ndarray:
     """Average what members or views say, in logarithms.
 
     Args:
-        log_probabilities: float (M, ..., K): members or views, pictures, classes.
+        log_probabilities: float (M, ..., K): members or views, pictures, classes; or a list of M.
         weights: M numbers, zero or more; None counts all alike.
         of: "probabilities" (arithmetic mean), or "logits" (geometric mean, made to sum to 1).
 
@@ -31,17 +34,32 @@ def combine(
     >>> np.exp(combine(two, weights=[3, 1])).round(3).tolist()
     [[0.8, 0.2]]
     """
-    logs = np.asarray(log_probabilities)
-    shares = _shares(weights, len(logs)).astype(logs.dtype)
-    logs, shares = logs[shares > 0], shares[shares > 0]
-    if len(logs) == 1:
-        return logs[0]  # one member is that member, to the bit
-    columns = shares.reshape(-1, *[1] * (logs.ndim - 1))
-    if of == "logits":
-        return _normalised((logs * columns).sum(axis=0))
-    if of != "probabilities":
+    parts = [np.asarray(part) for part in log_probabilities]
+    shares = _shares(weights, len(parts)).astype(parts[0].dtype if parts else float)
+    parts = [part for part, share in zip(parts, shares, strict=True) if share > 0]
+    shares = shares[shares > 0]
+    if len(parts) == 1:
+        return parts[0]  # one member is that member, to the bit
+    if of not in ("probabilities", "logits"):
         raise ValueError(f"no mean of {of!r}: choose probabilities or logits")
-    return _log_sum(logs, columns)
+    result = np.empty_like(parts[0])
+    for rows in _blocks(parts):  # each mean is its row's alone, and its steps take memory
+        logs = np.stack([part[rows] for part in parts])
+        columns = shares.reshape(-1, *[1] * (logs.ndim - 1))
+        one = (
+            _normalised((logs * columns).sum(axis=0)) if of == "logits" else _log_sum(logs, columns)
+        )
+        result[rows] = one
+    return result
+
+
+def _blocks(parts: list[np.ndarray]) -> Iterator[slice | EllipsisType]:
+    """Cut M arrays (N, ..., K) to rows that are worked on at once; those of one row are whole."""
+    if parts[0].ndim < 2:
+        yield ...
+        return
+    step = max(1, _CELLS // max(1, len(parts) * parts[0][:1].size))
+    yield from (slice(start, start + step) for start in range(0, len(parts[0]), step))
 
 
 def disagreement(log_probabilities: np.ndarray, weights: Sequence[float] | None = None):
@@ -61,8 +79,8 @@ def disagreement(log_probabilities: np.ndarray, weights: Sequence[float] | None 
     """
     shares = _shares(weights, len(log_probabilities))
     mean = np.exp(combine(log_probabilities, weights))
-    distances = np.abs(np.exp(log_probabilities) - mean).sum(axis=-1) / 2
-    return shares @ distances
+    distances = [np.abs(np.exp(logs) - mean).sum(axis=-1) / 2 for logs in log_probabilities]
+    return shares @ np.stack(distances)
 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -16,7 +16,7 @@ def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
     views = ["one" if bare else member.views or classifier.views for member in members]
     written = {
         "classes": list(classifier.classes),
-        "preprocessing": [one._asdict() for one in prepared],
+        "preprocessing": [one.as_facts() for one in prepared],
         "views": list(dict.fromkeys(views)),
         "members": len(members),
         "evaluation": classifier.header.get("evaluation"),

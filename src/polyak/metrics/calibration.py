@@ -7,7 +7,8 @@ import numpy as np
 from polyak.metrics.arrays import checked
 
 BINS = 15
-_ROWS = 4096  # pictures softmaxed at a time: 1,000 classes stay in the cache
+_ROWS = 4096  # pictures whose terms are summed at a time
+_CELLS = 1 << 20  # numbers softmaxed at a time: they stay in the cache
 
 
 class Reliability(NamedTuple):
@@ -63,11 +64,16 @@ def softmax(logits, temperature: float = 1.0) -> np.ndarray:
     """
     logits = np.asarray(logits)
     result = np.empty_like(logits, dtype=np.result_type(logits.dtype, np.float32))
-    for start in range(0, len(logits), _ROWS):
-        rows = logits[start : start + _ROWS].astype(np.float64) / temperature
+    step = _step(logits)
+    for start in range(0, len(logits), step):
+        rows = logits[start : start + step].astype(np.float64) / temperature
         odds = np.exp(rows - rows.max(axis=1, keepdims=True))
-        result[start : start + _ROWS] = odds / odds.sum(axis=1, keepdims=True)
+        result[start : start + step] = odds / odds.sum(axis=1, keepdims=True)
     return result
+
+
+def _step(logits: np.ndarray) -> int:
+    return max(1, _CELLS // logits.shape[1])
 
 
 def fit_temperature(logits, labels, spread: float = 0.5) -> float:
@@ -117,11 +123,17 @@ def fit_temperature(logits, labels, spread: float = 0.5) -> float:
 def _slope(logits, labels, sharpness: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL of softmax(sharpness * logits) by sharpness."""
     slope = curvature = 0.0
-    for start in range(0, len(labels), _ROWS):
-        rows = logits[start : start + _ROWS].astype(np.float64)
+    first, second = np.empty(len(labels)), np.empty(len(labels))
+    step = _step(logits)
+    for start in range(0, len(labels), step):
+        part = slice(start, start + step)
+        rows = logits[part].astype(np.float64)
         rows -= rows.max(axis=1, keepdims=True)
         odds = softmax(rows * sharpness)
         mean = (odds * rows).sum(axis=1)
-        slope += (mean - rows[np.arange(len(rows)), labels[start : start + _ROWS]]).sum()
-        curvature += ((odds * rows**2).sum(axis=1) - mean**2).sum()
+        first[part] = mean - rows[np.arange(len(rows)), labels[part]]
+        second[part] = (odds * rows**2).sum(axis=1) - mean**2
+    for start in range(0, len(labels), _ROWS):
+        slope += first[start : start + _ROWS].sum()
+        curvature += second[start : start + _ROWS].sum()
     return slope / len(labels), curvature / len(labels)

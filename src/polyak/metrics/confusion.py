@@ -63,15 +63,16 @@ def most_confused(confusion, names, top: int = 5) -> list[Confusion]:
     >>> most_confused(np.array([[3, 1], [0, 2]]), ["cat", "dog"])
     [Confusion(truth='cat', taken_for='dog', pictures=1, share=0.25)]
     """
-    wrong = np.array(confusion)
-    support = wrong.sum(axis=1)
-    np.fill_diagonal(wrong, 0)
-    pairs = []
-    for cell in np.argsort(-wrong, axis=None, kind="stable")[:top].tolist():
-        truth, taken = divmod(cell, len(wrong))
-        if pictures := int(wrong[truth, taken]):
-            share = pictures / int(support[truth])
-            pairs.append(Confusion(names[truth], names[taken], pictures, share))
+    confusion = np.asarray(confusion)
+    support, pairs = confusion.sum(axis=1), []
+    # of the square of many classes few cells hold something, and they alone are sorted
+    truths, takens = np.nonzero(confusion)
+    wrong = truths != takens
+    truths, takens = truths[wrong], takens[wrong]
+    counts = confusion[truths, takens]
+    for i in np.argsort(-counts, kind="stable")[:top].tolist():
+        share = int(counts[i]) / int(support[truths[i]])
+        pairs.append(Confusion(names[truths[i]], names[takens[i]], int(counts[i]), share))
     return pairs
 
 

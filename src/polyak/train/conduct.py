@@ -328,6 +328,7 @@ def opening(recipe, reasons, dataset, where, run, step, steps, path, lines) -> d
         "left_out": len(dataset.quarantine),
         **counts,
         "classes": len(dataset.classes),
+        **({"bits": dataset.bits} if dataset.bits < 16 else {}),
         "model": recipe.model,
         "device": where.device,
         "precision": f"{where.precision.name}: {where.precision.reason}",

@@ -112,6 +112,9 @@ def default_rate(recipe: Recipe) -> tuple[float, str]:
     return float(f"{RATES[optimizer] * share:.2g}"), f"start for {optimizer}, {kind}"
 
 
+_AT_ONCE = 1 << 20  # pixels of an image, as numbers of 8 bytes
+
+
 def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
     """Measure mean and standard deviation of each colour, in [0, 1], over up to `most` pictures.
 
@@ -121,8 +124,10 @@ def colours(images: Images, most: int = 1000) -> tuple[tuple, tuple]:
     chosen = np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)
     sums, squares, pixels = np.zeros(3), np.zeros(3), 0
     for position in chosen:
-        picture = images[position].reshape(-1, 3).astype(np.float64) / 255
-        sums, squares = sums + picture.sum(0), squares + (picture**2).sum(0)
+        picture = images[position].reshape(-1, 3)
+        for start in range(0, len(picture), _AT_ONCE):
+            part = picture[start : start + _AT_ONCE].astype(np.float64) / 255
+            sums, squares = sums + part.sum(0), squares + (part**2).sum(0)
         pixels += len(picture)
     mean = sums / pixels
     # pictures of one colour have no spread: dividing by it would blow up noise

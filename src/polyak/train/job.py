@@ -83,7 +83,7 @@ def open_data(recipe: Recipe, where: Machine, world: World) -> tuple[Dataset, di
         DataError: it cannot be trained on.
     """
     cores = where.threads.compute
-    dataset = scan(find(recipe.data, recipe.classes_from), threads=cores)
+    dataset = scan(find(recipe.data, recipe.classes_from), cores, recipe.pixel_cap)
     budget = 0 if looks_once(recipe) else room(recipe, world)
     images = Images.open(dataset, cores, budget, least=least(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
@@ -153,6 +153,7 @@ def make_network(
     elif recipe.weights not in (None, "hub"):
         metadata = load_weights(network, recipe.weights).metadata
     wanted: dict[str, Any] = {"size": recipe.size} if recipe.size else {}
+    wanted["bits"] = train.dataset.bits
     if recipe.weights is None:
         wanted["mean"], wanted["std"] = colours(train.images)
         wanted["fraction"] = 1.0

@@ -224,7 +224,7 @@ def said(backbone, part, found, strategy, views):
         rows.append(found.logits(seen.of(stages_of(strategy, seen))))
         missing |= dict(seen.failed)
     read = np.setdiff1d(np.arange(len(part)), list(missing))
-    logs = combine(np.stack([_log_softmax(row[read]) for row in rows]))
+    logs = combine([_log_softmax(row[read]) for row in rows])
     failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
     return (logs, part.dataset.labels[read], read), failed
 
