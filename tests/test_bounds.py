@@ -2,19 +2,26 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+import classifiers
 from jobs import results
 from polyak import cli
+from polyak.data import Images, find, scan
 from polyak.decoding.decode import decode
 from polyak.decoding.unreadable import MOST_PIXELS, Unreadable, check_pixels, pixel_count
-from polyak.errors import UsageError
-from polyak.model import load
+from polyak.errors import RefusedError, UsageError
+from polyak.model import Classifier, join, load, save
+from polyak.networks import Compact
+from polyak.networks.preprocessing import Preprocessing
 from polyak.train import make
+from polyak.transfer import extract
 from samples import FORMATS, encoded, scene
 
 LARGE = "a/large.png"  # 1.1 megapixels, of a data set whose other images are small
@@ -187,3 +194,65 @@ def test_twelve_bits_are_scaled_alike_on_every_road(scans, tmp_path, train, caps
         (run / name).unlink()
     assert cli.main(["train", "--resume", "--out", str(tmp_path / "runs")]) == 0
     assert results(run) == before
+
+
+def saved(file, bits):
+    """Write the file of a classifier that scales 16-bit images by some bits; load it again."""
+    one = classifiers.made(classes=("a", "b"), seed=bits)
+    member = one.members[0]
+    page = member.preprocessing._replace(bits=bits)
+    one = Classifier.of([replace(member, preprocessing=page)], one.classes)
+    save(file, {"weights": member.network.state_dict()}, one, "weights")
+    return load(file)
+
+
+def test_files_of_sixteen_bits_are_the_same_as_ever(tmp_path):
+    old = saved(tmp_path / "16.safetensors", 16)
+    assert old.header["format"] == 1 and "bits" not in old.header["preprocessing"]
+    assert old.preprocessing.bits == 16
+    new = saved(tmp_path / "12.safetensors", 12)
+    assert (new.header["format"], new.preprocessing.bits) == (3, 12)
+
+
+@pytest.mark.parametrize("bits", [7, 17, "12", None])
+def test_a_model_file_with_impossible_bits_is_refused(bits, tmp_path, monkeypatch):
+    facts = Preprocessing.as_facts
+    monkeypatch.setattr(Preprocessing, "as_facts", lambda page: facts(page) | {"bits": bits})
+    with pytest.raises(RefusedError, match="bits"):
+        saved(tmp_path / "model.safetensors", 12)
+
+
+def test_members_of_different_bits_each_see_their_own(scans, tmp_path):
+    one, other = (saved(tmp_path / f"{bits}.safetensors", bits) for bits in (12, 16))
+    whole = join([one, other])
+    alone = [m.log_probabilities(m.opened([scans / "a/20.png"]))[0][0] for m in (one, other)]
+    both, _ = whole.log_probabilities(whole.opened([scans / "a/20.png"]))
+    assert np.allclose(both, alone, atol=1e-6) and whole.pixel_cap == one.pixel_cap
+    assert not np.allclose(*alone, atol=1e-6)
+    save(tmp_path / "whole.safetensors", {}, whole, "members")
+    again = load(tmp_path / "whole.safetensors")
+    assert again.header["format"] == 3
+    assert [member.preprocessing.bits for member in again.members] == [12, 16]
+
+
+def test_remembered_features_of_other_bits_are_others(scans, tmp_path):
+    data = scan(find(scans))
+    page = Preprocessing((16, 16), (0.5,) * 3, (0.5,) * 3, 1.0)
+    network = Compact(2, (16, 16), (4, 6)).eval()
+    network.whiten(torch.rand(64, 3, 16, 16))
+    images, tables = Images.open(data), []
+    for bits in (16, data.bits):
+        how = {"folder": tmp_path / "features"}
+        found = extract(network, images, page._replace(bits=bits), data.digests, **how)
+        assert not found.cached
+        tables.append(np.array(found.of(["head"])))
+    assert not np.allclose(*tables)
+    assert extract(network, images, page, data.digests, **how).cached
+
+
+def test_a_preview_shows_the_scale_of_the_set(scans, tmp_path, capsys):
+    from polyak.verbs.augment import chosen
+
+    images, _ = chosen(scan(find(scans)), 40, 0)
+    assert max(image.max() for image in images) == 255
+    assert min(image.max() for image in images) < 15

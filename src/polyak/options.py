@@ -70,8 +70,8 @@ def pixels(text: str | None, model: str = "") -> int:
     if text is not None:
         return recipes.make(max_pixels=text).pixel_cap
     try:
-        page = recipes.read(Path(model) / "config.yaml")
-        return recipes.make(max_pixels=page.get("max_pixels", PIXEL_CAP)).pixel_cap
+        config = recipes.read(Path(model) / "config.yaml")
+        return recipes.make(max_pixels=config.get("max_pixels", PIXEL_CAP)).pixel_cap
     except UsageError:  # no run, or its page is damaged; the model is not
         return PIXEL_CAP
 

@@ -35,7 +35,7 @@ def test_the_whole_set_says_how_many_bits_are_used(kind, tree):
     images = Images.open(data)
     assert images[0].max() == 300 * 255 // 4095 + 1  # 18.7
     assert Images.open(data, budget=0)[2].max() == images[2].max() == 255
-    assert images.take([2]).bits == data.take([2]).bits == 12
+    assert images.take([2]).how.bits == data.take([2]).bits == 12
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Ensemble arithmetic, by hand on small numbers."""
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +107,16 @@ def test_a_greedy_soup_is_never_worse_than_its_best():
 def test_a_barrier_is_a_reason():
     assert basin(1.0, [0.9, 1.0]) == ""
     assert "not in one basin" in basin(1.01, [0.9, 1.0])
+
+
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
+def test_a_mean_over_many_classes_takes_little_memory(of, monkeypatch):
+    logs = np.log(np.random.default_rng(0).dirichlet(np.ones(500), (6, 2000)).astype(np.float32))
+    parts = list(logs)
+    tracemalloc.start()
+    found = combine(parts, [1, 2, 3, 4, 5, 6], of)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < found.nbytes + 20 * 2**22  # once, the members themselves are six times that
+    monkeypatch.setattr(sys.modules["polyak.ensemble.combine"], "_CELLS", 10**12)
+    assert (combine(logs, [1, 2, 3, 4, 5, 6], of) == found).all()

@@ -16,7 +16,7 @@ class Depth:
     Args:
         pixel_cap: the most pixels that an image may have.
 
-    >>> Depth(10**6).bits, list(Depth(10**6).told())
+    >>> Depth(10**6).bits, list(Depth(10**6).notes())
     (16, [])
     """
 
@@ -34,7 +34,7 @@ class Depth:
         """Bits of 16; 16 where there are no such images."""
         return bits_for(max(self._highest, default=(1 << 16) - 1))
 
-    def told(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         """Say in a line that fewer than 16 bits are used."""
         if self.bits < DEPTHS[-1]:
             yield (

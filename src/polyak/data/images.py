@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,24 @@ from polyak.decoding.turns import turn
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 
 _CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files become pixels, as arguments of `decode`.
+
+    Args:
+        pixel_cap: the most pixels that an image may have.
+        least: (height, width) that large JPEGs may be shrunk to.
+        bits: of 16 that grey images of 16 bits are scaled by.
+
+    >>> Decoding().bits
+    16
+    """
+
+    pixel_cap: int = PIXEL_CAP
+    least: tuple[int, int] | None = None
+    bits: int = 16
 
 
 class Files:
@@ -59,11 +78,9 @@ class Images:
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
-        pixel_cap: the most pixels that a picture may have.
-        least: (height, width) that large JPEGs may be shrunk to.
+        how: files are decoded; None: there are none, the pixels were made.
         digests: uint64 (n, 2), a hash of each file's bytes that they must still have; None checks
             nothing.
-        bits: of 16 that grey images of 16 bits are scaled by; None: the pixels were made, not read.
 
     `lost` names the files that could not be read since: name -> reason, shared with all that is
     taken of these images.
@@ -79,16 +96,13 @@ class Images:
         sizes: np.ndarray,
         starts: np.ndarray,
         pixels: np.ndarray,
-        pixel_cap: int = PIXEL_CAP,
-        least: tuple[int, int] | None = None,
+        how: Decoding | None = None,
         digests: np.ndarray | None = None,
-        bits: int | None = None,
     ):
         self.files = files
         self.sizes = sizes
-        self.pixel_cap = pixel_cap
-        self.least = least
-        self.bits = bits
+        self.made: bool = how is None
+        self.how: Decoding = how or Decoding()
         self.failed: list[tuple[int, str]] = []
         self.lost: dict[str, str] = {}
         self._digests = digests
@@ -139,7 +153,8 @@ class Images:
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        images = cls(files, sizes, starts, pixels, pixel_cap, least, digests, bits or 16)
+        how = Decoding(pixel_cap, least, bits or 16)
+        images = cls(files, sizes, starts, pixels, how, digests)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
 
@@ -175,9 +190,9 @@ class Images:
         """Keep some positions, in their order, sharing the memory."""
         chosen = np.asarray(positions)
         files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
-        starts, how = self._starts[chosen], (self.pixel_cap, self.least)
+        starts, how = self._starts[chosen], None if self.made else self.how
         digests = None if self._digests is None else self._digests[chosen]
-        taken = Images(files, sizes, starts, self._pixels, *how, digests, self.bits)
+        taken = Images(files, sizes, starts, self._pixels, how, digests)
         taken.lost = self.lost
         return taken
 
@@ -188,10 +203,10 @@ class Images:
         >>> images.scaled_by(12) is images  # made in memory, of 8 bits
         True
         """
-        if self.bits in (None, bits):
+        if self.made or bits == self.how.bits:
             return self
         other = self.take(np.arange(len(self)))
-        other.bits, other.failed = bits, self.failed
+        other.how, other.failed = replace(self.how, bits=bits), self.failed
         other._starts = np.full(len(self), -1)
         return other
 
@@ -199,7 +214,7 @@ class Images:
         """Tell whether an image is in memory."""
         return bool(self._starts[position] >= 0)
 
-    def turn(self, position: int) -> AbstractContextManager:
+    def turn(self, position: int) -> AbstractContextManager[None]:
         """Wait until an image may be decoded, and hold that turn while it is used."""
         return nullcontext() if self.keeps(position) else turn(int(self.sizes[position].prod()))
 
@@ -237,7 +252,7 @@ class Images:
 
     def _decoded(self, position):
         data = read_file(self.files[position])
-        pixels = decode(data, self.pixel_cap, self.least, self.bits or 16)
+        pixels = decode(data, self.how.pixel_cap, self.how.least, self.how.bits)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
         if self._digests is not None and (digest(data) != self._digests[position]).any():

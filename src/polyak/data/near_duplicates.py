@@ -28,6 +28,7 @@ SIDE = 16  # pixels of a thumbnail: its dot products, below 2**24, are exact in 
 ALIKE = 0.98  # correlation of two thumbnails of one thing
 SMALLEST = 32  # pixels: smaller pictures, of one digit say, correlate so much anyhow
 MOST = 20_000  # pictures of a class; of a larger one only exact copies are found
+_MOST_TOLD = 5  # classes
 _ROWS = 1024  # of an image, or of the table of correlations, at once
 
 
@@ -177,9 +178,12 @@ def _told(
     leaks = np.intersect1d(mixed(groups, part), near)
     if len(leaks):
         yield f"{len(leaks)} pictures look the same as one of another split; scores flatter"
-    for label in np.unique(data.labels[whole]):
+    alike = np.unique(data.labels[whole])
+    for label in alike[:_MOST_TOLD]:
         count, name = whole[data.labels == label].sum(), shown(data.classes[label])
         yield f"{count} pictures of {name} look the same, too many to keep together; scores flatter"
+    if len(alike) > _MOST_TOLD:
+        yield f"so it is with {len(alike) - _MOST_TOLD} more classes"
 
 
 def _remembered(file: Path, n: int) -> np.ndarray | None:

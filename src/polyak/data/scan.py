@@ -81,7 +81,7 @@ def scan(
     data = everything.without(sorted(reasons.items()))
     data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
-    data.warnings.extend([*depth.told(), *_told(said)])
+    data.warnings.extend([*depth.notes(), *_told(said)])
     if not len(data):
         _refuse_all(data)
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)

@@ -25,7 +25,8 @@ class Turns:
     """
 
     def __init__(self, most: int):
-        self.most, self.taken = most, 0
+        self.most: int = most
+        self.taken: int = 0
         self._free, self._mine = threading.Condition(), threading.local()
 
     @contextmanager

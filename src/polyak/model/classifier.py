@@ -97,7 +97,7 @@ class Classifier:
         self.temperature, self.views = temperature, views
         self.header, self.mean = header or {}, "probabilities"
         self.files: tuple[Path, ...] = ()
-        self.pixel_cap = PIXEL_CAP
+        self.pixel_cap: int = PIXEL_CAP
 
     @classmethod
     def of(

@@ -156,8 +156,8 @@ def _gallery(facts: Facts, root: Path | None, mistakes: list[Mistake]) -> list[t
 
 def _opened(facts: Facts, root: Path, names: list[str]) -> Images:
     """Open images to be decoded as the run did."""
-    how = {"pixel_cap": facts.pixel_cap, "bits": facts.start.get("bits", 16)}
-    return Images.open([root / name for name in names], budget=0, **how)
+    files, bits = [root / name for name in names], facts.start.get("bits", 16)
+    return Images.open(files, budget=0, pixel_cap=facts.pixel_cap, bits=bits)
 
 
 def _below(name: str) -> bool:

@@ -296,7 +296,7 @@ def decoded(
         if part.images.kept == len(part):  # decoded before
             kept[name] = part
             continue
-        images = Images.open(part.dataset, where.threads.compute, free, least=part.images.least)
+        images = Images.open(part.dataset, where.threads.compute, free, least=part.images.how.least)
         free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
         lost |= {part.dataset.paths[position]: why for position, why in images.failed}
         kept[name] = Data(part.dataset, images).take(images.good)

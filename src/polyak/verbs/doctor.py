@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak doctor")
     from polyak.doctor import doctor as examine
 
-    how = {"classes_from": options.classes_from, "pixel_cap": pixels(options.max_pixels)}
-    for line in examine(options.data or None, **how):
+    most = pixels(options.max_pixels)
+    for line in examine(options.data or None, classes_from=options.classes_from, pixel_cap=most):
         print(line)
     return 0
