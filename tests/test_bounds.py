@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from polyak.data import Images, find, scan
 from polyak.decoding.decode import decode
 from polyak.decoding.unreadable import MOST_PIXELS, Unreadable, check_pixels, pixel_count
 from polyak.errors import RefusedError, UsageError
+from polyak.export.facts import inputs
 from polyak.model import Classifier, join, load, save
 from polyak.networks import Compact
 from polyak.networks.preprocessing import Preprocessing
-from polyak.train import make
+from polyak.race import sheet
+from polyak.train import make, plan
 from polyak.transfer import extract
 from samples import FORMATS, encoded, scene
 
@@ -143,7 +146,16 @@ def test_every_verb_takes_it(run, photos, tmp_path, capsys):
     assert "1 unreadable" in typed(capsys, "ensemble", run, run, *how)[1]
 
 
-def test_a_race_takes_it_and_recommends_it(photos, tmp_path, capsys):
+def test_commands_that_are_recommended_name_it():
+    verdict = SimpleNamespace(best="sgd", alike=[], worse=["adam"])
+    for most, named in (("90M", True), ("64M", False)):
+        recipe = make(data="photos", model="compact", max_pixels=most)
+        assert ("--max-pixels 90M" in plan.command(recipe, "few")) == named
+        contest = SimpleNamespace(rounds=lambda: [1, 2], rates={"sgd": 0.1}, recipe=recipe)
+        assert ("photos --max-pixels 90M" in sheet._next(contest, verdict)) == named
+
+
+def test_a_race_takes_it(photos, tmp_path, capsys):
     how = "--steps", 2, "--seeds", 2, "--optimizers", "sgd,adam", "--sweep", "1", "--threads", 1
     code, said = typed(capsys, "race", photos, *how, "--max-pixels", "1M", "--out", tmp_path)
     assert code == 0 and "16 used + 1 left out" in said
@@ -211,6 +223,7 @@ def test_files_of_sixteen_bits_are_the_same_as_ever(tmp_path):
     assert old.header["format"] == 1 and "bits" not in old.header["preprocessing"]
     assert old.preprocessing.bits == 16
     new = saved(tmp_path / "12.safetensors", 12)
+    assert "16-bit" not in inputs(old)[0] and inputs(new)[0].endswith("times 255 / 4095")
     assert (new.header["format"], new.preprocessing.bits) == (3, 12)
 
 
