@@ -27,7 +27,8 @@ from polyak.data import Images, find, scan
 from polyak.errors import PolyakError
 from polyak.networks import Compact, build, spec
 from polyak.networks.preprocessing import Preprocessing
-from polyak.report import gather, page
+from polyak.report import page
+from polyak.report.gather import gather
 from polyak.train import checkpoint, conduct, environment, job, make, resumable, train
 from polyak.train import recipe as recipes
 from polyak.train import run as runs

@@ -16,7 +16,7 @@ def _whole_files():
 
 def test_a_few_hundred_inputs_find_nothing():
     outcomes = run.campaign(run.TARGETS["files"], seed=1, count=SHORT)
-    assert run.found_in(outcomes) == []
+    assert run.bad(outcomes) == []
     assert {one.format for one in outcomes} == set(files.READERS)
     results = [one.result for one in outcomes]
     assert min(results.count("used"), results.count("refused")) > SHORT / 10
