@@ -224,6 +224,17 @@ def test_all_roads_lead_to_the_pixels_that_polyak_trains_on(name, road, tmp_path
     assert np.abs(found - expected).max() < 0.01
 
 
+def test_a_later_frame_that_is_smaller_than_its_image_is_drawn():
+    second = IMAGE.copy()
+    second[10:20, 10:20] = 255 - second[10:20, 10:20]
+    frames = [Image.fromarray(IMAGE), Image.fromarray(second)]
+    data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(data)) as image:
+        image.seek(1)
+        assert image.tile[0].extents == (10, 10, 20, 20)
+        assert np.abs(drawn(image, (40, 50)) - second).max() < 0.01
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 def test_a_cut_file_is_refused_on_every_road(kind, tmp_path):
     data = saved(Image.fromarray(IMAGE), kind)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from polyak.decoding import png
 from polyak.decoding.exif import ORIENTATION, legal, orientation_of
 from polyak.decoding.jpeg import Jpeg, read_jpeg
-from polyak.decoding.parts import gif_frame
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.sniff import sniff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
@@ -67,7 +66,7 @@ def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
     Raises:
         Unreadable: not one of the six formats, too large, truncated or broken.
 
-    >>> read_header(b"GIF89a" + b"\x05\0\x03\0" + bytes(9)).size
+    >>> read_header(b"BM" + bytes(12) + b"\x28\0\0\0\x05\0\0\0\x03\0\0\0").size
     (3, 5)
     >>> read_header(b"hello")
     Traceback (most recent call last):
@@ -85,6 +84,8 @@ def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
 
 def _jpeg(data: bytes, pixel_cap: int) -> Header:
     jpeg = read_jpeg(data, pixel_cap)
+    if jpeg.planes == 2:
+        raise Unreadable("a JPEG of two components, which no one knows the colours of")
     return Header("JPEG", jpeg.stored, jpeg.orientation, jpeg.shrinkable, jpeg)
 
 
@@ -144,9 +145,9 @@ def _webp_orientation(data: bytes) -> int:
 
 def _gif(data: bytes, pixel_cap: int) -> Header:
     width, height = struct.unpack_from("<HH", data, 6)
-    if frame := gif_frame(data):  # which may be larger than all of the image
-        left, top, across, down = struct.unpack_from("<HHHH", data, frame)
-        width, height = max(width, left + across), max(height, top + down)
+    check_pixels((height, width), pixel_cap)
+    with open_pillow(data, "GIF") as image:  # its first frame may be larger than all of it
+        width, height = image.size
     check_pixels((height, width), pixel_cap)
     return Header("GIF", (height, width))
 

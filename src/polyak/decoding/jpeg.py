@@ -28,6 +28,7 @@ _KNOWN = {*FRAMES, *_SKIPPED, HUFFMAN, QUANTISERS, RESTARTS, SCAN}
 _PLAIN = {0xFE, *range(0xE0, 0xF0), HUFFMAN, QUANTISERS, RESTARTS}
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _BEHIND_A_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_END = bytes([0xFF, END])
 _FILL = bytes(10)  # zeros that no usual table has
 _MOST_MARKERS = 1 << 16
 _MOST_SCANS = 100  # encoders make ten to thirty; each costs a pass over the image
@@ -123,9 +124,9 @@ def _usual(data: bytes, pixel_cap: int) -> Jpeg | None:
     while at + 20 < len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if marker == SCAN:
-            if frame is None or data[at + 4] != frame[3] or not data.endswith(b"\xff\xd9"):
-                return None
             body = at + 2 + length, len(data) - 2
+            if frame is None or data[at + 4] != frame[3] or data.find(_END, body[0]) != body[1]:
+                return None
             return Jpeg(0xC0, frame[1:3], frame[3], orientation, (body,))
         if marker == 0xC0:
             if frame is not None:
@@ -224,7 +225,7 @@ def _frame(payload: bytes, pixel_cap: int) -> tuple[tuple[int, int], tuple[Compo
     if precision != 8:
         raise Unreadable(f"{precision}-bit JPEG")
     check_pixels((height, width), pixel_cap)
-    if count not in (1, 3, 4) or len(payload) != 6 + 3 * count:
+    if not 1 <= count <= 4 or len(payload) != 6 + 3 * count:
         raise Unreadable(f"broken JPEG: {count} components")
     rows = (payload[i : i + 2] for i in range(6, len(payload), 3))
     components = tuple(Component(name, factors >> 4, factors & 15) for name, factors in rows)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from polyak.decoding.pillow import open_pillow
+
 
 def webp_parts(data: bytes) -> list[tuple[int, int]]:
     r"""Find the data of a WebP's first frame, transparency included: (start, stop).
@@ -32,26 +34,8 @@ def gif_parts(data: bytes) -> list[tuple[int, int]]:
     ...           + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
     [(30, 33)]
     """
-    at = gif_frame(data)
-    if not at:
-        return []
-    at += 10 + _colours(data[at + 8])
-    return [(at, min(_behind_blocks(data, at) - 1, len(data)))]
-
-
-def gif_frame(data: bytes) -> int:
-    """Find where a GIF's first frame says where it lies, after its mark; 0: there is none."""
-    at = 13 + _colours(data[10])
-    while data[at] == 0x21:  # an extension
-        at = _behind_blocks(data, at + 2)
-    return at + 1 if data[at] == 0x2C else 0
-
-
-def _colours(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _behind_blocks(data: bytes, at: int) -> int:
+    with open_pillow(data, "GIF") as image:  # which passes over what is no block
+        start = at = image.tile[0].offset
     while at < len(data) and data[at]:
         at += 1 + data[at]
-    return at + 1
+    return [(start, min(at, len(data)))]

@@ -50,7 +50,8 @@ def load(image: Image.Image) -> None:
     Raises:
         Exception: of many kinds, for hostile bytes.
     """
-    if isinstance(image, _COVERED) and not _covered(image):
+    # without tiles it is decoded already, or Pillow refuses it; later frames may be parts
+    if isinstance(image, _COVERED) and image.tile and not image.tell() and not _covered(image):
         raise Unreadable("truncated: its data are not for all of its pixels")
     with _strict():
         image.load()
