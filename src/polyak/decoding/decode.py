@@ -6,7 +6,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from polyak.decoding.bmp import check_bmp
 from polyak.decoding.exif import ORIENTATION, legal, upright
-from polyak.decoding.fill import check_end, check_fill
+from polyak.decoding.fill import check_fill
 from polyak.decoding.header import Header, read_header
 from polyak.decoding.jpeg_pixels import jpeg_pixels
 from polyak.decoding.notes import note, noting
@@ -15,6 +15,7 @@ from polyak.decoding.pillow import load, open_pillow, rgb
 from polyak.decoding.png import check_png
 from polyak.decoding.tiff import check_tiff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
+from polyak.decoding.webp import check_webp
 
 _FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"}  # as Pillow calls them
 LEAST_SIDE = 256  # pixels: no image is shrunk below this while it is decoded
@@ -137,8 +138,7 @@ def _whole(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
     elif header.format == "GIF":
         check_fill(data, gif_parts(data), pixels, pixels_of)
     elif header.format == "WEBP":
-        check_fill(data, webp_parts(data), pixels, pixels_of)
-        check_end(data, webp_parts(data), pixels, pixels_of)
+        check_webp(data, webp_parts(data), pixels, pixels_of)
     return pixels
 
 

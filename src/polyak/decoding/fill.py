@@ -1,6 +1,6 @@
 """Compressed data that were overwritten: what some decoders take for an image with a flat end.
 
-GIF, WebP, TIFF and BMP carry no sum of their compressed data, and bytes that are all alike decode
+GIF and TIFF carry no sum of their compressed data, and bytes that are all alike decode
 to something in each of them. But then the decoder is done before the data are: changing their last
 bytes changes no pixel. So a few bytes are changed and the image is decoded again, where there is
 something to be afraid of.
@@ -16,7 +16,6 @@ Parts = list[tuple[int, int]]  # (start, stop) of compressed data, in the order 
 Decode = Callable[[bytes], np.ndarray]
 
 _SHORTEST = 6  # bytes alike; fewer are common in data that are whole
-_IDLE = 32  # bytes: fewer at the end of whole data may be of no effect
 
 
 def check_fill(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) -> None:
@@ -33,27 +32,20 @@ def check_fill(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
     Raises:
         Unreadable: the first bytes of a fill matter, the last do not.
     """
-    fills = list(_fills(data, parts))
-    longest = sorted(fills, key=lambda fill: fill[1] - fill[0])[-1:]
-    for start, stop in {*longest, *fills[-1:]}:
+    found = list(fills(data, parts))
+    longest = sorted(found, key=lambda fill: fill[1] - fill[0])[-1:]
+    for start, stop in {*longest, *found[-1:]}:
         last, first = (stop - 3, stop - 4), (start + 1,)
         if not _matter(data, last, pixels, decode) and _matter(data, first, pixels, decode):
             raise Unreadable("truncated: its compressed data were overwritten")
 
 
-def check_end(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) -> None:
-    """Refuse an image with a flat bottom that the end of its compressed data has no part in.
+def fills(data: bytes, parts: Parts) -> Iterator[tuple[int, int]]:
+    r"""Find bytes in compressed data that are alike, some in a row: (start, stop).
 
-    Args and Raises as `check_fill`.
+    >>> list(fills(b"abcdefg" + bytes(9) + b"h", [(3, 17)]))
+    [(7, 16)]
     """
-    start, stop = parts[-1] if parts else (0, 0)
-    if stop - start >= 4 * _IDLE and _flat(pixels[-8:]):
-        last = (stop - _IDLE, stop - _IDLE * 3 // 2, stop - 2 * _IDLE)
-        if not _matter(data, last, pixels, decode):
-            raise Unreadable("truncated: the end of its compressed data is not of the image")
-
-
-def _fills(data: bytes, parts: Parts) -> Iterator[tuple[int, int]]:
     for start, stop in parts:
         content = np.frombuffer(data, np.uint8)[start:stop]
         changes = np.flatnonzero(content[1:] != content[:-1]) + 1
@@ -74,9 +66,3 @@ def _matter(data: bytes, positions: tuple[int, ...], pixels: np.ndarray, decode:
         if other.shape != pixels.shape or (other != pixels).any():
             return True
     return False
-
-
-def _flat(rows: np.ndarray) -> bool:
-    """Tell rows most of whose columns, or all of whose pixels in a row, are alike."""
-    down, across = np.ptp(rows, axis=0).max(1) <= 1, np.ptp(rows, axis=1).max(1) <= 1
-    return down.mean() > 0.5 or bool(across.all())
