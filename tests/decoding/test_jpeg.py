@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from attack import jpegs
+from attack.images import expected
 from polyak.decoding import Unreadable, decode
 from polyak.decoding.header import read_header
 from polyak.decoding.jpeg import parse, read_jpeg
@@ -188,8 +189,27 @@ def test_inks_of_any_sampling_are_pillows(sampling, progressive):
         assert np.array_equal(decode(file), expected(file))
 
 
-def expected(data: bytes) -> np.ndarray:
-    import io
+def test_zeros_behind_data_that_end_in_zeros_are_a_fill():
+    """A last byte that is full needs no ones, and a code may be zeros."""
+    seen = 0
+    for seed in range(300):
+        pixels = np.random.default_rng(seed).integers(0, 256, (6, 9), dtype=np.uint8)
+        pixels[-1, -4:] = pixels[-1, -4]
+        data = jpegs.lossless(pixels)
+        if data[-5] and data[-4:-2] == bytes(2):
+            seen += 1
+            assert np.array_equal(decode(data[:-2] + bytes(40) + EOI)[:, :, 0], pixels)
+    assert seen > 3
 
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+
+def test_a_jpeg_of_two_planes_is_one_in_a_tiff_alone():
+    image = Image.fromarray(np.dstack([scene(45, 61)[:, :, 0], scene(45, 61, 1)[:, :, 0]]), "LA")
+    data = encoded(image, "TIFF", compression="jpeg")
+    assert np.abs(decode(data).astype(int) - expected(data)).max() <= 1
+    start = data.index(SOI)
+    with pytest.raises(Unreadable, match="two components"):
+        read_header(data[start : data.index(EOI, start) + 2])
+    scan = data.index(b"\xff\xda")
+    cut = data[: scan + 300] + EOI + bytes(200) + data[scan + 502 :]
+    with pytest.raises(Unreadable):
+        decode(cut)

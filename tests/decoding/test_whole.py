@@ -13,6 +13,7 @@ from attack.bases import Base, png_chunk, png_of, texture
 from attack.images import expected
 from polyak.decoding import Unreadable, decode
 from polyak.decoding.header import read_header
+from polyak.decoding.jpeg import parse
 from polyak.decoding.jpeg_clean import cleaned
 from samples import FORMATS, encoded, scene
 
@@ -91,9 +92,12 @@ def test_a_harmless_complaint_hides_no_other(name):
 @pytest.mark.parametrize("oddity", jpegs.ODDITIES, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("name", JPEGS)
 def test_an_oddity_changes_no_pixel(name, oddity):
+    same = JPEGS[name]
+    if "CMYK" in name and oddity is jpegs._unknown_adobe:
+        same = jpegs.as_ycck(same)  # what libjpeg takes inks of an unknown kind for
     for seed in range(4):
         odd = oddity(JPEGS[name], np.random.default_rng(seed))
-        assert np.array_equal(decode(odd), decode(JPEGS[name]))
+        assert np.array_equal(decode(odd), decode(same))
         if name not in ("lossless", "grey") and "CMYK" not in name and name != "YCCK":
             assert decode(odd, least=(20, 20)).shape == (22, 26, 3)
 
@@ -139,13 +143,13 @@ def test_every_code_is_counted(name):
 
 
 def test_overwritten_tables_are_refused():
-    for marker, start in ((b"\xff\xdb", 6), (b"\xff\xc4", 40)):
-        data = bytearray(JPEGS["baseline"])
-        at = data.index(marker)
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        data[at + start : at + 2 + length] = bytes(length + 2 - start)
-        with pytest.raises(Unreadable):
-            decode(bytes(data))
+    whole = JPEGS["baseline"]
+    for segment in parse(whole).segments:
+        start = {0xDB: segment.start + 2, 0xC4: segment.start + 20}.get(segment.marker)
+        if start:
+            data = whole[:start] + bytes(segment.stop - start) + whole[segment.stop :]
+            with pytest.raises(Unreadable):
+                pytest.fail(f"{segment}: {decode(data).shape}")
 
 
 # PNG
@@ -157,10 +161,16 @@ def test_a_png_is_checked_by_its_sums_and_by_its_length():
     assert np.array_equal(decode(png_of(head, zlib.compress(rows))), PIXELS)
     with pytest.raises(Unreadable, match="end early"):  # a shorter stream that is whole in itself
         decode(png_of(head, zlib.compress(rows[: len(rows) // 2 // 313 * 313])))
-    data = bytearray(png_of(head, zlib.compress(rows, 0)))
-    data[len(data) // 2] ^= 1  # the sum no longer fits
-    with pytest.raises(Unreadable, match="damaged"):
-        decode(bytes(data))
+    reasons = set()
+    for level in (0, 6):
+        whole = png_of(head, zlib.compress(rows, level))
+        for at in (len(whole) // 2, *range(len(whole) - 40, len(whole) - 16)):
+            data = bytearray(whole)
+            data[at] ^= 1  # the sum no longer fits
+            with pytest.raises(Unreadable, match=r"damaged|broken data stream") as error:
+                decode(bytes(data))
+            reasons.add(error.value.reason.split()[0])
+    assert reasons == {"broken", "truncated"}  # as Pillow finds, and as it does not
 
 
 def test_a_wrong_sum_of_a_png_that_is_whole_does_not_matter():
@@ -186,38 +196,7 @@ def test_a_first_frame_smaller_than_its_png_is_refused():
         decode(bytes(data))
 
 
-# TIFF and BMP
-
-
-def test_strips_that_are_missing_are_missed():
-    data = encoded(PIXELS, "TIFF")
-    base = Base("TIFF", "raw", data)
-    taller = bytearray(data)
-    mutate.tiff_tag(taller, 257, 500)
-    with pytest.raises(Unreadable, match="not for all of its pixels"):
-        decode(bytes(taller))
-    assert base.data == data
-
-
-def test_a_jpeg_inside_of_a_tiff_is_checked_as_one():
-    data = OTHERS["TIFF jpeg"]
-    end = data.index(b"\xff\xd9", data.index(b"\xff\xda"))
-    middle = (data.index(b"\xff\xda") + end) // 2
-    closed = data[:middle] + b"\xff\xd9" + data[middle + 2 :]
-    with pytest.raises(Unreadable, match="JPEG"):
-        decode(closed)
-
-
-@pytest.mark.parametrize("options", [{}, {"tiffinfo": {262: 0}}, {"strip_size": 200}])
-@pytest.mark.parametrize("how", ["group3", "group4", "tiff_ccitt"])
-@pytest.mark.parametrize("turn", [None, 6])
-def test_a_fax_that_is_whole_is_taken(how, options, turn):
-    page = Image.new("1", (100, 60), 1)
-    page.paste(Image.fromarray(PIXELS[:20]).convert("1"), (0, 10))
-    if turn:
-        options = {**options, "tiffinfo": {**options.get("tiffinfo", {}), 274: turn}}
-    data = encoded(page, "TIFF", compression=how, **options)
-    assert np.array_equal(decode(data), expected(data))
+# BMP
 
 
 def _run_lengths(width: int, height: int, body: bytes) -> bytes:
@@ -333,6 +312,19 @@ def test_a_gif_whose_frame_is_larger_than_it_says_has_one_size():
     data = bytearray(encoded(Image.fromarray(PIXELS).quantize(8), "GIF"))
     struct.pack_into("<HH", data, 6, 20, 10)
     assert read_header(bytes(data)).size == decode(bytes(data)).shape[:2] == (88, 104)
+
+
+def test_between_blocks_of_a_gif_there_may_be_other_bytes():
+    """Pillow passes over them; so must whoever tells its size, and finds its data."""
+    whole = encoded(Image.fromarray(PIXELS).quantize(8), "GIF")
+    at = 13 + (3 << (whole[10] & 7) + 1)
+    assert whole[at : at + 1] == b","
+    odd = bytearray(whole[:at] + b"\0junk\0" + whole[at:])
+    struct.pack_into("<HH", odd, 6, 20, 10)
+    assert read_header(bytes(odd)).size == decode(bytes(odd)).shape[:2] == (88, 104)
+    middle = len(odd) // 2
+    with pytest.raises(Unreadable):
+        decode(bytes(odd[:middle]) + bytes(len(odd) - middle - 1) + b";")
 
 
 def test_chunks_of_a_png_that_are_not_pixels_may_stand_anywhere():

@@ -25,6 +25,7 @@ from polyak.decoding.unreadable import Unreadable
 
 _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 _MOST_STRAY = 16  # bytes behind a scan's last block that may be anything; more is lost data
+_FROM_FILL = 3  # bytes of a scan's last blocks that are those of the fill; two may be by chance
 _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 _STUFFED = re.compile(rb"\xff+\0")
 
@@ -192,7 +193,7 @@ def _kept(piece: bytes, used: int) -> bytes:
     if rest:
         ones = (1 << (-used % 8)) - 1
         fill = not rest.strip(rest[:1])
-        lost = kept.endswith(rest[:1] * 2) if fill else len(rest) > _MOST_STRAY
+        lost = kept.endswith(rest[:1] * _FROM_FILL) if fill else len(rest) > _MOST_STRAY
         if lost or kept[-1] & ones != ones:
             raise Unreadable("broken JPEG: its compressed data hold something else")
     return kept.replace(b"\xff", b"\xff\0")

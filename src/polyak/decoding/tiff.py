@@ -1,9 +1,10 @@
-"""TIFF's compressions whose decoders keep silent about lost data: JPEG and fax."""
+"""TIFF's compressions whose decoders keep silent about lost data: JPEG, fax and PackBits."""
 
 import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageChops, TiffImagePlugin
 
 from polyak.decoding.jpeg import read_jpeg
@@ -13,7 +14,9 @@ from polyak.decoding.unreadable import Unreadable
 _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = 256, 257, 259, 262, 274
 _STRIPS, _ROWS, _STRIP_BYTES, _PLANAR, _FAX_OPTIONS = 273, 278, 279, 284, 292
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _JPEG_TABLES = 322, 323, 324, 325, 347
-_NONE, _OLD_JPEG, _JPEG = 1, 6, 7
+_BITS, _SAMPLES, _PALETTE = 258, 277, 3
+_NONE, _OLD_JPEG, _JPEG, _PACKBITS = 1, 6, 7, 32773
+_SPARE = 2  # bytes: what some programs write for an even length is a code, too
 _FAX = {2: "tiff_ccitt", 3: "group3", 4: "group4"}
 _BACK = {  # what undoes an orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,8 +52,12 @@ def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, i
     Raises:
         Unreadable: data are missing or damaged, or it is a JPEG of the old style.
     """
+    if tags.get(_PHOTOMETRIC) == _PALETTE:
+        _check_palette(image)
     kind = tags.get(_COMPRESSION, _NONE)
     pieces = list(_pieces(tags, len(data)))
+    if kind != _NONE and len(pieces) < _count(tags):
+        raise Unreadable("broken TIFF: it does not tell where all of its data lie")
     if kind == _OLD_JPEG:
         raise Unreadable("a JPEG in a TIFF of the old style: convert it (tiffcp -c lzw)")
     if kind == _JPEG:
@@ -58,6 +65,9 @@ def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, i
             _check_jpeg(data, tags, piece)
     elif kind in _FAX:
         _check_fax(data, tags, image, pieces)
+    elif kind == _PACKBITS:
+        for piece in pieces:
+            _check_packbits(data, tags, piece)
     elif kind != _NONE:
         return _joined(pieces)
     return []
@@ -74,6 +84,14 @@ def _pieces(tags: dict, length: int) -> Iterator[Piece]:
     for i, (start, size) in enumerate(zip(starts, sizes, strict=False)):
         left = height - i % down * rows
         yield Piece(start, min(start + size, length), columns, rows if tiled else min(rows, left))
+
+
+def _count(tags: dict) -> int:
+    """Count the strips or tiles that an image must have."""
+    width, height = tags[_WIDTH], tags[_HEIGHT]
+    columns, rows = tags.get(_TILE_WIDTH, width), tags.get(_TILE_HEIGHT, tags.get(_ROWS, height))
+    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
+    return -(-width // max(columns, 1)) * -(-height // max(rows, 1)) * planes
 
 
 def _several(value) -> tuple[int, ...]:
@@ -97,7 +115,34 @@ def _check_jpeg(data: bytes, tags: dict, piece: Piece) -> None:
     jpeg = read_jpeg(whole)
     if jpeg.stored[1] != piece.columns or jpeg.stored[0] < piece.rows:
         raise Unreadable("broken TIFF: a JPEG of another size")
-    jpeg_pixels(whole, jpeg)
+    if jpeg.planes == 2:  # grey and transparent, of which libjpeg makes no colours
+        from polyak.decoding.jpeg_clean import cleaned  # compiled loops, which few files need
+
+        cleaned(whole)
+    else:
+        jpeg_pixels(whole, jpeg)
+
+
+def _check_palette(image: Image.Image) -> None:
+    """Refuse pixels of several kinds that have one colour: zeros where the palette was."""
+    kinds = image.getcolors() or ()
+    if (
+        len(kinds) > 2
+        and image.mode == "P"
+        and len(image.convert("RGB").getcolors() or (1, 2)) == 1
+    ):
+        raise Unreadable("broken TIFF: its palette was overwritten")
+
+
+def _check_packbits(data: bytes, tags: dict, piece: Piece) -> None:
+    from polyak.decoding.packbits import unpacked  # compiled, which few files need
+
+    samples = 1 if tags.get(_PLANAR, 1) == 2 else tags.get(_SAMPLES, 1)
+    bits = max(_several(tags.get(_BITS, 1))) * samples
+    needed = piece.rows * -(-piece.columns * bits // 8)
+    length, missing = unpacked(np.frombuffer(data, np.uint8)[piece.start : piece.stop])
+    if not needed <= length <= needed + _SPARE or missing:
+        raise Unreadable("truncated TIFF: its compressed data end early or are damaged")
 
 
 def _check_fax(data: bytes, tags: dict, image: Image.Image, pieces: list[Piece]) -> None:
