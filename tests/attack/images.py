@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from attack import bases, mutate
 from polyak.decoding import Unreadable, decode, image_pixels
 from polyak.decoding.header import read_header
+from polyak.decoding.pillow import open_pillow
 
 CAP = 4_000_000  # pixels
 LOST = 0.04  # of an image, flat at its end
@@ -58,9 +59,25 @@ def attack(seed: int, number: int) -> str:
         again = _as_pillow_opens_it(data)
         if again is not None and not np.array_equal(again, pixels):
             return "other pixels as Pillow opened it"
-    tail = flat_tail(pixels)
-    lost = base.compressed and tail >= LOST and (tail < 0.95 or kind not in _ANY_COLOURS)
-    return "flat tail" if lost and not whole else "used"
+    return (
+        "flat tail" if not whole and base.compressed and _lost(base, kind, data, pixels) else "used"
+    )
+
+
+def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
+    """Tell whether an image has a flat end that its whole file had not."""
+    steps = 0 if kind == "header" else 1  # other tables may leave little contrast
+    tail = flat_tail(_frame(data, pixels) if base.format == "GIF" else pixels, steps)
+    if tail < LOST or (tail >= 0.95 and kind in _ANY_COLOURS):
+        return False
+    return tail >= LOST + flat_tail(decode(base.data, CAP), steps)
+
+
+def _frame(data: bytes, pixels: np.ndarray) -> np.ndarray:
+    """Leave of a GIF what its first frame brings: a header may tell a screen of any size."""
+    with open_pillow(data, "GIF") as image:
+        left, top, right, bottom = image.tile[0].extents
+    return pixels[top:bottom, left:right]
 
 
 def _as_pillow_opens_it(data: bytes) -> np.ndarray | None:
@@ -75,16 +92,16 @@ def _as_pillow_opens_it(data: bytes) -> np.ndarray | None:
             return None
 
 
-def flat_tail(pixels: np.ndarray) -> float:
+def flat_tail(pixels: np.ndarray, steps: int = 1) -> float:
     """Measure how much of an image, from its end backwards, is flat, 0 to 1: blocks of 8 x 8 of
-    which all rows or all columns are alike.
+    which all rows or all columns are alike, but for some steps of 255.
     """
     height, width = pixels.shape[0] // 8, pixels.shape[1] // 8
     if height * width < 4:
         return 0.0
     blocks = pixels[-height * 8 :, : width * 8].reshape(height, 8, width, 8, 3).astype(int)
-    down = np.ptp(blocks, axis=1).max(axis=(2, 3)) <= 1
-    across = np.ptp(blocks, axis=3).max(axis=(1, 3)) <= 1
+    down = np.ptp(blocks, axis=1).max(axis=(2, 3)) <= steps
+    across = np.ptp(blocks, axis=3).max(axis=(1, 3)) <= steps
     flat = (down | across).ravel()[::-1]
     run = len(flat) if flat.all() else int(flat.argmin())
     return run / len(flat) if run >= 2 else 0.0

@@ -1,5 +1,6 @@
 """The attack in its short form, and that it sees what it looks for."""
 
+import faulthandler
 import os
 import signal
 import time
@@ -28,6 +29,7 @@ def target(attack):
 
 def dies(seed, number):
     if number == 3:
+        faulthandler.disable()
         os.kill(os.getpid(), signal.SIGSEGV)
     return "used"
 
