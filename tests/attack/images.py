@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from attack import bases, mutate
 from polyak.decoding import Unreadable, decode, image_pixels
+from polyak.decoding.exif import upright
 from polyak.decoding.header import read_header
 from polyak.decoding.pillow import open_pillow
 
@@ -59,13 +60,45 @@ def attack(seed: int, number: int) -> str:
         again = _as_pillow_opens_it(data)
         if again is not None and not np.array_equal(again, pixels):
             return "other pixels as Pillow opened it"
-    return (
-        "flat tail" if not whole and base.compressed and _lost(base, kind, data, pixels) else "used"
-    )
+    if whole or not base.compressed:
+        return "used"
+    lies = upright(pixels, {6: 8, 8: 6}.get(header.orientation, header.orientation))
+    return "flat tail" if _lost(base, kind, data, lies) else "used"
+
+
+def describe_whole(seed: int, number: int) -> tuple[str, str]:
+    """Give the format of a whole file, and its kind."""
+    base = whole(seed, number)
+    return base.format, base.name[:15]
+
+
+@lru_cache(maxsize=1)
+def whole(seed: int, number: int) -> bases.Base:
+    """Make the whole file of a number, of an image with flat parts, which fill looks like."""
+    return bases.make(np.random.default_rng([seed, number]), bases.flattened)
+
+
+def attack_whole(seed: int, number: int) -> str:
+    """Decode the whole file of a number: it must be used, with the pixels that Pillow gives it.
+
+    But for other frames, and for a flat end that is coded as zeros and has zeros behind it: nobody
+    can tell this from data that were overwritten with zeros.
+    """
+    base = whole(seed, number)
+    padded = base.format == "JPEG" and base.data.endswith(bytes(8) + b"\xff\xd9")
+    try:
+        pixels = decode(base.data, CAP)
+    except Unreadable as error:
+        fine = base.name == "other frames" or (padded and "something else" in error.reason)
+        return "refused" if fine else f"whole but refused: {error.reason}"
+    if base.name == "other frames":
+        return "used"
+    worst = np.abs(pixels.astype(int) - expected(base.data)).max()
+    return "used" if worst <= 2 else f"wrong by {worst}"
 
 
 def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
-    """Tell whether an image has a flat end that its whole file had not."""
+    """Tell whether an image, as it lies in its file, has a flat end that the whole one had not."""
     steps = 0 if kind == "header" else 1  # other tables may leave little contrast
     tail = flat_tail(_frame(data, pixels) if base.format == "GIF" else pixels, steps)
     if tail < LOST or (tail >= 0.95 and kind in _ANY_COLOURS):

@@ -51,6 +51,20 @@ def test_bytes_that_are_alike_leave_no_flat_end(name, value):
     assert refused > 20
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_bit_that_is_flipped_leaves_no_flat_end(name):
+    """What follows is read as something else, which may need less."""
+    data, draw, refused = KINDS[name], np.random.default_rng(0), 0
+    start, stop = webp_parts(data)[-1]
+    for place in draw.integers(start + 10, stop, 150).tolist():
+        flipped = data[:place] + bytes([data[place] ^ 1 << draw.integers(8)]) + data[place + 1 :]
+        try:
+            assert flat_tail(decode(flipped)) < LOST, place
+        except Unreadable:
+            refused += 1
+    assert refused
+
+
 @pytest.mark.parametrize("name", ["lossy", "lossless"])
 @pytest.mark.parametrize("more", [7, 200])
 def test_behind_its_data_an_image_with_a_flat_end_has_nothing(name, more):

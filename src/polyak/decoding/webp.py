@@ -18,7 +18,7 @@ _SPARE = 6  # bytes: encoders leave three of them, at most, to fill the coder's 
 
 
 def check_webp(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) -> None:
-    """Refuse an image with bytes alike in its data, or a flat bottom, that needs less than it has.
+    """Refuse an image with bytes alike in its data, or a flat end, that needs less than it has.
 
     Args:
         data: the whole file.
@@ -67,6 +67,15 @@ def _file(bodies: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _flat(rows: np.ndarray) -> bool:
-    """Tell rows most of whose columns, or all of whose pixels in a row, are alike."""
+    """Tell rows most of whose columns, or all of whose pixels in a row, are alike, or in the last
+    block of eight columns.
+    """
+    right = rows.shape[1] // 8 * 8
+    return _alike(rows, 0.5) or _alike(rows[:, -8:]) or _alike(rows[:, max(right - 8, 0) : right])
+
+
+def _alike(rows: np.ndarray, most: float = 0.999) -> bool:
+    if rows.size == 0:
+        return False
     down, across = np.ptp(rows, axis=0).max(1) <= 1, np.ptp(rows, axis=1).max(1) <= 1
-    return down.mean() > 0.5 or bool(across.all())
+    return down.mean() > most or bool(across.all())
