@@ -9,7 +9,7 @@ from PIL import Image
 
 from attack import mutate
 from attack.bases import texture
-from attack.images import expected
+from attack.images import LOST, expected, flat_tail
 from polyak.decoding import Unreadable, decode
 from samples import encoded
 
@@ -90,8 +90,28 @@ def test_a_palette_that_was_overwritten_is_missed():
     with Image.open(io.BytesIO(data)) as opened:
         colours = struct.pack(f"<{3 * 256}H", *opened.tag_v2[320])
     at = bytes(data).index(colours)
-    data[at : at + len(colours)] = bytes(len(colours))
-    with pytest.raises(Unreadable, match="palette"):
-        decode(bytes(data))
+    for start, value in ((0, 0), (20, 0x6E)):  # the first ten of red are there
+        data[at + start : at + len(colours)] = bytes([value]) * (len(colours) - start)
+        with pytest.raises(Unreadable, match="palette"):
+            decode(bytes(data))
+    reds = Image.fromarray(PIXELS[:, :, 0]).quantize(16)
+    reds.putpalette([channel for red in range(16) for channel in (red * 17, 0, 0)])
+    assert np.ptp(decode(encoded(reds, "TIFF"))[:, :, 0]) > 100
     black = encoded(Image.new("P", (9, 9)), "TIFF")
     assert decode(black).max() == 0
+
+
+@pytest.mark.parametrize("how", ["group3", "group4", "tiff_ccitt"])
+def test_a_fax_of_another_width_is_refused(how):
+    """libtiff makes white of what a line does not have."""
+    taken = []
+    for seed in range(4):
+        pixels = texture(np.random.default_rng(seed), 28, 14)
+        data = bytearray(encoded(Image.fromarray(pixels).convert("1"), "TIFF", compression=how))
+        for width in range(20, 120):
+            mutate.tiff_tag(data, 256, width)
+            try:
+                taken.append(flat_tail(decode(bytes(data))))
+            except Unreadable:
+                continue
+    assert max(taken, default=0) < LOST and len(taken) < 4  # what fits by chance
