@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from polyak.errors import DiskError
+from attack import texts
+from polyak.errors import DiskError, UsageError
 from polyak.files import (
     cache_folder,
     check_writable,
     disk_error,
+    read_yaml,
     sweep,
     sync,
     workspace,
@@ -225,3 +227,14 @@ def test_what_can_be_computed_again_lies_where_it_always_did(monkeypatch, set_to
         monkeypatch.setenv("XDG_CACHE_HOME", set_to)
     assert cache_folder() == Path(place).expanduser()
     assert cache.home() == Path(place).expanduser() / "features-1"
+
+
+@pytest.mark.parametrize("line", texts.YAML)
+def test_yaml_is_read_or_is_a_wrong_use_whatever_stands_in_it(line, tmp_path):
+    """PyYAML has its own errors, and lets through those of months and numbers that are none."""
+    page = tmp_path / "config.yaml"
+    page.write_text(line)
+    try:
+        assert isinstance(read_yaml(page), dict)
+    except UsageError as error:
+        assert "\n" not in str(error) and "config.yaml" in str(error)

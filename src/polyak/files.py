@@ -254,7 +254,9 @@ def read_yaml(path: Path) -> dict:
         found = yaml.safe_load(text)
     except OSError as error:
         raise UsageError("cannot read", where=str(path), why=error.strerror or "") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # months of 99 and the like find all that PyYAML's readers raise
         why = str(error).replace("\n", " ")[:200]
         raise UsageError("this is not YAML", where=str(path), why=why) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
