@@ -31,12 +31,25 @@ def texture(draw: Draw, height: int, width: int) -> np.ndarray:
     return np.clip(waves + draw.normal(0, 25, waves.shape), 0, 255).astype(np.uint8)
 
 
-def make(draw: Draw) -> Base:
-    """Draw a format, a kind of it and an image, and write the file."""
+def flattened(draw: Draw, pixels: np.ndarray) -> np.ndarray:
+    """Pixels of which parts are of one colour, as skies, margins and drawings have: a new array."""
+    height, width = pixels.shape[:2]
+    top, left = int(draw.integers(height)), int(draw.integers(width))
+    colour = pick(draw, 0, 255, draw.integers(0, 256, 3))
+    parts = (np.s_[top:], np.s_[:, left:], np.s_[:top], np.s_[top:, left:], np.s_[:])
+    flat = pixels // 32 * 32 if draw.integers(2) else pixels.copy()
+    flat[pick(draw, *parts)] = colour
+    flat[top:] = flat[top] if draw.integers(4) == 0 else flat[top:]  # rows alike
+    return flat
+
+
+def make(draw: Draw, change: Callable[[Draw, np.ndarray], np.ndarray] | None = None) -> Base:
+    """Draw a format, a kind of it and an image, change it perhaps, and write the file."""
     names = [name for name, share in _SHARES for _ in range(share)]
     kind = names[draw.integers(len(names))]
     height, width = (int(side) for side in draw.integers(4, 120, 2))
-    return _MAKERS[kind](draw, Image.fromarray(texture(draw, height, width)))
+    pixels = texture(draw, height, width)
+    return _MAKERS[kind](draw, Image.fromarray(change(draw, pixels) if change else pixels))
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:

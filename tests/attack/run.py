@@ -23,10 +23,11 @@ FINE = ("used", "refused")
 
 
 class Target(NamedTuple):
-    """What is attacked: what an input is, (format, kind), and what comes of it."""
+    """What is attacked: what an input is, (format, kind), what comes of it, what comes first."""
 
     describe: Callable[[int, int], tuple[str, str]]
     attack: Callable[[int, int], str]
+    prepare: Callable[[], None] = lambda: None  # before workers are forked
 
 
 class Outcome(NamedTuple):
@@ -40,7 +41,8 @@ class Outcome(NamedTuple):
 
 TARGETS = {
     "images": Target(images.describe, images.attack),
-    "files": Target(files.describe, files.attack),
+    "whole": Target(images.describe_whole, images.attack_whole),
+    "files": Target(files.describe, files.attack, files.prepare),
 }
 
 
@@ -123,6 +125,7 @@ def campaign(
     outcomes = [Outcome(*json.loads(line)) for line in kept if line.endswith("]")]
     done = {one.number for one in outcomes}
     left = [number for number in range(count) if number not in done]
+    target.prepare()
     for start in range(0, len(left), CHUNK):
         found = list(run(target, seed, left[start : start + CHUNK], workers=workers))
         outcomes += found

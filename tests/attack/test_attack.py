@@ -23,6 +23,12 @@ def test_a_few_hundred_inputs_find_nothing():
     assert min(results.count("used"), results.count("refused")) > SHORT / 5
 
 
+def test_a_few_hundred_whole_files_with_flat_parts_are_used():
+    outcomes = run.campaign(run.TARGETS["whole"], seed=1, count=SHORT)
+    assert run.bad(outcomes) == []
+    assert [one.result for one in outcomes].count("used") > SHORT * 0.8
+
+
 def target(attack):
     return run.Target(lambda seed, number: ("BMP", "cut"), attack)
 
@@ -60,6 +66,17 @@ def test_what_is_done_is_remembered(tmp_path):
     again = run.campaign(target(raises), 0, 7, state, workers=2)
     assert again[:5] == first and "crash" in again[3].result
     assert [one.result for one in again[5:]] == ["used", "used"]
+
+
+def test_what_inputs_begin_with_is_made_once_before_all_workers():
+    made = []
+    prepared = run.Target(
+        lambda seed, number: ("BMP", "cut"),
+        lambda seed, number: "used" if made == [1] else "refused",
+        lambda: made.append(1),
+    )
+    outcomes = run.campaign(prepared, 0, 6, workers=2)
+    assert [one.result for one in outcomes] == ["used"] * 6
 
 
 def test_an_input_is_a_function_of_seed_and_number():
