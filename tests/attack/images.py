@@ -11,12 +11,14 @@ from attack import bases, mutate
 from polyak.decoding import Unreadable, decode, image_pixels
 from polyak.decoding.exif import upright
 from polyak.decoding.header import read_header
+from polyak.decoding.jpeg_clean import cleaned
 from polyak.decoding.pillow import open_pillow
 
 CAP = 4_000_000  # pixels
 LOST = 0.04  # of an image, flat at its end
 # overwritten headers may turn all of an image into one colour: no compressed data are lost
 _ANY_COLOURS = {"header", "sizes", "flipped", "spliced"}
+_END_IS_THERE = {"flipped", "header", "spliced", "zero middle"}
 
 
 def describe(seed: int, number: int) -> tuple[str, str]:
@@ -100,16 +102,34 @@ def attack_whole(seed: int, number: int) -> str:
 def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
     """Tell whether an image, as it lies in its file, has a flat end that the whole one had not."""
     steps = 0 if kind == "header" else 1  # other tables may leave little contrast
-    tail = flat_tail(_frame(data, pixels) if base.format == "GIF" else pixels, steps)
+    tail = flat_tail(_frame(data, pixels), steps)
     if tail < LOST or (tail >= 0.95 and kind in _ANY_COLOURS):
         return False
-    return tail >= LOST + flat_tail(decode(base.data, CAP), steps)
+    if tail < LOST + flat_tail(decode(base.data, CAP), steps):
+        return False
+    return base.format != "JPEG" or kind not in _END_IS_THERE or not _accounted(data)
+
+
+def _accounted(data: bytes) -> bool:
+    """Tell whether each code up to the end of a JPEG's data is of some block: no data are lost, but
+    brightness is told as differences, and blocks behind a wrong one may all be black or white.
+    """
+    try:
+        return bool(cleaned(data))
+    except Unreadable:
+        return False
 
 
 def _frame(data: bytes, pixels: np.ndarray) -> np.ndarray:
-    """Leave of a GIF what its first frame brings: a header may tell a screen of any size."""
-    with open_pillow(data, "GIF") as image:
-        left, top, right, bottom = image.tile[0].extents
+    """Leave what the first frame of a GIF or WebP brings: a screen may be of any size."""
+    left, top, (bottom, right) = 0, 0, pixels.shape[:2]
+    if data.startswith(b"GIF"):
+        with open_pillow(data, "GIF") as image:
+            left, top, right, bottom = image.tile[0].extents
+    elif data.startswith(b"RIFF") and (at := data.find(b"ANMF")) > 0:
+        numbers = (int.from_bytes(data[i : i + 3], "little") for i in range(at + 8, at + 20, 3))
+        left, top, width, height = next(numbers) * 2, next(numbers) * 2, *numbers
+        right, bottom = left + width + 1, top + height + 1
     return pixels[top:bottom, left:right]
 
 
