@@ -13,13 +13,12 @@ from safetensors.numpy import load_file
 from jobs import results, run, train
 from polyak import load
 from polyak.data.dataset import Dataset
-from polyak.recipe.resolve import resolve
 from polyak.errors import UsageError
 from polyak.recipe.recipe import Schedule
-from polyak.rundir import directory as runs
+from polyak.recipe.resolve import resolve
 from polyak.rundir import resume
-from polyak.training.step import TrainingStep
 from polyak.training.optimization import schedule
+from polyak.training.step import TrainingStep
 
 
 def resolved(recipe):

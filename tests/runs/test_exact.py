@@ -15,10 +15,8 @@ from jobs import as_before, listed, results, run, steps, timeless, train
 from polyak.errors import DataError, RefusedError, Stopped, UsageError
 from polyak.jobs import record
 from polyak.rundir import checkpoints as checkpoint
-from polyak.rundir import directory as runs
 from polyak.rundir import records as journal
 from polyak.rundir import resume
-
 
 KINDS = ["wait", "compute", "decode", "render"]  # of work in a step
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from jobs import run, train
-from polyak.jobs import open as opening
 from polyak.data import Images, find, scan
+from polyak.jobs import open as opening
 from polyak.networks import build
 from polyak.rundir.journal import read_event
 from polyak.rundir.log_lines import lines

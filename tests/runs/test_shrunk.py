@@ -16,8 +16,8 @@ from polyak.data.sources import find
 from polyak.decoding.decode import least_for
 from polyak.networks.build import build, pretrained_config
 from polyak.networks.preprocessing import preprocessing
-from polyak.recipe import make
 from polyak.recipe import decode_size as sizes
+from polyak.recipe import make
 from polyak.recipe.decode_size import decode_size
 
 

@@ -14,7 +14,6 @@ from polyak import load
 from polyak.data.images import Images
 from polyak.errors import RefusedError, UsageError
 from polyak.recipe import make
-from polyak.rundir import checkpoints as checkpoint
 from polyak.rundir import records as journal
 
 CYCLES = {"ensemble": "snapshots", "schedule": "sgdr", "cycles": 3, "epochs": 6, "average": 0}

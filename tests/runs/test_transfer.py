@@ -13,8 +13,8 @@ from jobs import train
 from polyak import cli, load, metrics, transfer
 from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
-from polyak.networks import Staged, backbone_of, build
 from polyak.jobs.select import calibrated
+from polyak.networks import Staged, backbone_of, build
 from polyak.planning import probes as probing
 from polyak.planning.probes import ProbePredictions
 from polyak.recipe import make
