@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import UnionType
@@ -109,13 +110,27 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     Raises:
         UsageError: an impossible or unknown choice.
     """
-    arguments, dotted = _dotted(arguments)
+    arguments, dotted = _dotted(_renamed(arguments))
     chosen = parse(trainer(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
         base = recipes.make(**recipes.read(chosen.config))
         chosen = parse(trainer(base), arguments, "polyak train")
     choices = chosen.model_dump(exclude={"resume", "config"})
     return recipes.make(**choices, **dotted), chosen.resume
+
+
+def _renamed(arguments: list[str]) -> list[str]:
+    """Call options what they are called today, and say so: old names go with the next version."""
+    found = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        today = recipes.RENAMED.get(name[2:].replace("-", "_"))
+        if name.startswith("--") and today:
+            note = f"polyak: note: {name} is called {flag(today)} now; the old name goes with 0.3"
+            print(note, file=sys.stderr)
+            argument = f"{flag(today)}{equals}{value}"
+        found.append(argument)
+    return found
 
 
 def _dotted(arguments: list[str]) -> tuple[list[str], dict[str, str]]:

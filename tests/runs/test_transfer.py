@@ -18,6 +18,8 @@ from polyak.networks import Staged, backbone_of, build
 from polyak.planning import probes as probing
 from polyak.planning.probes import ProbePredictions
 from polyak.recipe import make
+from polyak.recipe.resolve import ends_as_probe
+from polyak.rundir.records import records
 from polyak.transfer import Probe
 from polyak.transfer.memory import FrozenFeatureCache
 
@@ -216,7 +218,7 @@ def test_fine_tuning_that_ruins_a_network_ends_as_the_probe(job, tmp_path):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
-TUNED = [{}, {"transfer": "all", "pull": 1.0, "unfreeze": 0.5}, {"augment": "none"}]
+TUNED = [{}, {"transfer": "all", "l2_sp": 1.0, "unfreeze": 0.5}, {"augment": "none"}]
 
 
 @pytest.mark.parametrize("choices", TUNED)
@@ -360,3 +362,45 @@ def test_a_cache_that_cannot_be_written_costs_a_line(job, tmp_path, monkeypatch,
     notes = [record["line"] for record in records if record["kind"] == "note"]
     assert len(notes) == 1 and "nothing can be kept" in notes[0] and "features-1" in notes[0]
     assert jobs.results(tmp_path / "runs/job") == jobs.results(tmp_path / "runs/whole")
+
+
+@pytest.mark.parametrize("choices", [{"epochs": 1}, {"epochs": 2, "ensemble": "snapshots"}])
+def test_training_from_weights_starts_from_their_probe(job, tmp_path, choices):
+    """Not from a head of zeros, which would throw away what the first pass has learned."""
+    end = jobs.run(job(**choices, learning_rate=1e-9, batch_size=16, average=0, cycles=None))
+    start = next(r for r in records(tmp_path / "runs/job") if r["kind"] == "start")
+    assert start["decided"]["transfer"][0] == "all"
+    assert "asks for training" in start["decided"]["transfer"][1]
+    alone = jobs.run(job(name="probe"))
+    assert end["evaluation"]["accuracy"] == alone["evaluation"]["accuracy"]
+
+
+def test_a_probe_says_what_has_no_effect_and_lists_only_what_acts(job, tmp_path):
+    jobs.run(job(transfer="linear", mix="cutmix", optimizer="lion", batch_size=16))
+    start = next(r for r in records(tmp_path / "runs/job") if r["kind"] == "start")
+    [line] = [line for line in start["warnings"] if "no effect" in line]
+    assert line.startswith(
+        "a probe trains nothing: --optimizer, --mix, --batch-size have no effect"
+    )
+    shown = set(start["decided"])
+    assert {"model", "views"} <= shown
+    assert not shown & {"optimizer", "schedule", "augment", "epochs", "learning_rate", "rho"}
+
+
+def test_a_plain_probe_has_nothing_to_say(job, tmp_path):
+    jobs.run(job(transfer="linear"))
+    start = next(r for r in records(tmp_path / "runs/job") if r["kind"] == "start")
+    assert not [line for line in start["warnings"] if "no effect" in line]
+
+
+def test_fine_tuning_honours_the_precision_that_is_asked_for(job):
+    """Features are of float32, and steps of what is asked; a probe alone has no use for it."""
+    for choices, want in (
+        ({"transfer": "few", "epochs": 1}, "bfloat16"),
+        ({"epochs": 1}, "bfloat16"),
+        ({"budget": "10m"}, "bfloat16"),
+        ({}, "auto"),
+        ({"transfer": "stages"}, "auto"),
+    ):
+        recipe = job(precision="bfloat16", **choices)
+        assert ends_as_probe(recipe) == (want == "auto"), choices

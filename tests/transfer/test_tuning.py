@@ -1,4 +1,4 @@
-"""Fine-tuning: depth, what sleeps, what it costs, and what pulls it back."""
+"""Fine-tuning: depth, what sleeps, what it costs, and what draws it back."""
 
 import copy
 
@@ -94,12 +94,12 @@ def test_rates_fall_with_depth_and_stages_wake_from_the_head(pretrained, strateg
 
 def test_the_pull_is_a_step_toward_the_source_and_spares_the_head():
     network = Compact(2, (8, 8), (4, 6))
-    tuning = Tuning(network, "all", pull=2.0)
+    tuning = Tuning(network, "all", l2_sp=2.0)
     source = {name: p.detach().clone() for name, p in network.named_parameters()}
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1.0)
-    tuning.pull(tuning.groups(0.1, 0.0))  # one fifth of the way back
+    tuning.toward_source(tuning.groups(0.1, 0.0))  # one fifth of the way back
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             far = 1.0 if name == "head.weight" else 0.8

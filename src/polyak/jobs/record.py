@@ -87,7 +87,8 @@ def start_event(
 ) -> StartEvent:
     """Tell what is about to happen."""
     resolved, dataset, machine = session.resolved, session.data.dataset, session.machine
-    reasons = resolved.reasons.items()
+    idle = resolved.idle
+    reasons = [(name, why) for name, why in resolved.reasons.items() if name not in idle]
     return StartEvent(
         run=str(run.path) if run else "",
         resumed=resumed,
@@ -102,7 +103,7 @@ def start_event(
         precision=f"{machine.precision.name}: {machine.precision.reason}",
         threads=machine.threads._asdict(),
         decided={name: [str(getattr(resolved, name)), why] for name, why in reasons},
-        warnings=list(dataset.warnings),
+        warnings=[*dataset.warnings, *([] if resumed else resolved.without_effect())],
     )
 
 

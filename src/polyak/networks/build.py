@@ -3,6 +3,7 @@
 import difflib
 from typing import Any
 
+import torch
 from torch import nn
 
 from polyak.errors import RefusedError, UsageError
@@ -70,6 +71,35 @@ def pretrained_config(name: str) -> dict[str, Any]:
     timm = zoo()
     found = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
     return found.to_dict()
+
+
+def fixed_size(name: str) -> int | None:
+    """Give the side of the images that a timm model was made for, where it takes no other as it is.
+
+    None where it takes any.
+
+    >>> fixed_size("vit_tiny_patch16_224"), fixed_size("resnet18")
+    (224, None)
+    """
+    config = pretrained_config(name)
+    return int(config["input_size"][-1]) if config.get("fixed_input_size") else None
+
+
+def takes(network: nn.Module, size: tuple[int, int]) -> bool:
+    """Tell whether a network takes images of a size (height, width), by one forward pass.
+
+    >>> takes(Compact(2, (8, 8), (4, 6)), (8, 8))
+    True
+    """
+    training, device = network.training, next(network.parameters()).device
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, *size, device=device))
+    except (RuntimeError, AssertionError, ValueError, IndexError):
+        return False
+    finally:
+        network.train(training)
+    return True
 
 
 def spec(name: str, classes: int, **options: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Choices(TypedDict, total=False):
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"]
     layer_decay: float | None
     freeze_norms: bool | None
-    pull: float
+    l2_sp: float
     unfreeze: float
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None

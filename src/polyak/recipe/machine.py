@@ -6,7 +6,7 @@ from typing import Any
 from polyak import machine
 from polyak import precision as formats
 from polyak.recipe.recipe import Recipe
-from polyak.recipe.resolve import begins_with_features
+from polyak.recipe.resolve import ends_as_probe
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def set_up(recipe: Recipe, processes: int = 1, before: dict[str, Any] | None = N
     Threads(compute=1, loader=1)
     """
     device = machine.device(recipe.device)
-    wanted = "float32" if begins_with_features(recipe) else recipe.precision
+    wanted = "float32" if ends_as_probe(recipe) else recipe.precision
     total = recipe.threads or max(1, machine.cores() // processes)
     threads = machine.threads(total, device)
     if before is not None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,6 +40,8 @@ OTHER_NAMES = {
     "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
     "time": "budget", "max_time": "budget", "random_state": "seed",
 }  # fmt: skip
+# what options were called before, here and in files: name -> the one of today
+RENAMED = {"pull": "l2_sp"}
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
 ELSEWHERE |= {"data", "classes_from"}
@@ -78,7 +81,9 @@ class Recipe(BaseModel, frozen=True):
     freeze_norms: bool | None = Field(
         None, description="keep the source's batch-norm statistics, as the probe did; default True"
     )
-    pull: float = Field(0.0, ge=0, description="of tuned stages toward their source weights")
+    l2_sp: float = Field(
+        0.0, ge=0, description="pull of tuned stages toward their source weights (L2-SP)"
+    )
     unfreeze: float = Field(
         0.0, ge=0, lt=1, description="share of the run in which tuned stages wake one by one"
     )
@@ -244,6 +249,7 @@ def make(**choices) -> Recipe:
     >>> make(**{"data": "digits", "augment": "flip", "augment.rotate": 15}).augment
     'flip | rotate(degrees=15)'
     """
+    choices = renamed(choices)
     dotted = [name for name in choices if name.startswith(DOTTED)]
     changes = {name.removeprefix(DOTTED): choices.pop(name) for name in dotted}
     if changes:
@@ -264,6 +270,15 @@ def make(**choices) -> Recipe:
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")
     return recipe
+
+
+def renamed(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Call choices of earlier versions what they are called today.
+
+    >>> renamed({"pull": 0.01, "seed": 1})
+    {'l2_sp': 0.01, 'seed': 1}
+    """
+    return {RENAMED.get(name, name): value for name, value in choices.items()}
 
 
 def _policy(name: str, changes: dict[str, object]) -> str:

@@ -11,6 +11,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import UsageError, counted
 from polyak.model import Classifier, source
 from polyak.networks import compact
+from polyak.networks.build import fixed_size
 from polyak.optim.schedules import CYCLES
 from polyak.recipe.rates import usual_rate
 from polyak.recipe.recipe import USUAL, Recipe
@@ -48,7 +49,9 @@ def resolve(recipe: Recipe, dataset: Dataset) -> Resolved:
     _widths(choices, earlier)
     if recipe.weights is None or (model == "compact" and not earlier):  # others know their size
         side = int(np.median(dataset.sizes.min(1)))
-        choices.choose("size", scratch_size(model, dataset.sizes), f"median side is {side}")
+        own = model != "compact" and fixed_size(model) is not None
+        reason = f"{model} takes no other" if own else f"median side is {side}"
+        choices.choose("size", scratch_size(model, dataset.sizes), reason)
     _optimizer(choices, model, trained)
     _images(choices, model)
     if recipe.budget is None:
@@ -90,7 +93,9 @@ def _transfer(choices: _Choices) -> None:
     """Choose whether and how weights are tuned."""
     recipe = choices.recipe
     if (reason := training_reason(recipe)) is not None:
-        choices.choose("transfer", "none", reason)
+        # weights that are there are not thrown away with their head: training starts from a probe
+        strategy = "none" if recipe.weights is None else "all"
+        choices.choose("transfer", strategy, reason)
     if recipe.weights is not None:
         choices.choose("layer_decay", 0.7, "early stages are of use as they are")
         reason = "the probe that training starts from has read the source's"
@@ -123,12 +128,23 @@ def begins_with_features(recipe: Recipe) -> bool:
     """Tell whether a run begins with one pass of features, for which no image need be kept.
 
     >>> from polyak.recipe import make
-    >>> [begins_with_features(make(weights="hub", **more)) for more in ({}, {"epochs": 1})]
+    >>> [begins_with_features(make(weights=weights)) for weights in ("hub", None)]
     [True, False]
     """
-    if recipe.weights is None or recipe.transfer == "none":
+    return recipe.weights is not None and recipe.transfer != "none"
+
+
+def ends_as_probe(recipe: Recipe) -> bool:
+    """Tell whether nothing of a run is trained: a probe on features is the model itself.
+
+    >>> from polyak.recipe import make
+    >>> [ends_as_probe(make(weights="hub", **more)) for more in ({}, {"epochs": 1})]
+    [True, False]
+    """
+    if not begins_with_features(recipe) or training_reason(recipe) is not None:
         return False
-    return training_reason(recipe) is None
+    # with a budget a plan may choose to train
+    return recipe.transfer in PROBES or (recipe.transfer == "auto" and recipe.budget is None)
 
 
 def _widths(choices: _Choices, earlier: Classifier | None) -> None:
@@ -160,12 +176,15 @@ def scratch_size(model: str, sizes: np.ndarray) -> int:
         model: name of the network.
         sizes: int (n, 2), of the images.
 
-    >>> [scratch_size(name, np.array([[90, 99]])) for name in ("compact", "resnet18")]
-    [64, 64]
+    >>> names = "compact", "resnet18", "vit_tiny_patch16_224"
+    >>> [scratch_size(name, np.array([[90, 99]])) for name in names]
+    [64, 64, 224]
     """
     side = int(np.median(sizes.min(1)))
     if model == "compact":
         return int(np.clip(side, 8, 64))
+    if (own := fixed_size(model)) is not None:
+        return own
     return max(32, min(LARGEST_SCRATCH, side // 32 * 32))
 
 

@@ -8,6 +8,14 @@ from polyak.recipe.recipe import Course, Recipe, Rule
 
 Strategy = Literal["linear", "stages", "few", "many", "all", "none"]
 PROBES = ("linear", "stages")  # strategies that leave the backbone as it is
+OF_TRAINING = frozenset(
+    (
+        "layer_decay", "freeze_norms", "l2_sp", "unfreeze", "epochs", "optimizer", "learning_rate",
+        "rho", "rho_range", "weight_decay", "schedule", "cycles", "cycle_growth", "cycle_peak",
+        "warm_up", "ensemble", "distill", "label_smoothing", "average", "dropout", "dropout_where",
+        "dropout_kind", "augment", "mix", "mix_alpha", "batch_size", "patience",
+    )
+)  # fmt: skip
 
 
 class Resolved(Recipe, frozen=True):
@@ -69,6 +77,36 @@ class Resolved(Recipe, frozen=True):
     def tuned(self) -> bool:
         """Whether a network that was trained before learns on, starting with a probe on top."""
         return self.transfer not in (*PROBES, "none")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """The choices that nothing acts on: those of training, where a probe is the model."""
+        return OF_TRAINING if self.transfer in PROBES else frozenset()
+
+    def without_effect(self) -> list[str]:
+        """Say which of the user's choices nothing acts on, in a line.
+
+        >>> from polyak.data import find, scan, split
+        >>> from polyak.recipe import make
+        >>> from polyak.recipe.resolve import resolve
+        >>> data = split(scan(find("digits")))
+        >>> asked = make(data="digits", model="resnet18", weights="hub", mix="cutmix")
+        >>> resolve(asked, data).decided(transfer="linear").without_effect()
+        ['a probe trains nothing: --mix has no effect; --transfer all trains']
+        """
+        default = {name: field.default for name, field in Recipe.model_fields.items()}
+        names = [
+            f"--{name.replace('_', '-')}"
+            for name in Recipe.model_fields
+            if name in self.idle and name not in self.reasons
+            if getattr(self, name) != default[name]
+        ]
+        if not names:
+            return []
+        verb = "have" if len(names) > 1 else "has"
+        return [
+            f"a probe trains nothing: {', '.join(names)} {verb} no effect; --transfer all trains"
+        ]
 
     @property
     def cyclic(self) -> bool:

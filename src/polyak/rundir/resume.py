@@ -58,7 +58,7 @@ def choices(path: Path) -> dict:
         asked = read_json(path / "env.json")["asked"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return asked if isinstance(asked, dict) else {}
+    return recipes.renamed(asked) if isinstance(asked, dict) else {}
 
 
 def moved(path: Path, data: str) -> bool:

@@ -8,7 +8,10 @@ import numpy as np
 from polyak import metrics
 from polyak.model import WeightKind
 
-RULE = "lowest NLL on validation, of those within one standard error of the highest accuracy there"
+RULE = (
+    "lowest NLL on validation by one view, of those within one standard error of the highest "
+    "accuracy there; the views are chosen beforehand"
+)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from polyak.augment import Policy
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.parts import Part
+from polyak.errors import UsageError
 from polyak.model import source
-from polyak.networks.build import build, spec
+from polyak.networks.build import build, fixed_size, spec, takes
 from polyak.networks.compact import Compact
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
@@ -63,7 +64,7 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         options = {"size": (resolved.size, resolved.size), "widths": resolved.widths}
     earlier = source.earlier(resolved.weights)
     options = source.options(earlier) if earlier else options
-    module = build(resolved.model, classes, hub=resolved.weights == "hub", **options)
+    module, options = _sized(resolved, classes, options)
     metadata = None
     if earlier:
         metadata = source.start(module, earlier, train.dataset.classes)
@@ -78,6 +79,31 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         where, p, kind = resolved.dropout_where, resolved.dropout, resolved.dropout_kind
         add_dropout(module, where, p, kind, example=example)
     return Network(module, spec(resolved.model, classes, **options), wanted)
+
+
+def _sized(
+    resolved: Resolved, classes: int, options: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Build a network that takes the images of the run: as it is, or made for their size."""
+    name, side, hub = resolved.model, resolved.size, resolved.weights == "hub"
+    module = build(name, classes, hub=hub, **options)
+    if side is None or "img_size" in options or takes(module, (side, side)):
+        return module, options
+    own = fixed_size(name) or preprocessing(module).size[0]
+    error = UsageError(
+        "this network takes images of another size",
+        where=f"--size {side}",
+        why=f"{name} was made for {own}",
+        then=f"leave --size away, or --size {own}",
+    )
+    torch.manual_seed(keys.key("init", resolved.draws))
+    try:
+        module = build(name, classes, hub=hub, **options, img_size=side)
+    except UsageError as cause:  # it has no such option, or its parts do not divide the side
+        raise error from cause
+    if not takes(module, (side, side)):
+        raise error
+    return module, options | {"img_size": side}
 
 
 def dropout_places(module: nn.Module) -> str:

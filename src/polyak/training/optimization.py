@@ -121,7 +121,7 @@ def make_tuning(resolved: Resolved, network: nn.Module) -> Tuning | None:
         resolved.transfer,
         norms=not resolved.freeze_norms,
         layer_decay=resolved.layer_decay or 1.0,
-        pull=resolved.pull,
+        l2_sp=resolved.l2_sp,
         unfreeze=resolved.unfreeze,
     )
 

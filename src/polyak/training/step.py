@@ -132,7 +132,7 @@ class TrainingStep:
         self.rates.set(self.optimizer, progress)
         loss = self.backward(batch, step, whole)
         if self.tuning is not None:
-            self.tuning.pull(self.optimizer.param_groups)
+            self.tuning.toward_source(self.optimizer.param_groups)
         self.optimizer.step()  # which updates the averages in the same pass
         return loss
 

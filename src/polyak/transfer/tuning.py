@@ -1,4 +1,4 @@
-"""Fine-tuning: which stages learn, how fast each, when each wakes, and what pulls them back.
+"""Fine-tuning: which stages learn, how fast each, when each wakes, and what draws them back.
 
 Depth is counted in stages: 0 is the first, the head the last. A stage that never learns runs
 without gradients and in evaluation mode, so that a step costs what the learning part costs.
@@ -71,7 +71,7 @@ def first_learning(strategy: str, count: int) -> int:
 
 
 class Tuning:
-    """Fine-tune a network: freeze its first stages, let later ones learn faster, pull them back.
+    """Fine-tune a network: freeze its first stages, let later ones learn faster, draw them back.
 
     Args:
         network: with its source weights and a fitted head, on its device; its parameters that do
@@ -79,7 +79,7 @@ class Tuning:
         strategy: few, many or all.
         norms: whether batch norms keep learning statistics; else the source's stay.
         layer_decay: each stage learns so many times as fast as the one after it.
-        pull: strength of the pull toward the source weights (L2-SP), decoupled like AdamW's decay.
+        l2_sp: strength of the pull toward the source weights (L2-SP), decoupled like AdamW's decay.
         unfreeze: share of the run by which the last stage to learn has woken, from the head down.
 
     Source: the lecture's table; Howard & Ruder 2018 (discriminative rates, gradual unfreezing);
@@ -98,12 +98,12 @@ class Tuning:
         *,
         norms: bool = True,
         layer_decay: float = 1.0,
-        pull: float = 0.0,
+        l2_sp: float = 0.0,
         unfreeze: float = 0.0,
     ):
         self.network = network
         self.layer_decay = layer_decay
-        self.strength = pull
+        self.strength = l2_sp
         self.unfreeze = unfreeze
         self.depth: dict[str, int] = depths(network)
         self.top: int = max(self.depth.values())
@@ -117,7 +117,7 @@ class Tuning:
         self._source = {
             parameter: parameter.detach().clone()
             for name, parameter in network.named_parameters()
-            if pull and parameter.requires_grad and not name.startswith(heads)
+            if l2_sp and parameter.requires_grad and not name.startswith(heads)
         }
 
     def _asleep(self, norms: bool) -> list[nn.Module]:
@@ -161,8 +161,8 @@ class Tuning:
         return found
 
     @torch.no_grad()
-    def pull(self, groups: list[dict[str, Any]]) -> None:
-        """Move weights toward their source by lr * pull of the way: an average with it."""
+    def toward_source(self, groups: list[dict[str, Any]]) -> None:
+        """Move weights toward their source by lr * l2_sp of the way: an average with it."""
         for number, group in enumerate(groups if self._source else ()):
             kept = [p for p in group["params"] if p in self._source]
             if kept and group["lr"] > 0:
