@@ -127,7 +127,7 @@ def _renamed(arguments: list[str]) -> list[str]:
         today = recipes.RENAMED.get(name[2:].replace("-", "_"))
         if name.startswith("--") and today:
             note = f"polyak: note: {name} is called {flag(today)} now; the old name goes with 0.3"
-            print(note, file=sys.stderr)
+            sys.stderr.write(f"{note}\n")
             argument = f"{flag(today)}{equals}{value}"
         found.append(argument)
     return found

@@ -59,7 +59,7 @@ def test_a_family_trains_is_probed_and_exported_or_refused_in_a_line(
     torch.manual_seed(0)
     weights = tmp_path / f"{name}.safetensors"
     state = timm.create_model(name, num_classes=3).state_dict()
-    save_file({key: value.contiguous() for key, value in state.items()}, weights)
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, weights)
     probe = typed(
         capsys, "train", folder, "--weights", weights, *common[2:4], "--views", "one",
         "--out", tmp_path / "runs", "--name", "probe",

@@ -39,8 +39,8 @@ def test_an_asked_size_makes_the_network_for_it(vit, tiny_folder, tmp_path):
 
 
 def test_a_size_that_cannot_be_is_refused_before_a_run_directory_is_made(vit, tmp_path):
-    with pytest.raises(UsageError, match=f"--size 40: {VIT} was made for 224.*leave --size away"):
-        run(vit(size=40))
+    with pytest.raises(UsageError, match=f"--size 8: {VIT} was made for 224.*leave --size away"):
+        run(vit(size=8))  # less than a patch
     assert not (tmp_path / "runs/job").exists()
 
 
@@ -49,6 +49,6 @@ def test_on_the_command_line_it_is_one_line_and_the_corrected_command_runs(
 ):
     words = ["train", str(tiny_folder), "--model", VIT, "--epochs", "1", "--batch-size", "32",
              "--threads", "1", "--out", str(tmp_path / "runs"), "--name", "job"]  # fmt: skip
-    assert cli.main([*words, "--size", "40"]) == 64
+    assert cli.main([*words, "--size", "8"]) == 64
     assert capsys.readouterr().err.count("\n") == 1
     assert cli.main([*words, "--size", "16"]) == 0
