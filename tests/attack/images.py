@@ -13,12 +13,13 @@ from polyak.decoding.exif import upright
 from polyak.decoding.header import read_header
 from polyak.decoding.jpeg_clean import cleaned
 from polyak.decoding.pillow import open_pillow
+from polyak.decoding.strips import pieces_of
 
 CAP = 4_000_000  # pixels
 LOST = 0.04  # of an image, flat at its end
 # overwritten headers may turn all of an image into one colour: no compressed data are lost
 _ANY_COLOURS = {"header", "sizes", "flipped", "spliced"}
-_END_IS_THERE = {"flipped", "header", "spliced", "zero middle"}
+_END_IS_THERE = {"flipped", "spliced", "zero middle"}
 
 
 def describe(seed: int, number: int) -> tuple[str, str]:
@@ -107,15 +108,24 @@ def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
         return False
     if tail < LOST + flat_tail(decode(base.data, CAP), steps):
         return False
-    return base.format != "JPEG" or kind not in _END_IS_THERE or not _accounted(data)
+    if base.format == "JPEG" or base.name.startswith("jpeg"):
+        # other tables make other pixels of the same data, all black or white ones perhaps
+        return kind != "header" and (kind not in _END_IS_THERE or not _accounted(data))
+    return True
 
 
 def _accounted(data: bytes) -> bool:
     """Tell whether each code up to the end of a JPEG's data is of some block: no data are lost, but
     brightness is told as differences, and blocks behind a wrong one may all be black or white.
     """
+    files = [data]
+    if not data.startswith(b"\xff\xd8"):
+        with open_pillow(data, "TIFF") as image:
+            tags = dict(image.tag_v2)
+        start = b"\xff\xd8" + tags.get(347, b"")[2:-2]  # tables of all strips
+        files = [start + data[piece.start + 2 : piece.stop] for piece in pieces_of(tags, len(data))]
     try:
-        return bool(cleaned(data))
+        return all(map(cleaned, files))
     except Unreadable:
         return False
 

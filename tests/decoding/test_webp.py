@@ -1,5 +1,7 @@
 """WebPs whose compressed data are longer than their image needs were overwritten."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,3 +90,21 @@ def test_images_of_few_bytes_are_whole(side):
             assert decode(encoded(pixels, "WEBP", quality=quality)).shape == pixels.shape
             clear = np.dstack([pixels, np.full((side, side), colour, np.uint8)])
             assert decode(encoded(clear, "WEBP", quality=quality)).shape == pixels.shape
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_frame_smaller_than_its_animation_says_is_refused(lossless):
+    """libwebp leaves the rest of it empty."""
+    frames = [Image.fromarray(PIXELS), Image.fromarray(PIXELS[::-1])]
+    options = {"save_all": True, "append_images": frames[1:], "lossless": lossless}
+    data = bytearray(encoded(frames[0], "WEBP", **options))
+    assert decode(bytes(data)).shape == (88, 104, 3)
+    start = webp_parts(bytes(data))[-1][0]
+    for smaller in (80, 84):
+        if lossless:
+            (bits,) = struct.unpack_from("<I", data, start + 1)
+            struct.pack_into("<I", data, start + 1, bits & ~(0x3FFF << 14) | (smaller - 1) << 14)
+        else:
+            struct.pack_into("<H", data, start + 8, smaller)
+        with pytest.raises(Unreadable):
+            pytest.fail(f"{smaller}: {decode(bytes(data)).shape}")

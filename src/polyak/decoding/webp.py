@@ -27,8 +27,9 @@ def check_webp(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
         decode: how; raises where data are missing.
 
     Raises:
-        Unreadable: its compressed data hold what is not of the image.
+        Unreadable: its compressed data hold what is not of the image, or are of another size.
     """
+    _check_frame(data, parts)
     if not _flat(pixels[-8:]) and not any(fills(data, parts)):
         return
     for shorter in _shorter(data, parts):
@@ -37,6 +38,23 @@ def check_webp(data: bytes, parts: Parts, pixels: np.ndarray, decode: Decode) ->
         except Exception:  # as it should be
             continue
         raise Unreadable("truncated WebP: the end of its compressed data is not of the image")
+
+
+def _check_frame(data: bytes, parts: Parts) -> None:
+    """Refuse an animation whose first frame is of another size: libwebp leaves the rest empty."""
+    before = parts[0][0] - 32 if parts else 0  # a frame's head, then that of its first part
+    if before < 0 or data[before : before + 4] != b"ANMF":
+        return
+    start = parts[-1][0]
+    sides = (data[at : at + 3] for at in (before + 14, before + 17))
+    told = tuple(int.from_bytes(side, "little") + 1 for side in sides)
+    if data[start - 8 : start - 4] == b"VP8L":
+        bits = int.from_bytes(data[start + 1 : start + 5], "little")
+        found = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        found = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", data, start + 6))
+    if told != found:
+        raise Unreadable("broken WebP: a frame of another size")
 
 
 def _shorter(data: bytes, parts: Parts) -> Iterator[bytes]:
