@@ -115,3 +115,25 @@ def test_a_fax_of_another_width_is_refused(how):
             except Unreadable:
                 continue
     assert max(taken, default=0) < LOST and len(taken) < 4  # what fits by chance
+
+
+@pytest.mark.parametrize("how", ["group3", "group4", "tiff_ccitt"])
+def test_small_faxes_are_taken_though_libtiff_reads_some_last_lines_wrongly(how):
+    wrong = 0
+    for seed in range(300):
+        draw = np.random.default_rng(seed)
+        pixels = draw.integers(0, 2, draw.integers(1, 40, 2)).astype(bool)
+        data = encoded(Image.fromarray(pixels), "TIFF", compression=how)
+        found = decode(data)
+        assert np.array_equal(found[:-1, :, 0] > 0, pixels[:-1])
+        wrong += not np.array_equal(found[-1, :, 0] > 0, pixels[-1])
+    assert wrong < 30
+
+
+def test_zeros_at_the_end_of_short_strips_of_lzma_are_whole():
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        pixels = texture(draw, 37, 55)
+        pixels[draw.integers(37) :] = draw.integers(0, 256, 3)
+        data = encoded(pixels, "TIFF", compression="lzma", strip_size=512)
+        assert np.array_equal(decode(data), pixels)

@@ -10,7 +10,7 @@ from polyak.decoding.strips import PLANAR, SAMPLES, Piece, joined, pieces_of, se
 from polyak.decoding.unreadable import Unreadable
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _COLOURS, _JPEG_TABLES, _PALETTE = 258, 259, 262, 320, 347, 3
-_NONE, _OLD_JPEG, _JPEG, _PACKBITS = 1, 6, 7, 32773
+_NONE, _OLD_JPEG, _JPEG, _PACKBITS, _LZMA = 1, 6, 7, 32773, 34925
 _SPARE = 2  # bytes: what some programs write for an even length is a code, too
 
 
@@ -44,6 +44,9 @@ def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, i
     elif kind == _PACKBITS:
         for piece in pieces:
             _check_packbits(data, tags, piece)
+    elif kind == _LZMA:  # in short strips zeros before the end are of no effect, and whole
+        closed = (p._replace(stop=p.stop - 64 * data.endswith(b"YZ", 0, p.stop)) for p in pieces)
+        return joined([piece for piece in closed if piece.start < piece.stop])
     elif kind != _NONE:
         return joined(pieces)
     return []
