@@ -327,6 +327,18 @@ def test_between_blocks_of_a_gif_there_may_be_other_bytes():
         decode(bytes(odd[:middle]) + bytes(len(odd) - middle - 1) + b";")
 
 
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_gif_block_of_no_length_ends_its_data(interlace):
+    """The first one too, of which Pillow makes an image of one colour."""
+    whole = encoded(Image.fromarray(PIXELS).quantize(8), "GIF", interlace=interlace)
+    with Image.open(io.BytesIO(whole)) as opened:
+        at = opened.tile[0].offset
+    while whole[at]:
+        with pytest.raises(Unreadable):
+            pytest.fail(f"{at}: {decode(whole[:at] + bytes(1) + whole[at + 1 :]).shape}")
+        at += 1 + whole[at]
+
+
 def test_chunks_of_a_png_that_are_not_pixels_may_stand_anywhere():
     data = encoded(PIXELS, "PNG")
     at = data.index(b"IDAT") - 4

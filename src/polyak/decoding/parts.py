@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from polyak.decoding.pillow import open_pillow
+from polyak.decoding.unreadable import Unreadable
 
 
 def webp_parts(data: bytes) -> list[tuple[int, int]]:
@@ -33,9 +34,14 @@ def gif_parts(data: bytes) -> list[tuple[int, int]]:
     >>> gif_parts(b"GIF89a" + b"\x01\0\x01\0\x80\0\0" + b"\xff\0\0" + bytes(3)
     ...           + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;")
     [(30, 33)]
+
+    Raises:
+        Unreadable: there are none, which Pillow makes an image of one colour of.
     """
     with open_pillow(data, "GIF") as image:  # which passes over what is no block
         start = at = image.tile[0].offset
     while at < len(data) and data[at]:
         at += 1 + data[at]
+    if at == start:
+        raise Unreadable("truncated GIF: its first frame has no data")
     return [(start, min(at, len(data)))]
