@@ -10,7 +10,7 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
     """Run a command to its end; give its seconds and the last line that it said."""
     began = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return round(time.perf_counter() - began, 3), done.stdout.strip().splitlines()[-1]
+    return round(time.perf_counter() - began, 3), done.stdout.strip().rpartition("\n")[2]
 
 
 def keep(results: dict, out: Path | None) -> None:
