@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from jobs import train
 from polyak import cli
-from polyak.data.digits import list_digits
 from polyak.data.images import Images
+from polyak.data.sources.digits import list_digits
 from polyak.networks import build
 from polyak.networks.preprocessing import Preprocessing
 from polyak.optim import SGD

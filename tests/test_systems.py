@@ -69,7 +69,7 @@ def test_it_is_gone_indeed(name):
 
 TRAIN = """
 from polyak.cli import main
-from polyak.data.digits import list_digits
+from polyak.data.sources.digits import list_digits
 
 images = list_digits().root / "test"
 out = ["--out", sys.argv[1], "--name", "a"]

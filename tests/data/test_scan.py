@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyak.data.folder import list_folder
 from polyak.data.scan import read_file, scan
 from polyak.data.sources import find
+from polyak.data.sources.folder import list_folder
 from polyak.decoding.header import read_header
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError

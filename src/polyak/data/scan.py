@@ -12,7 +12,7 @@ import numpy as np
 
 from polyak import machine
 from polyak.data.dataset import Dataset
-from polyak.data.listing import Listing, refuse_unseen
+from polyak.data.sources.listing import Listing, refuse_unseen
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import noting, quiet
 from polyak.decoding.unreadable import BYTE_CAP, PIXEL_CAP, Unreadable

@@ -47,13 +47,13 @@ def _check_frame(data: bytes, parts: Parts) -> None:
         return
     start = parts[-1][0]
     sides = (data[at : at + 3] for at in (before + 14, before + 17))
-    told = tuple(int.from_bytes(side, "little") + 1 for side in sides)
+    announced = tuple(int.from_bytes(side, "little") + 1 for side in sides)
     if data[start - 8 : start - 4] == b"VP8L":
         bits = int.from_bytes(data[start + 1 : start + 5], "little")
         found = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         found = tuple(side & 0x3FFF for side in struct.unpack_from("<HH", data, start + 6))
-    if told != found:
+    if announced != found:
         raise Unreadable("broken WebP: a frame of another size")
 
 

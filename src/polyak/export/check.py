@@ -9,7 +9,7 @@ from polyak import keys
 from polyak.augment import Policy
 from polyak.data.images import Files, Images
 from polyak.data.loader import Loader
-from polyak.data.pictures import pictures
+from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError, RefusedError, counted
 from polyak.model import Classifier
@@ -82,7 +82,7 @@ def samples(classifier: Classifier, data: str | None = None) -> Images:
     """
     if data is None:
         return gathered(made_up(classifier.preprocessing.size))
-    files = pictures([data])
+    files = list_images([data])
     chosen = keys.permutation("export", 0, 0, len(files))[:COUNT]
     images = classifier.opened([files[i] for i in sorted(chosen)])
     failed, readable = dict(images.failed), []

@@ -9,8 +9,8 @@ from torch import nn
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.data.pictures import pictures
 from polyak.data.sources import ClassesFrom
+from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.decode import least_for
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
@@ -178,7 +178,7 @@ class Classifier:
             DataError: there is no image there.
         """
         notes: list[str] = []
-        paths = pictures([inputs] if isinstance(inputs, str | Path) else inputs, notes)
+        paths = list_images([inputs] if isinstance(inputs, str | Path) else inputs, notes)
         logs, failed = self.log_probabilities(self.opened(paths), **how)
         unreadable = [(str(paths[i]), reason) for i, reason in failed]
         apart = disagreement(logs, self.weights) if len(logs) > 1 else None

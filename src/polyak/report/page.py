@@ -87,7 +87,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
 def root_of(data: str) -> Path | None:
     """Find the folder that a run's pictures are named from; None where it is gone."""
     if data == "digits":
-        from polyak.data.digits import list_digits
+        from polyak.data.sources.digits import list_digits
 
         return list_digits().root
     path = Path(data)

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from polyak.data.listing import natural, split_of
-from polyak.data.split_folders import named, split_folders, unwrapped
-from polyak.data.walk import Walk, below
+from polyak.data.sources.listing import natural, split_of
+from polyak.data.sources.split_folders import named, split_folders, unwrapped
+from polyak.data.sources.walk import Walk, below
 from polyak.errors import DataError, shown
 
 _MOST = 5  # names shown, of many

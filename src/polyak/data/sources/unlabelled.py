@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from polyak.data.listing import natural
-from polyak.data.walk import Walk, below
+from polyak.data.sources.listing import natural
+from polyak.data.sources.walk import Walk, below
 from polyak.errors import DataError
 
 
-def pictures(inputs: Iterable[str | Path], notes: list[str] | None = None) -> list[Path]:
+def list_images(inputs: Iterable[str | Path], notes: list[str] | None = None) -> list[Path]:
     """List files as named, and every visible file below folders, in natural order.
 
     Links are followed as in training, each real folder once. What is no image is found out when it
@@ -25,7 +25,7 @@ def pictures(inputs: Iterable[str | Path], notes: list[str] | None = None) -> li
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("10.jpg", "9.jpg", ".hidden"):
     ...     (folder / name).touch()
-    >>> [file.name for file in pictures([folder])]
+    >>> [file.name for file in list_images([folder])]
     ['9.jpg', '10.jpg']
     """
     inputs = [Path(each) for each in inputs]

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from polyak.data.digits import list_digits
-from polyak.data.folder import list_folder
-from polyak.data.listing import Listing, refuse_unseen
-from polyak.data.split_folders import TREE
-from polyak.data.table import list_table
+from polyak.data.sources.csv_table import list_table
+from polyak.data.sources.digits import list_digits
+from polyak.data.sources.folder import list_folder
+from polyak.data.sources.listing import Listing, refuse_unseen
+from polyak.data.sources.split_folders import TREE
 from polyak.errors import DataError, UsageError, shown
 
 ClassesFrom = Literal["auto", "leaf", "top"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from polyak import keys
-from polyak.data.folder import list_folder
-from polyak.data.listing import Listing
+from polyak.data.sources.folder import list_folder
+from polyak.data.sources.listing import Listing
 from polyak.errors import DiskError
 from polyak.files import cache_folder, workspace
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from polyak.data.listing import split_of
-from polyak.data.walk import Walk, below
+from polyak.data.sources.listing import split_of
+from polyak.data.sources.walk import Walk, below
 from polyak.errors import DataError, shown
 
 TREE = "put the images in one folder a class: DATA/cat/1.jpg DATA/dog/2.jpg"

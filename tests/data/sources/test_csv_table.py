@@ -5,8 +5,9 @@ import pytest
 from polyak import cli
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.data.sources.csv_table import list_table
 from polyak.data.split import split
-from polyak.data.table import list_table, write_table
+from polyak.data.table import write_table
 from polyak.errors import DataError, UsageError
 
 

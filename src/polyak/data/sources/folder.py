@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from polyak.data.layout import Layout, read_layout
-from polyak.data.listing import Listing, listing
-from polyak.data.split_folders import TREE
-from polyak.data.walk import Walk, below
+from polyak.data.sources.layout import Layout, read_layout
+from polyak.data.sources.listing import Listing, listing
+from polyak.data.sources.split_folders import TREE
+from polyak.data.sources.walk import Walk, below
 from polyak.errors import DataError, shown
 
 LOOSE = "it lies in no class folder"

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from polyak.data.folder import list_folder
-from polyak.data.listing import natural
+from polyak.data.sources.folder import list_folder
+from polyak.data.sources.listing import natural
 from polyak.errors import DataError
 
 NAMES = [

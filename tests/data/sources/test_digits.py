@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from polyak.data import digits
+from polyak.data.sources import digits
 from polyak.data.scan import scan
 from polyak.data.sources import find
 from polyak.errors import DataError, DiskError

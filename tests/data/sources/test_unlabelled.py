@@ -4,15 +4,15 @@ import os
 
 import pytest
 
-from polyak.data.folder import list_folder
-from polyak.data.pictures import pictures
 from polyak.data.scan import read_file
-from polyak.data.walk import Walk
+from polyak.data.sources.folder import list_folder
+from polyak.data.sources.unlabelled import list_images
+from polyak.data.sources.walk import Walk
 from polyak.decoding.unreadable import Unreadable
 
 
 def names(root, notes=None):
-    return [str(path.relative_to(root)) for path in pictures([root], notes)]
+    return [str(path.relative_to(root)) for path in list_images([root], notes)]
 
 
 def test_linked_folders_are_followed_as_in_training(tree):
