@@ -5,9 +5,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from polyak.data.sources import digits
 from polyak.data.scan import scan
-from polyak.data.sources import find
+from polyak.data.sources import digits, find
 from polyak.errors import DataError, DiskError
 
 
