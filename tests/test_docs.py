@@ -177,8 +177,10 @@ def test_an_option_in_a_sentence_exists():
     files = [*(HOUSE / "benchmarks").glob("*.py"), HOUSE / "tests/same_bytes.py"]
     scripts = "".join(file.read_text() for file in files)
     known = {flag(name) for verb in VERBS for name in taken(kind_of(verb))}
-    known |= {"--help", "--version", "--completion"} | set(re.findall(r'"(--[a-z\\d-]+)"', scripts))
-    named = {(page.name, word) for page, span in spans() for word in re.findall(r"--[a-z\d-]+", span)}
+    known |= {"--help", "--version", "--completion"} | set(re.findall(r'"(--[a-z\d-]+)"', scripts))
+    named = {
+        (page.name, word) for page, span in spans() for word in re.findall(r"--[a-z\d-]+", span)
+    }
     foreign = {"--nproc-per-node", "--doctest-glob", "--index-url"}  # torchrun's, pytest's, pip's
     assert {(page, word) for page, word in named if word not in known | foreign} == set()
 
