@@ -325,3 +325,34 @@ def test_fifty_thousand_pictures_are_quick_and_small():
     tracemalloc.stop()
     assert seconds < 20  # 1.5 s on one quiet core
     assert peak < 200 << 20
+
+
+def test_many_classes_take_memory_for_a_few_images_at_a_time(monkeypatch):
+    from polyak.metrics import arrays
+
+    draw = np.random.default_rng(0)
+    logits, labels = draw.normal(size=(5000, 1200)).astype(np.float32), draw.integers(0, 1200, 5000)
+    tracemalloc.start()
+    calm = metrics.softmax(logits, 1.5)
+    temperature = metrics.fit_temperature(logits, labels)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < calm.nbytes + 8 * 8 * arrays.CELLS
+    monkeypatch.setattr(arrays, "CELLS", 4096 * 1200)  # as it was: the same to the last bit
+    assert (metrics.softmax(logits, 1.5) == calm).all()
+    assert metrics.fit_temperature(logits, labels) == temperature
+
+
+def test_what_is_confused_is_found_among_many_classes_without_sorting_their_square():
+    k = 2000
+    matrix = np.zeros((k, k), np.int64)
+    matrix[np.arange(k), np.arange(k)] = 2
+    matrix[[5, 7, 3], [6, 1, 9]] = [1, 3, 1]
+    tracemalloc.start()
+    found = metrics.most_confused(matrix, [str(i) for i in range(k)], top=4)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.truth, one.taken_for, one.images) for one in found] == [
+        ("7", "1", 3), ("3", "9", 1), ("5", "6", 1),
+    ]  # fmt: skip
+    assert most < matrix.nbytes / 4

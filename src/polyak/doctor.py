@@ -14,6 +14,7 @@ from polyak.data.decodable import decodable
 from polyak.data.near_duplicates import grouped
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import DiskError, counted, shown
 from polyak.files import check_writable
 
@@ -21,7 +22,10 @@ _LISTED = 5  # classes, left-out files and warnings shown; config.yaml and the C
 
 
 def doctor(
-    data: str | None = None, out: str = "runs", classes_from: ClassesFrom = "auto"
+    data: str | None = None,
+    out: str = "runs",
+    classes_from: ClassesFrom = "auto",
+    pixel_cap: int = PIXEL_CAP,
 ) -> Iterator[str]:
     """Yield what a person should know before a run, a line at a time: machine first, then data.
 
@@ -31,6 +35,7 @@ def doctor(
         data: folder, CSV or `digits`; `None` looks at the machine alone.
         out: the folder that runs would be written to.
         classes_from: which folder names the class, `top` or `leaf`.
+        pixel_cap: the most pixels that an image may have.
 
     Raises:
         DataError: the data cannot be trained on; the machine's lines have been given before.
@@ -43,7 +48,7 @@ def doctor(
     yield _disk(Path(out))
     if data:
         began = time.perf_counter()
-        found = scan(find(data, classes_from), threads=machine.cores())
+        found = scan(find(data, classes_from), machine.cores(), pixel_cap)
         scanned = time.perf_counter()
         whole = decodable(found, machine.cores())
         rates = found.found / (scanned - began), len(found) / (time.perf_counter() - scanned)

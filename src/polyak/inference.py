@@ -114,7 +114,8 @@ def every_log_probabilities(
     for look in looks:
         look.network.eval()
     for (p, policy), numbers in passes(looks).items():
-        loader = Loader(readable, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
+        seen = readable.scaled_by(p.bits)
+        loader = Loader(seen, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
         said: dict[int, np.ndarray] = {}
         for batch in loader.epoch(0):
             inputs = batch.images.to(device)
@@ -131,7 +132,10 @@ def every_log_probabilities(
     for look, mode in zip(looks, modes, strict=True):
         look.network.train(mode)
     # a picture that one view could not read has NaN there, and so in the mean
-    return np.stack([combine(np.stack(views)) for views in rows]), sorted(failed.items())
+    means = [combine(views) for views in rows]
+    # of one network no copy: with thousands of classes each is large
+    every = np.stack(means) if len(means) > 1 else means[0][None]
+    return every, sorted(failed.items())
 
 
 def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int]]:

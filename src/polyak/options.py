@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import tyro
 from pydantic import BaseModel, Field, create_model
 
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import UsageError, nearest
 from polyak.recipe import recipe as recipes
 
@@ -55,6 +56,24 @@ def parse(kind: Any, arguments: list[str], prog: str) -> Any:
             raise
         unknown = _unknown(kind, arguments, prog)
         raise unknown or UsageError(_line(said.getvalue()), then=f"{prog} --help") from None
+
+
+def pixels(text: str | None, model: str = "") -> int:
+    """Read --max-pixels; where it was not given, as the run in the directory `model` had it.
+
+    Raises:
+        UsageError: it is no number of pixels.
+
+    >>> pixels("120M"), pixels(None)
+    (120000000, 64000000)
+    """
+    if text is not None:
+        return recipes.make(max_pixels=text).pixel_cap
+    try:
+        config = recipes.read(Path(model) / "config.yaml")
+        return recipes.make(max_pixels=config.get("max_pixels", PIXEL_CAP)).pixel_cap
+    except UsageError:  # no run, or its page is damaged; the model is not
+        return PIXEL_CAP
 
 
 def taken(kind: Any) -> dict[str, tuple[Any, bool]]:

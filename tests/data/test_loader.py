@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import samples
 from polyak.augment import Policy
 from polyak.data.images import Images
 from polyak.data.loader import Loader
@@ -252,3 +253,33 @@ def test_each_batch_tells_what_decoding_and_rendering_took(name, request, monkey
         assert batch.work[0] > 0.01 * len(batch.indices) > batch.work[1] > 0
     assert sum(sum(batch.work) for batch in batches) < 3 * wall  # three threads
     assert quick < 0.01 * len(data)  # from memory nothing is decoded
+
+
+def test_large_images_of_one_size_are_drawn_one_by_one(tree, monkeypatch):
+    data = scan(find(tree({f"{'ab'[i % 2]}/{i:02}.jpg": (64, 64, i) for i in range(12)})))
+    whole = [batch.images.clone() for batch in _loader(data, budget=0).epoch(0)]
+    monkeypatch.setattr("polyak.data.loader.SMALL", 64 * 64 - 1)
+    monkeypatch.setattr(Images, "block", lambda *_: pytest.fail("as many as a thread draws"))
+    for budget in (0, 10**9):
+        parts = [batch.images.clone() for batch in _loader(data, budget=budget).epoch(0)]
+        assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+def test_a_turn_is_held_until_a_large_image_is_drawn(tree, monkeypatch):
+    from polyak.data import loader as module
+    from polyak.decoding import turns
+
+    gate, drawn = turns.Turns(1_500_000), []
+    monkeypatch.setattr(turns, "_turns", lambda: gate)
+    inner = module.render
+    monkeypatch.setattr(module, "render", lambda *how: drawn.append(gate.taken) or inner(*how))
+    data = scan(find(tree({f"{'ab'[i % 2]}/{i}.png": _png(i) for i in range(4)})))
+    list(_loader(data, budget=0, threads=4, batch_size=2).epoch(0))
+    assert drawn and set(drawn) == {1_001_000}
+    drawn.clear()
+    list(_loader(data, threads=4, batch_size=2).epoch(0))  # those in memory wait for nobody
+    assert set(drawn) == {0} and gate.taken == 0
+
+
+def _png(seed):
+    return samples.encoded(samples.scene(1001, 1000, seed), "PNG")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+import samples
 from polyak.data import find, scan, split
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped, near_duplicates
@@ -206,3 +207,25 @@ def test_tiles_photographed_several_times_are_found_by_their_looks():
     np.fill_diagonal(same, False)
     assert same.any(1).mean() > 0.7
     assert near[same].mean() > 0.8
+
+
+def test_what_is_decoded_already_is_not_decoded_again(tree, monkeypatch):
+    pixels = samples.scene(80, 90)
+    data = scan(
+        find(tree({name: samples.encoded(pixels, "PNG") for name in ("a/1.png", "b/2.png")}))
+    )
+    images = Images.open(data)
+    found = near_duplicates(data)
+    monkeypatch.setattr("polyak.data.near_duplicates.decode", lambda *_: pytest.fail("again"))
+    assert (near_duplicates(data, images=images) == found).all()
+
+
+def test_of_many_classes_that_look_the_same_a_few_are_named(tree):
+    one = {f"{k:02}/{i}.png": (k, i) for k in range(9) for i in range(2)}
+    files = {
+        name: samples.encoded(np.clip(samples.scene(64, 64, k) // 2 + i, 0, 255), "PNG")
+        for name, (k, i) in one.items()
+    }
+    data = grouped(scan(find(tree(files))))
+    assert sum("too many to keep together" in line for line in data.warnings) == 5
+    assert "so it is with 4 more classes" in data.warnings

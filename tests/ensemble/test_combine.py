@@ -1,12 +1,14 @@
 """Averaged predictions, by hand on small numbers, for arrays and tensors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import logsumexp
 
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
-from polyak.metrics import fit_temperature, nll
+from polyak.metrics import arrays, fit_temperature, nll
 
 P = np.array([[[0.7, 0.2, 0.1]], [[0.1, 0.6, 0.3]]])
 
@@ -103,3 +105,17 @@ def test_an_ensemble_is_one_network():
     assert torch.allclose(whole(inputs).softmax(1), odds[0] * 0.75 + odds[2] * 0.25, atol=1e-6)
     with pytest.raises(ValueError, match="nothing to average"):
         Ensemble(networks, CalibratedMean((1.0,) * 3, (0.0,) * 3))
+
+
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
+def test_a_mean_over_many_classes_takes_little_memory(of, monkeypatch):
+    draw = np.random.default_rng(0)
+    logs = -draw.standard_exponential((6, 4000, 1000), dtype=np.float32)
+    parts = list(logs)
+    tracemalloc.start()
+    found = combine(parts, [1, 2, 3, 4, 5, 6], of)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < found.nbytes + 6 * 4 * arrays.CELLS  # steps of some rows, none of the whole
+    monkeypatch.setattr(arrays, "CELLS", 10**12)
+    assert (combine(logs, [1, 2, 3, 4, 5, 6], of) == found).all()

@@ -70,7 +70,7 @@ def test_a_file_tells_what_it_is(tmp_path):
     assert tuple(json.loads(told["classes"])) == CLASSES
     assert json.loads(told["views"]) == ["flip"]
     (page,) = json.loads(told["preprocessing"])
-    assert page == json.loads(json.dumps(one.preprocessing._asdict()))
+    assert page == json.loads(json.dumps(one.preprocessing.as_facts()))
     (wanted,), (said,) = model.graph.input, model.graph.output
     assert (wanted.name, said.name) == ("pictures", "probabilities")
     assert wanted.type.tensor_type.elem_type == onnx.TensorProto.UINT8

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from polyak.networks.compact import Compact
+from polyak.networks.compact import Compact, _patch_covariance
 
 SIZES = [
     (8, 8),
@@ -197,3 +197,12 @@ def test_widths_follow_the_time_and_the_pictures():
 def test_widths_for_nothing_are_refused(arguments):
     with pytest.raises(ValueError, match="above zero"):
         Compact.widths_for(*arguments)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_whitening_takes_the_covariance_that_torch_does_without_its_copy(stride):
+    torch.manual_seed(0)
+    images = torch.rand(200, 3, 24, 20)
+    patches = images.unfold(2, 2, stride).unfold(3, 2, stride)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 12).double()
+    assert torch.equal(_patch_covariance(images, stride), torch.cov(patches.T))

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,14 @@ def test_colours_against_numpy():
     flat = pixels.reshape(-1, 3) / 255
     assert np.allclose(mean, flat.mean(0), atol=1e-4)
     assert np.allclose(std, flat.std(0), atol=1e-4)
+
+
+def test_colours_of_a_large_image_are_measured_in_parts(monkeypatch):
+    draw = np.random.default_rng(0)
+    images = Images.of(draw.integers(0, 256, (2, 500, 700, 3)).astype(np.uint8))
+    whole = colours(images)
+    monkeypatch.setattr("polyak.training.network._PIXELS", 10_000)
+    tracemalloc.start()
+    assert colours(images) == whole
+    assert tracemalloc.get_traced_memory()[1] < 4 * 10_000 * 3 * 8
+    tracemalloc.stop()

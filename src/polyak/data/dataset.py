@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polyak.data.table import write_table
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import counted, shown
 from polyak.targets import SINGLE_LABEL, TargetKind
 
@@ -31,6 +32,8 @@ class Dataset:
             may part; None where nobody has looked.
         quarantine: (path, reason) of every file that was left out.
         warnings: one line for each thing that the user should know.
+        pixel_cap: the most pixels that an image may have.
+        bits: of 16 that the grey images of 16 bits use, all of them together.
 
     >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
     ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
@@ -48,6 +51,8 @@ class Dataset:
     groups: np.ndarray | None = None
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    pixel_cap: int = PIXEL_CAP
+    bits: int = 16
 
     def __len__(self) -> int:
         return len(self.paths)

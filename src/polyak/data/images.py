@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,28 @@ from polyak.data.scan import digest, read_file
 from polyak.decoding.decode import decode
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import quiet
+from polyak.decoding.turns import turn
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 
 _CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files become pixels, as arguments of `decode`.
+
+    Args:
+        pixel_cap: the most pixels that an image may have.
+        least: (height, width) that large JPEGs may be shrunk to.
+        bits: of 16 that grey images of 16 bits are scaled by.
+
+    >>> Decoding().bits
+    16
+    """
+
+    pixel_cap: int = PIXEL_CAP
+    least: tuple[int, int] | None = None
+    bits: int = 16
 
 
 class Files:
@@ -57,6 +78,7 @@ class Images:
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
+        decoding: how files become pixels; None: there are no files, the pixels were made.
         digests: uint64 (n, 2), a hash of each file's bytes that they must still have; None checks
             nothing.
 
@@ -74,14 +96,13 @@ class Images:
         sizes: np.ndarray,
         starts: np.ndarray,
         pixels: np.ndarray,
-        pixel_cap: int = PIXEL_CAP,
-        least: tuple[int, int] | None = None,
+        decoding: Decoding | None = None,
         digests: np.ndarray | None = None,
     ):
         self.files = files
         self.sizes = sizes
-        self.pixel_cap = pixel_cap
-        self.least = least
+        self.made: bool = decoding is None
+        self.decoding: Decoding = decoding or Decoding()
         self.failed: list[tuple[int, str]] = []
         self.lost: dict[str, str] = {}
         self._digests = digests
@@ -96,8 +117,9 @@ class Images:
         source: Dataset | Sequence[str | Path],
         threads: int | None = None,
         budget: int | None = None,
-        pixel_cap: int = PIXEL_CAP,
+        pixel_cap: int | None = None,
         least: tuple[int, int] | None = None,
+        bits: int | None = None,
     ) -> "Images":
         """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
 
@@ -105,18 +127,21 @@ class Images:
             source: a data set, or paths.
             threads: how many files at once; default one a processor.
             budget: bytes of decoded pictures to keep; default a quarter of the available memory.
-            pixel_cap: the most pixels that a picture may have.
+            pixel_cap: the most pixels that a picture may have; default as the data set was scanned.
             least: (height, width) that large JPEGs may be shrunk to while decoding, in whole
                 powers of two; `sizes` then are the smaller ones. The same whether kept or not.
+            bits: of 16 that grey images of 16 bits are scaled by; default what the data set uses.
         """
         threads = threads or machine.cores()
         if isinstance(source, Dataset):
             files = Files(source.root, source.paths)
+            pixel_cap, bits = pixel_cap or source.pixel_cap, bits or source.bits
             sizes, digests = source.sizes.copy(), source.digests
             large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
             files = Files(".", list(source))
+            pixel_cap = pixel_cap or PIXEL_CAP
             sizes, digests = np.zeros((len(files), 2), np.int64), None
             unsure = np.arange(len(files))
         failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
@@ -128,7 +153,8 @@ class Images:
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        images = cls(files, sizes, starts, pixels, pixel_cap, least, digests)
+        decoding = Decoding(pixel_cap, least, bits or 16)
+        images = cls(files, sizes, starts, pixels, decoding, digests)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
 
@@ -164,11 +190,33 @@ class Images:
         """Keep some positions, in their order, sharing the memory."""
         chosen = np.asarray(positions)
         files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
-        starts, how = self._starts[chosen], (self.pixel_cap, self.least)
+        starts, decoding = self._starts[chosen], None if self.made else self.decoding
         digests = None if self._digests is None else self._digests[chosen]
-        taken = Images(files, sizes, starts, self._pixels, *how, digests)
+        taken = Images(files, sizes, starts, self._pixels, decoding, digests)
         taken.lost = self.lost
         return taken
+
+    def scaled_by(self, bits: int) -> "Images":
+        """Give the same images scaled by other bits, as another model wants them: none is kept.
+
+        >>> images = Images.of(np.zeros((2, 4, 5, 3), np.uint8))
+        >>> images.scaled_by(12) is images  # made in memory, of 8 bits
+        True
+        """
+        if self.made or bits == self.decoding.bits:
+            return self
+        other = self.take(np.arange(len(self)))
+        other.decoding, other.failed = replace(self.decoding, bits=bits), self.failed
+        other._starts = np.full(len(self), -1)
+        return other
+
+    def keeps(self, position: int) -> bool:
+        """Tell whether an image is in memory."""
+        return bool(self._starts[position] >= 0)
+
+    def turn(self, position: int) -> AbstractContextManager[None]:
+        """Wait until an image may be decoded, and hold that turn while it is used."""
+        return nullcontext() if self.keeps(position) else turn(int(self.sizes[position].prod()))
 
     def __getitem__(self, position: int) -> np.ndarray:
         """Give one picture: uint8 (H, W, 3), not to be written to.
@@ -204,7 +252,7 @@ class Images:
 
     def _decoded(self, position):
         data = read_file(self.files[position])
-        pixels = decode(data, self.pixel_cap, self.least)
+        pixels = decode(data, self.decoding.pixel_cap, self.decoding.least, self.decoding.bits)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
         if self._digests is not None and (digest(data) != self._digests[position]).any():
@@ -217,7 +265,8 @@ class Images:
         def fill(first):
             for i in range(first, min(first + _CHUNK, kept)):
                 try:
-                    self[i][:] = self._decoded(i)
+                    with turn(int(self.sizes[i].prod())):
+                        self[i][:] = self._decoded(i)
                 except Unreadable as error:
                     failed.append((i, error.reason))
 

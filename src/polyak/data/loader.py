@@ -13,6 +13,7 @@ import numpy as np
 from polyak import keys, machine
 from polyak.augment import Policy, render, render_batch
 from polyak.data.images import Images
+from polyak.decoding.turns import SMALL
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 
@@ -128,7 +129,7 @@ class Loader:
         """
         order = self._order(epoch)
         share = -(-self.batch_size // self.world)
-        chunk = _chunk(share, self.threads, self.images.uniform)
+        chunk = _chunk(share, self.threads, self._blocks)
         ahead = max(2, 2 * self.threads * chunk // share)
         # one being taken, two before it still lent, the rest in the making
         ring: deque[np.ndarray] = deque(
@@ -149,6 +150,11 @@ class Loader:
                     yield self._finish(*waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def _blocks(self) -> bool:
+        """Whether images of one size are drawn by the block; a block of large ones fills memory."""
+        return self.images.uniform and bool(self.images.sizes[0].prod() <= SMALL)
 
     def _order(self, epoch):
         n = len(self.labels)
@@ -174,21 +180,23 @@ class Loader:
         """Draw a part of a batch: ((row, reason) of the failed, seconds decoding, rendering)."""
         plan, indices, out = plan.result()[part], indices[part], out[part]
         began, decoding, failed = time.perf_counter(), 0.0, []
-        if self.images.uniform:
+        if self._blocks:
             block, failed = self.images.block(indices)
             decoding = time.perf_counter() - began
             render_batch(block, plan, out)
         else:
             for row, position in enumerate(indices):
-                opened = time.perf_counter()
-                try:
-                    picture = self.images[position]
-                except Unreadable as error:
-                    failed.append((row, error.reason))
-                    continue
-                finally:
-                    decoding += time.perf_counter() - opened
-                render(picture, plan[row], out[row])
+                with self.images.turn(position):
+                    opened = time.perf_counter()
+                    try:
+                        picture = self.images[position]
+                    except Unreadable as error:
+                        failed.append((row, error.reason))
+                        continue
+                    finally:
+                        decoding += time.perf_counter() - opened
+                    render(picture, plan[row], out[row])
+                    del picture
         rendering = time.perf_counter() - began - decoding
         return [(part.start + row, reason) for row, reason in failed], decoding, rendering
 

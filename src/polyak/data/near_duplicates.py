@@ -18,7 +18,9 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.scan import mixed, read_file
 from polyak.decoding.decode import decode
+from polyak.decoding.header import read_header
 from polyak.decoding.notes import quiet
+from polyak.decoding.turns import turn
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import PolyakError, shown
 
@@ -26,7 +28,8 @@ SIDE = 16  # pixels of a thumbnail: its dot products, below 2**24, are exact in 
 ALIKE = 0.98  # correlation of two thumbnails of one thing
 SMALLEST = 32  # pixels: smaller pictures, of one digit say, correlate so much anyhow
 MOST = 20_000  # pictures of a class; of a larger one only exact copies are found
-_ROWS = 1024  # of the table of correlations at once
+_MOST_TOLD = 5  # classes
+_ROWS = 1024  # of an image, or of the table of correlations, at once
 
 
 def grouped(data: Dataset, threads: int | None = None, images: Images | None = None) -> Dataset:
@@ -52,7 +55,8 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     1797
     """
     folder = files.cache_folder() / "alike-2"
-    file = folder / f"{data.fingerprint()[:40]}.npy"
+    scaled = f"-{data.bits}" if data.bits < 16 else ""
+    file = folder / f"{data.fingerprint()[:40]}{scaled}.npy"
     found = _remembered(file, len(data))
     if found is None:
         found = near_duplicates(data, threads, images)
@@ -90,12 +94,18 @@ def near_duplicates(
     thumbs = np.zeros((len(data), SIDE * SIDE), np.float32)
 
     def fill(position: int) -> None:
+        least = (SMALLEST, SMALLEST)
         with suppress(Unreadable):  # then it looks like nothing
             if images and data.sizes[position].min() < 2 * SMALLEST - 1:  # not shrunk either way
-                pixels = images[position]
-            else:
-                pixels = decode(read_file(data.file(position)), least=(SMALLEST, SMALLEST))
-            thumbs[position] = _thumbnail(pixels)
+                thumbs[position] = _thumbnail(images[position])
+                return
+            file = read_file(data.file(position))
+            header = read_header(file, data.pixel_cap)
+            if images and images.keeps(position) and not header.jpeg:  # which nothing shrinks
+                thumbs[position] = _thumbnail(images[position])
+                return
+            with turn(header.weight(least)):
+                thumbs[position] = _thumbnail(decode(file, data.pixel_cap, least, data.bits))
 
     with quiet(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, large.tolist(), chunksize=64))
@@ -111,8 +121,12 @@ def near_duplicates(
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     """Shrink a picture to what can be compared: grey, whole numbers about their mean."""
-    grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    levels = np.asarray(grey, np.float32).ravel()
+    height, width, _ = pixels.shape
+    grey = Image.new("L", (width, height))
+    for top in range(0, height, _ROWS):  # Pillow's copies are of some rows at a time
+        grey.paste(Image.fromarray(pixels[top : top + _ROWS]).convert("L"), (0, top))
+    small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+    levels = np.asarray(small, np.float32).ravel()
     return levels - levels.mean().round()
 
 
@@ -164,9 +178,12 @@ def _told(
     leaks = np.intersect1d(mixed(groups, part), near)
     if len(leaks):
         yield f"{len(leaks)} pictures look the same as one of another split; scores flatter"
-    for label in np.unique(data.labels[whole]):
+    large = np.unique(data.labels[whole])
+    for label in large[:_MOST_TOLD]:
         count, name = whole[data.labels == label].sum(), shown(data.classes[label])
         yield f"{count} pictures of {name} look the same, too many to keep together; scores flatter"
+    if len(large) > _MOST_TOLD:
+        yield f"so it is with {len(large) - _MOST_TOLD} more classes"
 
 
 def _remembered(file: Path, n: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from polyak import machine
 from polyak.data.dataset import Dataset
+from polyak.data.depth import Depth
 from polyak.data.sources.listing import Listing, refuse_unseen
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import noting, quiet
@@ -28,17 +29,18 @@ def scan(
     pixel_cap: int = PIXEL_CAP,
     classes: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Judge every file from its header and hash its bytes; nothing is decoded.
+    """Judge every file from its header and hash its bytes; nothing is decoded but grey of 16 bits.
 
     Args:
         listing: what `find` found.
         threads: how many files at once; default one a processor.
         pixel_cap: the most pixels that a picture may have.
         classes: the classes of a trained model, when the data is to be judged by it; then classes
-            without pictures are no mistake.
+            without pictures are no mistake, and the model knows how many bits to scale by.
 
     Returns:
-        The usable pictures, and every other file with its reason in `quarantine`.
+        The usable pictures, and every other file with its reason in `quarantine`. Where grey images
+        of 16 bits use fewer, all of them together, `bits` says how many.
 
     Raises:
         DataError: no picture can be used, fewer than two classes, or a class that training (or the
@@ -52,17 +54,19 @@ def scan(
     n = len(listing)
     sizes = np.zeros((n, 2), np.int64)
     digests = np.zeros((n, 2), np.uint64)
-    reasons, said = {}, {}
+    reasons, said, depth = {}, {}, Depth(pixel_cap)
 
     def judge(start):
         for i in range(start, min(start + _CHUNK, n)):
             with noting() as notes:
                 try:
                     data = read_file(listing.root / listing.paths[i])
-                    sizes[i] = read_header(data, pixel_cap).size
-                    digests[i] = digest(data)
+                    header = read_header(data, pixel_cap)
+                    sizes[i], digests[i] = header.size, digest(data)
                     if listing.digests is not None and (digests[i] != listing.digests[i]).any():
                         raise Unreadable("another image than the table says: its digest differs")
+                    if header.deep and classes is None:
+                        depth.see(data)
                 except Unreadable as error:
                     reasons[i] = error.reason
             if notes and i not in reasons:
@@ -71,12 +75,13 @@ def scan(
     with quiet(), ThreadPoolExecutor(threads or machine.cores()) as pool:
         list(pool.map(judge, range(0, n, _CHUNK)))
     everything = Dataset(
-        listing.root, listing.paths, listing.labels, listing.classes, sizes, digests, listing.splits
-    )
+        listing.root, listing.paths, listing.labels, listing.classes, sizes, digests,
+        listing.splits, pixel_cap=pixel_cap, bits=depth.bits,
+    )  # fmt: skip
     data = everything.without(sorted(reasons.items()))
     data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
-    data.warnings.extend(_told(said))
+    data.warnings.extend([*depth.notes(), *_told(said)])
     if not len(data):
         _refuse_all(data)
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)

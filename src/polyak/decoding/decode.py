@@ -11,18 +11,23 @@ from polyak.decoding.header import Header, read_header
 from polyak.decoding.jpeg_pixels import jpeg_pixels
 from polyak.decoding.notes import note, noting
 from polyak.decoding.parts import gif_parts, webp_parts
-from polyak.decoding.pillow import load, open_pillow, rgb
+from polyak.decoding.pillow import load, open_pillow, rgb, strips
 from polyak.decoding.png import check_png
 from polyak.decoding.tiff import check_tiff
+from polyak.decoding.turns import turn
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
 from polyak.decoding.webp import check_webp
 
 _FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"}  # as Pillow calls them
+DEPTHS = (8, 10, 12, 14, 16)  # bits that files of 16 bits may be used for
 LEAST_SIDE = 256  # pixels: no image is shrunk below this while it is decoded
 
 
 def decode(
-    data: bytes, pixel_cap: int = PIXEL_CAP, least: tuple[int, int] | None = None
+    data: bytes,
+    pixel_cap: int = PIXEL_CAP,
+    least: tuple[int, int] | None = None,
+    bits: int = 16,
 ) -> np.ndarray:
     r"""Decode the first frame of a JPEG, PNG, WebP, BMP, GIF or TIFF to upright RGB.
 
@@ -35,6 +40,7 @@ def decode(
         pixel_cap: the most pixels that an image may have.
         least: (height, width); a JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that leaves
             this much. Its decoder averages, so nothing aliases.
+        bits: of 16 that the images of a set use; what is above them is white.
 
     Returns:
         uint8 (H, W, 3), C-contiguous.
@@ -47,20 +53,20 @@ def decode(
     [[[255, 0, 0]]]
     """
     header = read_header(data, pixel_cap)
-    with noting() as notes:
+    with turn(header.weight(least)), noting() as notes:
         try:
             if header.jpeg:
                 pixels = jpeg_pixels(data, header.jpeg, header.shrunk(least)[0])
             else:
-                pixels = _whole(data, header, pixel_cap)
+                pixels = _whole(data, header, pixel_cap, bits)
         except Unreadable:
             raise
         except Exception as error:  # hostile bytes find every exception that a parser has
             said = notes[-1] if notes and header.format == "TIFF" else error
             raise broken(header.format, said) from error
-    for line in notes:
-        note(line)
-    return upright(pixels, header.orientation)
+        for line in notes:
+            note(line)
+        return upright(pixels, header.orientation)
 
 
 def image_pixels(image: Image.Image, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
@@ -106,6 +112,44 @@ def _unread(image: Image.Image) -> bytes | None:
         file.seek(before)
 
 
+def highest(data: bytes, pixel_cap: int = PIXEL_CAP) -> int:
+    """Give the highest level of a 16-bit grey image (`Header.deep`), one for transparency left out.
+
+    Raises:
+        Unreadable: it cannot be decoded.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> Image.fromarray(np.array([[4095, 17]], np.uint16)).save(file, "PNG")
+    >>> highest(file.getvalue())
+    4095
+    """
+    header, found = read_header(data, pixel_cap), 0
+    with turn(header.weight()), noting():
+        try:
+            image, _ = _loaded(data, header.format, pixel_cap)
+            if header.format == "PNG":
+                check_png(data, image)
+            for _, part in strips(image):
+                levels = np.asarray(part)
+                shown = levels[levels != image.info.get("transparency", -1)]
+                found = max(found, int(shown.max(initial=0)))
+        except Unreadable:
+            raise
+        except Exception as error:
+            raise broken(header.format, error) from error
+    return found
+
+
+def bits_for(level: int) -> int:
+    """Say how many bits a set of images uses whose highest level this is: as cameras have them.
+
+    >>> [bits_for(level) for level in (200, 1023, 4095, 4096, 65535)]
+    [8, 10, 12, 14, 16]
+    """
+    return next(bits for bits in DEPTHS if level < 1 << bits)
+
+
 def least_for(size: tuple[int, int]) -> tuple[int, int]:
     """Say how far decoding may shrink a JPEG for a network of this size, as `least` of `decode`.
 
@@ -120,17 +164,17 @@ def least_for(size: tuple[int, int]) -> tuple[int, int]:
     return max(3 * height, LEAST_SIDE), max(3 * width, LEAST_SIDE)
 
 
-def _whole(data: bytes, header: Header, pixel_cap: int) -> np.ndarray:
+def _whole(data: bytes, header: Header, pixel_cap: int, bits: int) -> np.ndarray:
     """Decode with Pillow, and see that all of the compressed data went into it."""
 
     def pixels_of(changed: bytes) -> np.ndarray:
         with noting():  # what is wrong with changed bytes is nobody's business
-            return rgb(_loaded(changed, header.format, pixel_cap)[0])
+            return rgb(_loaded(changed, header.format, pixel_cap)[0], bits)
 
     if header.format == "BMP":
         check_bmp(data)
     image, tags = _loaded(data, header.format, pixel_cap)
-    pixels = rgb(image)
+    pixels = rgb(image, bits)
     if header.format == "PNG":
         check_png(data, image)
     elif header.format == "TIFF":

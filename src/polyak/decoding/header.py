@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from polyak.decoding import png
 from polyak.decoding.exif import ORIENTATION, legal, orientation_of
-from polyak.decoding.jpeg import Jpeg, read_jpeg
+from polyak.decoding.jpeg import PROGRESSIVE, Jpeg, read_jpeg
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.sniff import sniff
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable, broken, check_pixels
@@ -21,6 +21,7 @@ class Header:
         orientation: EXIF orientation 1 to 8 still to be applied.
         plain: a grey or colour JPEG, baseline or progressive, that may be decoded smaller.
         jpeg: how it is built, of a JPEG.
+        deep: grey of 16 bits, of which a set of images may use fewer.
 
     >>> Header("JPEG", (2, 3), orientation=6, plain=True).size
     (3, 2)
@@ -31,6 +32,7 @@ class Header:
     orientation: int = 1
     plain: bool = False
     jpeg: Jpeg | None = field(default=None, repr=False, compare=False)
+    deep: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,6 +56,16 @@ class Header:
                 if smaller[0] >= least[0] and smaller[1] >= least[1]:
                     return factor, smaller
         return 1, self.size
+
+    def weight(self, least: tuple[int, int] | None = None) -> int:
+        """Count the pixels whose memory decoding takes; of a progressive JPEG all wait half-done.
+
+        >>> Header("JPEG", (3000, 4000), plain=True).weight((448, 448))
+        750000
+        """
+        height, width = self.shrunk(least)[1]
+        progressive = self.jpeg is not None and self.jpeg.kind == PROGRESSIVE
+        return max(height * width, self.stored[0] * self.stored[1] // 2 * progressive)
 
 
 def read_header(data: bytes, pixel_cap: int = PIXEL_CAP) -> Header:
@@ -102,7 +114,8 @@ def _png(data: bytes, pixel_cap: int) -> Header:
         # asked for it, Pillow decodes the image to find what may stand behind it
         turned = any(name == b"eXIf" or data.startswith(_EXIF_TEXT, at) for name, at, _ in chunks)
         orientation = image.getexif().get(ORIENTATION) if turned else 1
-        return Header("PNG", (height, width), legal(orientation))
+        deep = data[24:26] == b"\x10\0"  # 16 bits, grey
+        return Header("PNG", (height, width), legal(orientation), deep=deep)
 
 
 _EXIF_TEXT = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
@@ -112,7 +125,8 @@ def _tiff(data: bytes, pixel_cap: int) -> Header:
     with open_pillow(data, "TIFF") as image:
         width, height = image.size
         check_pixels((height, width), pixel_cap)
-        return Header("TIFF", (height, width))  # Pillow turns TIFFs upright itself
+        deep = image.mode.startswith("I;16")
+        return Header("TIFF", (height, width), deep=deep)  # Pillow turns TIFFs upright itself
 
 
 def _webp(data: bytes, pixel_cap: int) -> Header:

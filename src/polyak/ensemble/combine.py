@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polyak.ensemble.select import greedy
 from polyak.metrics import fit_temperature, log_softmax
+from polyak.metrics.arrays import blocks
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -42,21 +43,19 @@ def combine(
     tensor([[0.8000, 0.2000]], dtype=torch.float64)
     """
     shares = _shares(weights, len(log_probs))
-    counted: Any = [(share, log_probs[i]) for i, share in enumerate(shares) if share > 0]
-    if len(counted) == 1:
-        return counted[0][1]  # one member is that member, to the bit
-    if of == "logits":
-        mean: Any = sum(share * row for share, row in counted)
-        return log_softmax(mean)
-    if of != "probabilities":
+    members: Any = [log_probs[i] for i, share in enumerate(shares) if share > 0]
+    shares = [share for share in shares if share > 0]
+    if len(members) == 1:
+        return members[0]  # one member is that member, to the bit
+    if of not in ("probabilities", "logits"):
         raise ValueError(f"no mean of {of!r}: choose probabilities or logits")
-    library: Any = torch if isinstance(counted[0][1], Tensor) else np
-    highest = reduce(library.maximum, [row for _, row in counted])
-    # a class that every member rules out has logarithm -inf; shifting by it would give nan
-    highest = highest.clip(min=library.finfo(highest.dtype).min)
-    with np.errstate(divide="ignore"):
-        mean = library.log(sum(share * library.exp(row - highest) for share, row in counted))
-    return mean + highest
+    mean = _log_mean if of == "probabilities" else _mean_log
+    if isinstance(members[0], Tensor):
+        return mean(members, shares)
+    result: Any = np.empty_like(members[0], dtype=np.result_type(*members))
+    for rows in blocks(members[0]):  # each mean is its row's alone, and its steps take memory
+        result[rows] = mean([one[rows] for one in members], shares)
+    return result
 
 
 def tempered(log_probs: Array, temperature: float) -> Array:
@@ -86,8 +85,9 @@ def disagreement(
     [0.2]
     """
     mean = np.exp(combine(log_probs, weights))
-    distances = np.abs(np.exp(log_probs) - mean).sum(axis=-1) / 2
-    return np.array(_shares(weights, len(log_probs))) @ distances
+    # a member at a time: with thousands of classes each is large
+    distances = [np.abs(np.exp(one) - mean).sum(axis=-1) / 2 for one in log_probs]
+    return np.array(_shares(weights, len(log_probs))) @ np.stack(distances)
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,23 @@ class CalibratedMean:
         calibrated = [tempered(one, t) for one, t in zip(log_probs, temperatures, strict=True)]
         chosen = greedy(np.stack(calibrated), labels, draws)
         return cls(temperatures, tuple(chosen.count(number) for number in range(len(log_probs))))
+
+
+def _log_mean(members: Any, shares: list[float]) -> Any:
+    """Average probabilities, in logarithms."""
+    library: Any = torch if isinstance(members[0], Tensor) else np
+    highest = reduce(library.maximum, members)
+    # a class that every member rules out has logarithm -inf; shifting by it would give nan
+    highest = highest.clip(min=library.finfo(highest.dtype).min)
+    odds = (share * library.exp(one - highest) for share, one in zip(shares, members, strict=True))
+    with np.errstate(divide="ignore"):
+        return library.log(sum(odds)) + highest
+
+
+def _mean_log(members: Any, shares: list[float]) -> Any:
+    """Average logarithms, made to sum to 1 in probabilities."""
+    mean: Any = sum(share * one for share, one in zip(shares, members, strict=True))
+    return log_softmax(mean)
 
 
 def _shares(weights: Sequence[float] | np.ndarray | None, members: int) -> list[float]:

@@ -136,7 +136,8 @@ def said_of(images: Images, run: Run) -> np.ndarray:
 
 def said_bare(classifier: Classifier, images: Images, run: Run) -> np.ndarray:
     """Run a model on prepared float32 (n, 3, h, w) batches of pictures: (N, K), in their order."""
-    size, mean, std, fraction = next(m.preprocessing for m in classifier.members if m.weight > 0)
+    member = next(m for m in classifier.members if m.weight > 0)
+    size, mean, std, fraction, _ = member.preprocessing
     loader = Loader(
         images, np.zeros(len(images), np.int64), Policy.centre(fraction), size=size, mean=mean,
         std=std, batch_size=CHUNK, seed=0, threads=1, shuffle=False,

@@ -16,7 +16,7 @@ def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
     views = ["one" if bare else member.views or classifier.views for member in members]
     written = {
         "classes": list(classifier.classes),
-        "preprocessing": [one._asdict() for one in prepared],
+        "preprocessing": [one.as_facts() for one in prepared],
         "views": list(dict.fromkeys(views)),
         "members": len(members),
         "evaluation": classifier.header.get("evaluation"),
@@ -27,8 +27,10 @@ def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
 def inputs(classifier: Classifier, bare: bool = False) -> tuple[str, str]:
     """Say in a line each what goes into an exported graph, and what comes out."""
     k = len(classifier.classes)
+    bits = min(member.preprocessing.bits for member in classifier.members if member.weight > 0)
     if not bare:
         into = "pictures: uint8 (batch, height, width, 3), RGB, decoded, of any size"
+        into += f"; levels of 16-bit files times 255 / {(1 << bits) - 1}" if bits < 16 else ""
         return into, f"probabilities: float32 (batch, {k})"
     member = next(member for member in classifier.members if member.weight > 0)
     height, width = member.preprocessing.size

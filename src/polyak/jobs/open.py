@@ -61,7 +61,7 @@ def open_data(recipe: Recipe, machine: Machine, processes: int = 1) -> Splits:
         DataError: it cannot be trained on.
     """
     cores = machine.threads.compute
-    dataset = scan(find(recipe.data, recipe.classes_from), threads=cores)
+    dataset = scan(find(recipe.data, recipe.classes_from), cores, recipe.pixel_cap)
     kept = 0 if begins_with_features(recipe) else cache_bytes(recipe, processes)
     images = Images.open(dataset, cores, kept, least=decode_size(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)

@@ -104,6 +104,7 @@ def start_event(
         threads=machine.threads._asdict(),
         decided={name: [str(getattr(resolved, name)), why] for name, why in reasons},
         warnings=[*dataset.warnings, *([] if resumed else resolved.without_effect())],
+        bits=dataset.bits if dataset.bits < 16 else None,
     )
 
 

@@ -1,7 +1,27 @@
 """What all figures ask of their arrays."""
 
+from collections.abc import Iterator
+from types import EllipsisType
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+CELLS = 1 << 20  # numbers worked on at a time: thousands of classes stay in the cache, and small
+
+
+def blocks(scores: np.ndarray) -> Iterator[slice | EllipsisType]:
+    """Cut scores (N, ..., K) into rows to be worked on at a time; those of one image are whole.
+
+    >>> list(blocks(np.zeros((3, CELLS))))
+    [slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)]
+    >>> list(blocks(np.zeros(3)))
+    [Ellipsis]
+    """
+    if scores.ndim < 2:
+        yield ...
+        return
+    step = max(1, CELLS // max(1, scores[:1].size))
+    yield from (slice(start, start + step) for start in range(0, len(scores), step))
 
 
 def checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polyak.metrics.arrays import checked
+from polyak.metrics.arrays import blocks, checked
 from polyak.metrics.probabilities import softmax
 
 BINS = 15
-_ROWS = 4096  # images at a time: 1,000 classes stay in the cache
+_ROWS = 4096  # images whose terms are summed at a time
 
 
 class Reliability(NamedTuple):
@@ -99,11 +99,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0
 def _slope(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL of softmax(sharpness * logits) by sharpness."""
     slope = curvature = 0.0
-    for start in range(0, len(labels), _ROWS):
-        rows = logits[start : start + _ROWS].astype(np.float64)
+    first, second = np.empty(len(labels)), np.empty(len(labels))
+    for part in blocks(logits):
+        rows = logits[part].astype(np.float64)
         rows -= rows.max(axis=1, keepdims=True)
         odds = softmax(rows * sharpness)
         mean = (odds * rows).sum(axis=1)
-        slope += (mean - rows[np.arange(len(rows)), labels[start : start + _ROWS]]).sum()
-        curvature += ((odds * rows**2).sum(axis=1) - mean**2).sum()
+        first[part] = mean - rows[np.arange(len(rows)), labels[part]]
+        second[part] = (odds * rows**2).sum(axis=1) - mean**2
+    # summed by the same rows however many classes there are
+    for start in range(0, len(labels), _ROWS):
+        slope += first[start : start + _ROWS].sum()
+        curvature += second[start : start + _ROWS].sum()
     return slope / len(labels), curvature / len(labels)

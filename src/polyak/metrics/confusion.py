@@ -65,15 +65,17 @@ def most_confused(confusion: np.ndarray, names: Sequence[str], top: int = 5) -> 
     >>> most_confused(np.array([[3, 1], [0, 2]]), ["cat", "dog"])
     [Confusion(truth='cat', taken_for='dog', images=1, share=0.25)]
     """
-    wrong = np.array(confusion)
-    support = wrong.sum(axis=1)
-    np.fill_diagonal(wrong, 0)
-    pairs = []
-    for cell in np.argsort(-wrong, axis=None, kind="stable")[:top].tolist():
-        truth, taken = divmod(int(cell), len(wrong))
-        if images := int(wrong[truth, taken]):
-            share = images / int(support[truth])
-            pairs.append(Confusion(names[truth], names[taken], images, share))
+    confusion = np.asarray(confusion)
+    support, pairs = confusion.sum(axis=1), []
+    # of the square of many classes few cells hold something, and they alone are sorted
+    truths, predicted = np.nonzero(confusion)
+    wrong = truths != predicted
+    truths, predicted = truths[wrong], predicted[wrong]
+    counts = confusion[truths, predicted]
+    for i in np.argsort(-counts, kind="stable")[:top].tolist():
+        images, truth, other = int(counts[i]), int(truths[i]), int(predicted[i])
+        share = images / int(support[truth])
+        pairs.append(Confusion(names[truth], names[other], images, share))
     return pairs
 
 

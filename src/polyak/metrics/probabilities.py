@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from scipy import special
 
+from polyak.metrics.arrays import blocks
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar("Array", np.ndarray, "Tensor")
 TINY = float(np.finfo(np.float32).tiny)  # the least probability that counts; less counts as this
-_ROWS = 4096  # images at a time: 1,000 classes stay in the cache
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
@@ -28,9 +29,8 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
         return _scaled(scores, temperature).softmax(-1)
     scores = np.asarray(scores)
     result: Any = np.empty_like(scores, dtype=np.result_type(scores.dtype, np.float32))
-    for start in range(0, len(scores), _ROWS):
-        rows = scores[start : start + _ROWS].astype(np.float64)
-        result[start : start + _ROWS] = special.softmax(rows / temperature, axis=1)
+    for rows in blocks(scores):  # the steps take memory
+        result[rows] = special.softmax(scores[rows].astype(np.float64) / temperature, axis=1)
     return result
 
 
@@ -47,7 +47,10 @@ def log_softmax(logits: Array, temperature: float = 1.0) -> Array:
     scores: Any = logits
     if _is_tensor(scores):
         return _scaled(scores, temperature).log_softmax(-1)
-    result: Any = special.log_softmax(_scaled(np.asarray(scores), temperature), axis=-1)
+    scores = np.asarray(scores)
+    result: Any = np.empty_like(scores, dtype=np.result_type(scores.dtype, np.float32))
+    for rows in blocks(scores):
+        result[rows] = special.log_softmax(_scaled(scores[rows], temperature), axis=-1)
     return result
 
 

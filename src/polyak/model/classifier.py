@@ -12,6 +12,7 @@ from polyak.data.images import Images
 from polyak.data.sources import ClassesFrom
 from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.decode import least_for
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
 from polyak.inference import Look, every_log_probabilities
@@ -70,6 +71,7 @@ class Classifier:
 
     Attributes:
         files: the model files that it was loaded from; none for one that was made here.
+        pixel_cap: the most pixels that an image may have which it is to judge.
 
     >>> from polyak.networks.build import build, spec
     >>> how = {"size": (8, 8), "widths": (4, 4)}
@@ -95,6 +97,7 @@ class Classifier:
         self.temperature, self.views = temperature, views
         self.header, self.mean = header or {}, "probabilities"
         self.files: tuple[Path, ...] = ()
+        self.pixel_cap: int = PIXEL_CAP
 
     @classmethod
     def of(
@@ -160,10 +163,13 @@ class Classifier:
         return Ensemble([member.network for member in running], mean)
 
     def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
-        """Open pictures to be decoded as in training: large JPEGs no larger than is of use."""
+        """Open pictures to be decoded as in training: large JPEGs no larger than is of use, 16 bits
+        scaled as the training data were.
+        """
         sizes = [member.preprocessing.size for member in self.members]
         size = max(height for height, _ in sizes), max(width for _, width in sizes)
-        return Images.open(source, budget=0, least=least_for(size))
+        how = {"pixel_cap": self.pixel_cap, "bits": self.preprocessing.bits}
+        return Images.open(source, budget=0, least=least_for(size), **how)
 
     def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
         """Predict files or every image below a folder; unreadable ones are named, not hidden.
@@ -262,7 +268,7 @@ class Classifier:
             UsageError: that split is not there.
             DataError: a class that the model does not know, or it was trained on all there is.
         """
-        found = held_out(data, split, self.classes, self.files, classes_from)
+        found = held_out(data, split, self.classes, self.files, classes_from, self.pixel_cap)
         probabilities, failed = self.probabilities(self.opened(found.dataset), **how)
         read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
         return found.read(read).evaluation(probabilities[read])
@@ -294,4 +300,5 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     members = [member for one in classifiers for member in one.handed()]
     joined = Classifier.of(members, first.classes, 1.0, first.views)
     joined.files = tuple(file for one in classifiers for file in one.files)
+    joined.pixel_cap = max(one.pixel_cap for one in classifiers)
     return joined

@@ -19,8 +19,9 @@ from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
 
-# 1: one network predicts; 2: members travel, or a soup. A file claims the least that can read it
-FORMATS = (1, 2)
+# 1: one network predicts; 2: members travel, or a soup; 3: 16-bit images are scaled by fewer bits.
+# A file claims the least that can read it
+FORMATS = (1, 2, 3)
 PLAIN = (WeightKind.AVERAGE, WeightKind.WEIGHTS, WeightKind.BEST)  # kinds that format 1 knows
 MEANS = ("probabilities", "logits")
 TEMPERATURES = 1e-6, 1e6  # beyond, a quotient leaves what float32 can hold
@@ -59,11 +60,13 @@ def save(
     """
     ensemble = classifier if chosen == "members" else ensemble
     states = dict(weights)
+    members = [*classifier.members, *(ensemble.members if ensemble else ())]
+    scaled = any(member.preprocessing.bits < 16 for member in members)
     header = classifier.header | {
-        "format": 1 if ensemble is None and chosen in PLAIN else 2,
+        "format": 3 if scaled else 1 if ensemble is None and chosen in PLAIN else 2,
         "network": classifier.spec,
         "classes": list(classifier.classes),
-        "preprocessing": classifier.preprocessing._asdict(),
+        "preprocessing": classifier.preprocessing.as_facts(),
         "temperature": classifier.temperature,
         "views": classifier.views,
         "chosen": chosen,
@@ -85,7 +88,7 @@ def describe(member: Member) -> dict[str, Any]:
     return {
         "network": member.spec,
         "classes": list(member.classes),
-        "preprocessing": member.preprocessing._asdict(),
+        "preprocessing": member.preprocessing.as_facts(),
         "temperature": member.temperature,
         "weight": member.weight,
         "views": member.views,
@@ -190,7 +193,8 @@ def _member(stored: tensor_file.Stored, prefix: str, told: dict[str, Any], devic
     if not 0 <= weight < math.inf:
         raise ValueError(f"a member weighs {weight}")
     views = told.get("views")
-    page = {name: checked(name, told["preprocessing"][name]) for name in FIELDS}
+    page = {"bits": 16, **told["preprocessing"]}
+    page = {name: checked(name, page[name]) for name in FIELDS}
     return Member(
         network,
         told["network"],

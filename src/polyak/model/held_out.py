@@ -9,6 +9,7 @@ import numpy as np
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import DataError, UsageError, counted
 from polyak.metrics import Evaluation
 from polyak.model.known_splits import known_splits
@@ -131,6 +132,7 @@ def held_out(
     classes: tuple[str, ...],
     models: Sequence[str | Path],
     classes_from: ClassesFrom = "auto",
+    pixel_cap: int = PIXEL_CAP,
 ) -> HeldOut:
     """Scan data with labels and keep what some models may be measured on.
 
@@ -143,6 +145,7 @@ def held_out(
         classes: that the models know.
         models: run directories or model files.
         classes_from: which folder names the class, `top` or `leaf`.
+        pixel_cap: the most pixels that an image may have.
 
     Raises:
         UsageError: that split is not there.
@@ -151,7 +154,7 @@ def held_out(
     >>> held_out("digits", "test", tuple("9876543210"), []).counts.measured
     359
     """
-    everything = scan(find(data, classes_from, classes), classes=classes)
+    everything = scan(find(data, classes_from, classes), pixel_cap=pixel_cap, classes=classes)
     known = known_splits(models, everything)
     before, own = known.of(everything.digests), everything.splits
     trained = before == "train"

@@ -229,6 +229,8 @@ def _patch_covariance(images: Tensor, stride: int) -> Tensor:
     patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH * PATCH).double()
     if len(patches) < 2 * patches.shape[1]:
         raise ValueError(f"{len(patches)} patches are too few to whiten by; give more pictures")
-    if not bool(torch.isfinite(patches).all()):
+    if not bool(torch.isfinite(images).all()):
         raise ValueError("a picture to whiten by holds a number that is not finite")
-    return torch.cov(patches.T)
+    columns = patches.T
+    columns -= columns.mean(1, keepdim=True)  # in place: torch.cov makes a copy of a gigabyte
+    return columns @ columns.T / (columns.shape[1] - 1)

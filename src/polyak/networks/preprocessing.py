@@ -15,13 +15,16 @@ FIELDS: dict[str, tuple[int, float, float]] = {
     "mean": (3, 0.0, 1.0),
     "std": (3, 1e-6, 10.0),
     "fraction": (1, 0.05, 1.0),
+    "bits": (1, 8, 16),
 }
+WHOLE = {"size", "bits"}  # whole numbers
 
 
 class Preprocessing(NamedTuple):
     """What a network expects of a picture: size in pixels, colours in [0, 1] units.
 
-    `fraction` is the share of the shorter side that the centre crop keeps.
+    `fraction` is the share of the shorter side that the centre crop keeps; `bits`, of 16, are those
+    that grey images of 16 bits are scaled by: what the training data used.
 
     >>> Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3, 0.875).size
     (224, 224)
@@ -31,6 +34,16 @@ class Preprocessing(NamedTuple):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fraction: float
+    bits: int = 16
+
+    def as_facts(self) -> dict[str, Any]:
+        """Give plain values by name, without what earlier polyaks do not know and need not.
+
+        >>> Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0).as_facts().keys()
+        dict_keys(['size', 'mean', 'std', 'fraction'])
+        """
+        facts = self._asdict()
+        return facts if self.bits < 16 else {k: v for k, v in facts.items() if k != "bits"}
 
 
 def preprocessing(
@@ -66,7 +79,8 @@ def preprocessing(
 
 def _from_metadata(metadata: dict[str, str]) -> dict[str, Any]:
     facts = {}
-    for field in FIELDS.keys() & metadata.keys():
+    theirs = FIELDS.keys() - {"bits"}  # which are the data's, not the weights'
+    for field in theirs & metadata.keys():
         try:
             facts[field] = json.loads(metadata[field])
             checked(field, facts[field])
@@ -96,9 +110,8 @@ def checked(field: str, value: Any) -> Any:
     if len(numbers) != length or not all(_is_number(n, lowest, highest) for n in numbers):
         why = f"{value} is not {length} number(s) from {lowest} to {highest}"
         raise UsageError("preprocessing out of range", where=field, why=why)
-    if length == 1:
-        return float(numbers[0])
-    return tuple(int(n) if field == "size" else float(n) for n in numbers)
+    numbers = [int(n) if field in WHOLE else float(n) for n in numbers]
+    return numbers[0] if length == 1 else tuple(numbers)
 
 
 def _is_number(value: Any, lowest: float, highest: float) -> bool:

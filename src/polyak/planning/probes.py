@@ -186,7 +186,7 @@ def predict(
         rows.append(probe.logits(seen.of(stages_of(strategy, seen))))
         missing |= dict(seen.failed)
     read = np.setdiff1d(np.arange(len(part)), list(missing))
-    log_probs = combine(np.stack([_log_probs(part.dataset.kind, row[read]) for row in rows]))
+    log_probs = combine([_log_probs(part.dataset.kind, row[read]) for row in rows])
     failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
     return ProbePredictions(log_probs, part.labels[read], read, failed)
 

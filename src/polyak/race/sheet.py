@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak import machine
+from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import DivergedError, counted, shown
 from polyak.files import write_atomic
 from polyak.race.contest import Contest
@@ -109,6 +110,8 @@ def _next(contest: Contest, verdict: Verdict | None) -> str:
     data = shlex.quote(shown(recipe.data))
     if recipe.classes_from != "auto":
         data += f" --classes-from {recipe.classes_from}"
+    if recipe.pixel_cap != PIXEL_CAP:
+        data += f" --max-pixels {recipe.max_pixels}"
     return (
         f"polyak train {data} --model {recipe.model} "
         f"--optimizer {verdict.best} --learning-rate {rate:g}"

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from polyak import keys
+from polyak.decoding.unreadable import PIXEL_CAP, as_pixels, pixel_count
 from polyak.errors import UsageError, nearest
 from polyak.files import read_yaml
 
@@ -44,7 +45,7 @@ OTHER_NAMES = {
 RENAMED = {"pull": "l2_sp"}
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
-ELSEWHERE |= {"data", "classes_from"}
+ELSEWHERE |= {"data", "classes_from", "max_pixels"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -64,6 +65,9 @@ class Recipe(BaseModel, frozen=True):
         "auto",
         description="which folder names the class: the one at the top, or the leaf that holds the "
         "images; auto refuses folders that can be read in two ways",
+    )
+    max_pixels: str = Field(
+        as_pixels(PIXEL_CAP), description="of an image; larger ones are left out: 120M, 1G"
     )
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
@@ -177,6 +181,11 @@ class Recipe(BaseModel, frozen=True):
             seconds(value)
         return value
 
+    @field_validator("max_pixels", mode="before")
+    @classmethod
+    def _max_pixels_is_a_number(cls, value):
+        return as_pixels(pixel_count(str(value)))
+
     @field_validator("rho_range")
     @classmethod
     def _rho_range_is_of_momenta(cls, value):
@@ -214,6 +223,15 @@ class Recipe(BaseModel, frozen=True):
         (5, False)
         """
         return keys.key("member", self.seed, self.member) if self.member else self.seed
+
+    @property
+    def pixel_cap(self) -> int:
+        """The most pixels that an image may have.
+
+        >>> Recipe(max_pixels="120M").pixel_cap
+        120000000
+        """
+        return pixel_count(self.max_pixels)
 
     @property
     def budget_seconds(self) -> float | None:

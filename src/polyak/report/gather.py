@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from polyak.decoding.unreadable import PIXEL_CAP, pixel_count
 from polyak.errors import RefusedError
 from polyak.files import read_json, read_text, read_yaml
 from polyak.report.planned import Plan, read_plan
@@ -62,6 +63,11 @@ class Facts:
     notes: list[str] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
     plan: Plan | None = None
+
+    @property
+    def pixel_cap(self) -> int:
+        """The most pixels of an image that the run took."""
+        return pixel_count(str(self.config.get("max_pixels", PIXEL_CAP)))
 
     @property
     def validations(self) -> list[dict]:

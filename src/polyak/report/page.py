@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from polyak.data.images import Images
 from polyak.errors import PolyakError
 from polyak.files import read_text, write_atomic
 from polyak.report import charts, planned, tiles
@@ -73,8 +74,8 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "matrix": _matrix(found, facts.classes) if found else None,
         "classes": _classes(found, facts.classes) if found else [],
         "cautions": _lines(end.get("cautions")),
-        "surest": _gallery(root, found.surest if found else []),
-        "suspects": _gallery(root, found.suspects if found else []),
+        "surest": _gallery(facts, root, found.surest if found else []),
+        "suspects": _gallery(facts, root, found.suspects if found else []),
         "seen": _seen(facts, root),
         "counts": _counts(facts),
         "quarantine": facts.quarantine[:LISTED],
@@ -146,10 +147,18 @@ def _course(facts: Facts, ends: list[float], words) -> str:
     return Markup(charts.course(rows, rates(facts), ends, words)) if rows else ""
 
 
-def _gallery(root: Path | None, mistakes: list[Mistake]) -> list[tuple[Mistake, str]]:
+def _gallery(facts: Facts, root: Path | None, mistakes: list[Mistake]) -> list[tuple[Mistake, str]]:
     inside = [m for m in mistakes if _below(m.path)]
-    shots = tiles.thumbnails(root, [m.path for m in inside]) if root else [""] * len(inside)
+    shots = [""] * len(inside)
+    if root and inside:
+        shots = tiles.thumbnails(_opened(facts, root, [m.path for m in inside]))
     return list(zip(inside, shots, strict=True))
+
+
+def _opened(facts: Facts, root: Path, names: list[str]) -> Images:
+    """Open images to be decoded as the run did."""
+    files, bits = [root / name for name in names], facts.start.get("bits", 16)
+    return Images.open(files, budget=0, pixel_cap=facts.pixel_cap, bits=bits)
 
 
 def _below(name: str) -> bool:
@@ -166,9 +175,8 @@ def _seen(facts: Facts, root: Path | None) -> list[tuple[str, str]]:
     positions = [i for i in positions if _below(names[i])]
     chosen, policy = [names[i] for i in positions], str(facts.config.get("augment", "none"))
     try:
-        return tiles.seen(
-            root, chosen, positions, policy, (size, size), int(facts.config.get("seed", 0))
-        )
+        images, seed = _opened(facts, root, chosen), int(facts.config.get("seed", 0))
+        return tiles.seen(images, positions, policy, (size, size), seed)
     except PolyakError:  # a policy of another version: the page does without
         return []
 

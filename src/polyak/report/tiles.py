@@ -2,7 +2,6 @@
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -31,13 +30,14 @@ def uri(picture: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(page.getvalue()).decode()
 
 
-def thumbnails(root: Path, names: list[str]) -> list[str]:
-    """Open pictures and shrink them; "" where one cannot be read any more."""
-    if not names:
-        return []
-    images = Images.open([root / name for name in names], budget=0)
+def thumbnails(images: Images) -> list[str]:
+    """Shrink opened pictures; "" where one cannot be read any more.
+
+    >>> [text[:10] for text in thumbnails(Images.of(np.zeros((1, 4, 4, 3), np.uint8)))]
+    ['data:image']
+    """
     bad, found = dict(images.failed), []
-    for position in range(len(names)):
+    for position in range(len(images)):
         try:
             found.append("" if position in bad else uri(images[position]))
         except (Unreadable, OSError):
@@ -46,8 +46,7 @@ def thumbnails(root: Path, names: list[str]) -> list[str]:
 
 
 def seen(
-    root: Path,
-    names: list[str],
+    images: Images,
     positions: list[int],
     policy: str,
     size: tuple[int, int],
@@ -56,14 +55,12 @@ def seen(
     """Draw training pictures as they are and as the network saw them in its first epoch.
 
     Args:
-        root: where the pictures lie.
-        names: files, below root.
+        images: opened pictures.
         positions: of these in the training part; what is drawn depends on them.
         policy: the augmentation, as its text.
         size: (height, width) of the network's pictures.
         seed: of the run.
     """
-    images = Images.open([root / name for name in names], budget=0)
     good = images.good
     found = []
     plan = Policy.parse(policy).plan(

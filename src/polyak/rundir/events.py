@@ -74,6 +74,7 @@ class StartEvent(Event):
         threads: by purpose.
         decided: name of a choice -> (value, reason), of what the user left open.
         warnings: one line each.
+        bits: of 16 that the grey images of 16 bits are scaled by; None where by all.
     """
 
     kind = "start"
@@ -94,6 +95,7 @@ class StartEvent(Event):
     threads: dict[str, int]
     decided: dict[str, list[str]]
     warnings: list[str]
+    bits: int | None = None
 
 
 @dataclass(frozen=True)

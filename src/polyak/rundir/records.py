@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from polyak.decoding.unreadable import pixel_count
 from polyak.errors import RefusedError
 from polyak.files import read_text
 from polyak.rundir.journal import NAME
@@ -86,6 +87,7 @@ class Start(Page):
     step: Count = 0
     steps: Count = 0
     warnings: list[str] = []
+    bits: Annotated[int, Field(ge=8, le=16)] = 16
 
 
 class Validation(Page):
@@ -147,6 +149,11 @@ class Environment(Page):
     machine: Versions = Versions()
 
 
+def _pixels(text: str) -> str:
+    pixel_count(text)
+    return text
+
+
 class Recipe(Page):
     """What the page of a run reads of config.yaml."""
 
@@ -158,6 +165,7 @@ class Recipe(Page):
     cycles: Annotated[int, Field(ge=1, le=10**4)] | None = None
     cycle_growth: Annotated[float, Field(gt=0, le=10)] = 1.0
     warm_up: Share | None = None
+    max_pixels: Annotated[str, AfterValidator(_pixels)] = "64M"
 
 
 class Kind(Page):

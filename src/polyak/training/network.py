@@ -24,6 +24,7 @@ from polyak.regularize import add_dropout, dropped
 
 WHITENED = 5000  # images that compact's first layer is computed from
 COLOURED = 1000  # images that mean and deviation of colours are measured on
+_PIXELS = 1 << 20  # of a large image, measured at once: numbers of 8 bytes
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         metadata = source.start(module, earlier, train.dataset.classes)
     elif resolved.weights not in (None, "hub"):
         metadata = load_weights(module, resolved.weights).metadata
-    wanted = preprocessing(module, metadata, **_overrides(resolved, train.images))
+    wanted = preprocessing(module, metadata, **_overrides(resolved, train))
     module.to(memory_format=torch.channels_last).to(on.device)
     if isinstance(module, Compact) and resolved.weights is None:
         _whiten(module, train, wanted, on)
@@ -113,11 +114,13 @@ def dropout_places(module: nn.Module) -> str:
     return f"in {count}: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
 
 
-def _overrides(resolved: Resolved, images: Images) -> dict[str, Any]:
+def _overrides(resolved: Resolved, train: Part) -> dict[str, Any]:
     """What goes before the preprocessing that weights were trained with."""
-    found: dict[str, Any] = {"size": resolved.size} if resolved.size else {}
+    found: dict[str, Any] = {"bits": train.dataset.bits}
+    if resolved.size:
+        found["size"] = resolved.size
     if resolved.weights is None:
-        found["mean"], found["std"] = colours(images)
+        found["mean"], found["std"] = colours(train.images)
         found["fraction"] = 1.0
     asked = {name: getattr(resolved, name) for name in ("mean", "std")}
     return found | {name: value for name, value in asked.items() if value}
@@ -132,8 +135,10 @@ def colours(images: Images, most: int = COLOURED) -> tuple[tuple[float, ...], tu
     chosen = np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)
     sums, squares, pixels = np.zeros(3), np.zeros(3), 0
     for position in chosen:
-        image = images[position].reshape(-1, 3).astype(np.float64) / 255
-        sums, squares = sums + image.sum(0), squares + (image**2).sum(0)
+        image = images[position].reshape(-1, 3)
+        for start in range(0, len(image), _PIXELS):
+            part = image[start : start + _PIXELS].astype(np.float64) / 255
+            sums, squares = sums + part.sum(0), squares + (part**2).sum(0)
         pixels += len(image)
     mean = sums / pixels
     # images of one colour have no spread: dividing by it would blow up noise

@@ -212,8 +212,9 @@ class _Work:
 
     def _loader(self, order: np.ndarray, batch_size: int) -> Loader:
         p, nothing = self.preprocessing, np.zeros(len(order), np.int64)
+        images = self.images.scaled_by(p.bits).take(order)
         return Loader(
-            self.images.take(order), nothing, self.view.drawn(p.fraction), size=p.size,
+            images, nothing, self.view.drawn(p.fraction), size=p.size,
             mean=p.mean, std=p.std, batch_size=batch_size, seed=self.view.seed,
             threads=self.threads, shuffle=False,
         )  # fmt: skip
@@ -268,7 +269,7 @@ def _name(network, preprocessing, digests, view, widths) -> str:
     kind = type(network).__qualname__, getattr(network, "pretrained_cfg", {}).get("architecture")
     facts = (
         kind,
-        preprocessing,
+        preprocessing if preprocessing.bits < 16 else preprocessing[:4],
         str(view.drawn(preprocessing.fraction)),
         view.seed,
         view.epoch,

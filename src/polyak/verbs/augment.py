@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import DataError, UsageError, counted, shown
-from polyak.options import option, parse
+from polyak.options import Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
 
 
@@ -23,6 +23,8 @@ class Options:
     """folder, CSV or 'digits'"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    max_pixels: Word = "64M"
+    """of an image; larger ones are left out: 120M, 1G"""
     policy: Annotated[str, option("TEXT")] = "light"
     """none, light, lecture, strong, rand, trivial, or a policy written out"""
     out: Annotated[Path, option("FILE")] = Path("preview.png")
@@ -50,7 +52,8 @@ def run(arguments: list[str]) -> int:
     from polyak.files import write_atomic
 
     policy = Policy.parse(options.policy)
-    dataset = scan(find(options.data, options.classes_from))
+    found = find(options.data, options.classes_from)
+    dataset = scan(found, pixel_cap=pixels(options.max_pixels))
     pictures, names = chosen(dataset, options.pictures, options.seed)
     side = int(sorted(min(picture.shape[:2]) for picture in pictures)[len(pictures) // 2])
     size = options.size or max(8, min(224, side))
@@ -73,7 +76,7 @@ def chosen(dataset, most: int, seed: int):
     from polyak.data.images import Images
 
     order = keys.permutation("preview", seed, 0, len(dataset))[: 2 * most]
-    images = Images.open([dataset.file(i) for i in order], least=(448, 448))
+    images = Images.open(dataset.take(order), budget=0, least=(448, 448))
     good = images.good[:most]
     if not len(good):
         raise DataError("no picture can be read", where=str(dataset.root))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from polyak.options import option, parse
+from polyak.options import Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
 
 
@@ -20,6 +20,8 @@ class Options:
     """folder, CSV or 'digits'"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    max_pixels: Word = "64M"
+    """of an image; larger ones are left out: 120M, 1G"""
 
 
 def run(arguments: list[str]) -> int:
@@ -27,6 +29,7 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak doctor")
     from polyak.doctor import doctor as examine
 
-    for line in examine(options.data or None, classes_from=options.classes_from):
+    most = pixels(options.max_pixels)
+    for line in examine(options.data or None, classes_from=options.classes_from, pixel_cap=most):
         print(line)
     return 0

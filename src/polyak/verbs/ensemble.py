@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from polyak.errors import UsageError, counted, shown
-from polyak.options import File, Split, Text, Word, option, parse
+from polyak.options import File, Split, Text, Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Options:
     all, without what a member was trained on"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    max_pixels: Text = None
+    """of an image; larger ones are left out: 120M, 1G; default 64M"""
     fit: bool = False
     """select members and fit the temperature of the whole on the data; keep others to judge by"""
     soup: Annotated[Literal["uniform", "greedy"] | None, option("{uniform,greedy}")] = None
@@ -61,12 +63,13 @@ def run(arguments: list[str]) -> int:
     from polyak.model.known_splits import CHOSEN_ON, as_text
 
     whole = join([load(name, device=options.device) for name in options.models])
-    whole.mean = options.mean
+    whole.mean, whole.pixel_cap = options.mean, pixels(options.max_pixels)
     header: dict = {"members": [shown(name) for name in options.models]}
     if options.data is not None:
         judges = held_out(
-            options.data, options.split, whole.classes, whole.files, options.classes_from
-        )
+            options.data, options.split, whole.classes, whole.files, options.classes_from,
+            whole.pixel_cap,
+        )  # fmt: skip
         if options.fit or options.soup:
             header[CHOSEN_ON] = as_text(judges.dataset.digests)
         whole = measured(whole, judges, options)

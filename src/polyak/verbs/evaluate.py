@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import counted, shown
-from polyak.options import Split, Text, Word, option, parse
+from polyak.options import Split, Text, Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
 
 
@@ -29,6 +29,8 @@ class Options:
     has it, else all, without what the run was trained on"""
     classes_from: Annotated[ClassesFrom | None, option("{auto,leaf,top}")] = None
     """which folder names the class: top, or the leaf that holds the images; default as trained"""
+    max_pixels: Text = None
+    """of an image; larger ones are left out: 120M, 1G; default as trained"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
@@ -47,6 +49,7 @@ def run(arguments: list[str]) -> int:
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     how["classes_from"] = options.classes_from or trained_from(Path(options.model))
+    model.pixel_cap = pixels(options.max_pixels, options.model)
     found = model.evaluate(options.data, options.split, device=options.device, **how)
     if options.json:
         print(json.dumps(found.as_json()))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from polyak.errors import UsageError, shown
-from polyak.options import File, Number, Text, option, parse
+from polyak.options import File, Number, Text, option, parse, pixels
 
 # how the export beside a model ends
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "hf": "-hf"}
@@ -37,6 +37,8 @@ class Options:
     """leave preparing out: normalised float32 (batch, 3, height, width) in, logits out, one view"""
     data: Text = None
     """pictures to check with, files below a folder; default made-up ones of four sizes"""
+    max_pixels: Text = None
+    """of an image; larger ones are left out: 120M, 1G; default as trained"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
     opset: Number = None
@@ -62,6 +64,7 @@ def run(arguments: list[str]) -> int:
         onnx_file.check_installed()
     out = options.out or beside(Path(options.model), options.to)
     model = load(options.model, kind=options.kind)
+    model.pixel_cap = pixels(options.max_pixels, options.model)
     check_writable(out.parent)
     how = {"data": options.data}
     if options.to == "hf":

@@ -25,6 +25,8 @@ class Options:
     """folder, CSV or 'digits'"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    max_pixels: Word = "64M"
+    """of an image; larger ones are left out: 120M, 1G"""
     model: Word = "auto"
     """'auto' or any timm model name"""
     weights: Word = "hub"

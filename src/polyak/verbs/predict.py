@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from polyak.errors import shown
-from polyak.options import File, Text, Word, option, parse
+from polyak.options import File, Text, Word, option, parse, pixels
 
 if TYPE_CHECKING:
     from polyak.model import Predictions
@@ -31,6 +31,8 @@ class Options:
     """write CSV or JSON to this file instead"""
     top: int = 1
     """classes a picture, best first"""
+    max_pixels: Text = None
+    """of an image; larger ones are left out: 120M, 1G; default as trained"""
     views: Text = None
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
@@ -50,6 +52,7 @@ def run(arguments: list[str]) -> int:
 
     how = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
+    model.pixel_cap = pixels(options.max_pixels, options.model)
     said = model.predict(list(options.paths), device=options.device, **how)
     for note in said.notes:
         print(f"polyak: note: {shown(note)}", file=sys.stderr)

@@ -35,6 +35,8 @@ class Options:
     """folder, CSV or 'digits'; none races over surfaces"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    max_pixels: Word = "64M"
+    """of an image; larger ones are left out: 120M, 1G"""
     optimizers: Word = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
     """who runs, separated by commas; also adamw, nadam, lion"""
     budget: Text = None
@@ -121,7 +123,7 @@ def _pictures(options: Options, began: float) -> int:
     from polyak.race import Contest, sheet
 
     names = ("seed", "model", "size", "batch_size", "val", "device", "precision", "threads")
-    names += ("classes_from",)
+    names += ("classes_from", "max_pixels")
     contest = Contest(
         options.data,
         tuple(word.strip() for word in options.optimizers.split(",") if word.strip()),
