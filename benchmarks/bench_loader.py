@@ -120,7 +120,7 @@ def compare(folder, size, batch, most, options):
     data = scan(find(folder), threads=options.threads)
     step = max(1, len(data) // most)
     data = data.take(np.arange(0, len(data), step)[:most])
-    files = [(str(data.file(i)), int(data.labels[i])) for i in range(len(data))]
+    files = [(data.source.place(i), int(data.labels[i])) for i in range(len(data))]
     contenders = {
         "polyak, kept": polyak_loader(data, size, batch, options.threads, None),
         "polyak, files": polyak_loader(data, size, batch, options.threads, 0),

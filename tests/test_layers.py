@@ -192,3 +192,16 @@ def test_only_the_kind_of_target_knows_losses_and_decisions(room):
             named = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
             named |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
             assert not named & KNOWS, file.name
+
+
+def test_only_sources_of_data_open_an_images_file():
+    """`data/sources` reads them; elsewhere a source is asked for its bytes."""
+    for file in FILES:
+        name = module(file)
+        if not name.startswith("polyak.data.sources"):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            imported = {n.name for n in ast.walk(tree) if isinstance(n, ast.alias)}
+            assert "read_file" not in imported, name
+            if room(name) in ("data", "decoding", "inference", "training", "planning", "jobs"):
+                called = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+                assert not called & {"read_bytes", "open_binary"}, name

@@ -105,7 +105,7 @@ def every_log_probabilities(
     good, failed = images.good, dict(images.failed)
     if not len(good):
         position, reason = next(iter(failed.items()), (None, "there is none"))
-        where = str(images.files[position]) if position is not None else ""
+        where = images.source.place(position) if position is not None else ""
         raise DataError("no picture could be read", where=where, why=reason)
     readable, none = images.take(good), np.zeros(len(good), np.int64)
     how = {"batch_size": batch_size, "seed": 0, "threads": threads, "shuffle": False}
@@ -173,7 +173,7 @@ def check_finite(
     if len(rows):
         raise RefusedError(
             "the network's answer is not finite",
-            where=str(images.files[int(positions[rows[0]])]),
+            where=images.source.place(int(positions[rows[0]])),
             why="its weights are damaged, or too large for the numbers that they meet",
             then="take other weights",
         )

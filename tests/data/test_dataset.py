@@ -6,6 +6,7 @@ import pytest
 
 from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.data.sources.files import Files
 from polyak.data.split import split
 
 
@@ -25,7 +26,7 @@ def test_the_fingerprint_follows_the_data_and_not_its_place(data, tmp_path):
 
 def test_the_fingerprint_sees_names_labels_classes_and_contents(data):
     others = [
-        replace(data, paths=["x", *data.paths[1:]]),
+        replace(data, source=Files(data.root, ["x", *data.paths[1:]])),
         replace(data, labels=1 - data.labels),
         replace(data, classes=("a", "c")),
         replace(data, digests=data.digests + np.uint64(1)),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def uniform(tree):
 def test_pictures_are_the_decoded_files_kept_or_not(ragged, budget, threads):
     images = Images.open(ragged, threads, budget)
     for i in range(len(ragged)):
-        assert np.array_equal(images[i], decode(ragged.file(i).read_bytes()))
+        assert np.array_equal(images[i], decode(ragged.source.read(i)))
     assert images.failed == []
 
 
@@ -38,7 +40,7 @@ def test_the_budget_is_kept_and_used(ragged):
 def test_kept_pictures_need_no_files(uniform):
     images = Images.open(uniform, budget=10**9)
     for i in range(len(uniform)):
-        uniform.file(i).unlink()
+        Path(uniform.source.place(i)).unlink()
     assert images[19].shape == (10, 20, 3)
 
 
@@ -63,9 +65,9 @@ def test_taking_shares_pixels_and_keeps_them_right(ragged, uniform):
 
 
 def test_what_fails_to_decode_is_listed_by_position(uniform):
-    blob = uniform.file(4).read_bytes()
-    uniform.file(4).write_bytes(blob[: len(blob) * 2 // 3] + b"\xff\xd9")
-    uniform.file(11).unlink()
+    blob = uniform.source.read(4)
+    Path(uniform.source.place(4)).write_bytes(blob[: len(blob) * 2 // 3] + b"\xff\xd9")
+    Path(uniform.source.place(11)).unlink()
     images = Images.open(uniform, threads=3, budget=10**9)
     assert [position for position, _ in images.failed] == [4, 11]
     assert "No such file" in images.failed[1][1]
@@ -73,12 +75,12 @@ def test_what_fails_to_decode_is_listed_by_position(uniform):
     data = uniform.without(images.failed)
     images = images.take(images.good)
     assert len(data) == len(images) == 18
-    assert all(np.array_equal(images[i], decode(data.file(i).read_bytes())) for i in range(18))
+    assert all(np.array_equal(images[i], decode(data.source.read(i))) for i in range(18))
 
 
 @pytest.mark.parametrize("budget", [0, 10**9])
 def test_a_file_that_changed_its_size_is_refused(uniform, scene, encoded, budget):
-    uniform.file(3).write_bytes(encoded(scene(11, 20), "JPEG"))
+    Path(uniform.source.place(3)).write_bytes(encoded(scene(11, 20), "JPEG"))
     images = Images.open(uniform, budget=budget)
     if budget:
         assert images.failed == [(3, "the file has changed since the scan: another size")]
@@ -130,7 +132,7 @@ def test_large_photographs_are_kept_smaller_the_same_kept_or_not(tree, scene, en
     assert data.sizes[0].tolist() == [200, 260]
     assert images.failed == []
     for i in range(4):
-        expected = decode(data.file(i).read_bytes(), least=(50, 50))
+        expected = decode(data.source.read(i), least=(50, 50))
         assert np.array_equal(images[i], expected)
         assert np.array_equal(images.take([i])[0], expected)
-    assert np.array_equal(Images.open([data.file(0)], least=(50, 50))[0], images[0])
+    assert np.array_equal(Images.open([data.source.place(0)], least=(50, 50))[0], images[0])

@@ -1,6 +1,7 @@
 import gc
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_a_picture_that_vanishes_is_left_out_and_never_replaced(name, request):
     loader = _loader(data, budget=0)
     whole = _taken(loader.epoch(0))
     gone = whole[1][2][3]
-    data.file(gone).unlink()
+    Path(data.source.place(gone)).unlink()
     for epoch in (0, 0):
         found = _taken(loader.epoch(epoch))
         pixels, labels, indices = whole[1]
@@ -182,7 +183,7 @@ def test_a_picture_that_vanishes_is_left_out_and_never_replaced(name, request):
 def test_a_batch_of_nothing_but_failures_stops_loudly(ragged):
     loader = _loader(ragged, budget=0)
     for i in range(len(ragged)):
-        ragged.file(i).unlink()
+        Path(ragged.source.place(i)).unlink()
     with pytest.raises(DataError, match="no picture of a batch could be read"):
         list(loader.epoch(0))
     assert not _workers()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyak.data.scan import read_file, scan
+from polyak.data.scan import scan
 from polyak.data.sources import find
+from polyak.data.sources.files import read_file
 from polyak.data.sources.folder import list_folder
 from polyak.decoding.header import read_header
 from polyak.decoding.unreadable import Unreadable
@@ -59,7 +60,7 @@ def test_labels_never_move_to_another_picture(tree, scene, encoded):
     data = scan(find(tree(files)), threads=3)
     assert len(data.quarantine) == 43
     for i in range(len(data)):
-        level = np.asarray(Image.open(data.file(i)))[0, 0]
+        level = np.asarray(Image.open(data.source.place(i)))[0, 0]
         assert level // 100 == data.labels[i]
 
 

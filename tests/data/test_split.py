@@ -1,10 +1,10 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polyak.data.dataset import Dataset
+from polyak.data.sources.files import Files
 from polyak.data.split import split
 from polyak.errors import UsageError
 
@@ -13,8 +13,7 @@ def _data(labels, digests=None, splits=None):
     n = len(labels)
     digests = np.arange(n) if digests is None else np.asarray(digests)
     return Dataset(
-        Path(),
-        [f"{i}.jpg" for i in range(n)],
+        Files(".", [f"{i}.jpg" for i in range(n)]),
         np.asarray(labels, np.int64),
         tuple("abcdefgh"[: max(labels) + 1]),
         np.full((n, 2), 8),
@@ -43,7 +42,7 @@ def test_the_seed_decides_and_nothing_else():
 def test_the_choice_follows_the_content_not_the_names_or_the_order():
     data = _data(np.arange(100) % 2)
     turned = data.take(np.arange(100)[::-1])
-    renamed = replace(turned, paths=[f"other/{i}" for i in range(100)])
+    renamed = replace(turned, source=Files(".", [f"other/{i}" for i in range(100)]))
     assert split(renamed, 0.2, 0).splits[::-1].tolist() == split(data, 0.2, 0).splits.tolist()
 
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from classifiers import CLASSES, made, mixed, pictures
+from polyak.data import Images
 from polyak.errors import UsageError
-from polyak.export.check import gathered, said_bare, said_of
+from polyak.export.check import said_bare, said_of
 from polyak.export.graph import Graph
 from polyak.metrics import softmax
 from polyak.model import Classifier
 
-IMAGES = gathered(pictures(20))
+IMAGES = Images.of(pictures(20))
 
 
 def runner(graph):

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from classifiers import CLASSES, made, mixed, pictures
+from polyak.data import Images
 from polyak.errors import RefusedError, UsageError
 from polyak.export import hub, to_hub
-from polyak.export.check import gathered, said_bare
+from polyak.export.check import said_bare
 
 FIGURE = {"value": 0.954, "low": 0.909, "high": 0.978}
 HEADER = {
@@ -44,7 +45,7 @@ def folder(one, tmp_path_factory):
 
 
 def test_timm_alone_loads_it(one, folder, tmp_path):
-    images, batches = gathered(pictures(16)), []
+    images, batches = Images.of(pictures(16)), []
     said_bare(one, images, lambda batch: batches.append(batch) or np.zeros((len(batch), 3)))
     np.save(tmp_path / "p.npy", np.concatenate(batches))
     line = [sys.executable, "-W", "ignore", "-c", ALONE, str(folder), str(tmp_path / "p.npy")]

@@ -13,9 +13,10 @@ from PIL import Image
 
 from classifiers import CLASSES, made, mixed, pictures
 from polyak import __version__
+from polyak.data import Images
 from polyak.errors import DataError, RefusedError, UsageError
 from polyak.export import graph, to_onnx
-from polyak.export.check import gathered, said_bare
+from polyak.export.check import said_bare
 from polyak.metrics import softmax
 
 
@@ -35,7 +36,7 @@ def test_64_pictures_one_at_a_time(one, tmp_path):
     assert found.n == found.same == 64 and found.difference < 1e-4
     run, images = runtime(tmp_path / "m.onnx"), pictures(64)
     said = np.concatenate([run(image[None]) for image in images])
-    want, _ = one.probabilities(gathered(images))
+    want, _ = one.probabilities(Images.of(images))
     assert np.abs(said - want).max() < 1e-4
     assert (said.argmax(1) == want.argmax(1)).all()
     assert len(np.unique(want.argmax(1))) > 1  # pictures that are told apart
@@ -52,7 +53,7 @@ def test_batches_of_any_length(tmp_path):
 def test_bare_takes_normalised_pictures(tmp_path):
     one = made(temperature=1.5, views="flip", fraction=0.8)
     to_onnx(one, tmp_path / "m.onnx", bare=True)
-    page, image = one.preprocessing, gathered(pictures(64))
+    page, image = one.preprocessing, Images.of(pictures(64))
     logits = said_bare(one, image, runtime(tmp_path / "m.onnx"))
     assert np.abs(softmax(logits) - one.probabilities(image, views="one")[0]).max() < 1e-4
     (wanted,) = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).get_inputs()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from classifiers import CLASSES, made, mixed, pictures
+from polyak.data import Images
 from polyak.errors import UsageError
 from polyak.export import to_torch
-from polyak.export.check import gathered
 from polyak.export.trace import traced
 from polyak.networks import Staged
 from polyak.networks.build import build, spec
@@ -36,7 +36,7 @@ def test_torch_alone_loads_an_ensemble(tmp_path):
     child = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path)
     assert child.returncode == 0, child.stderr
     said, told = json.loads(child.stdout)
-    assert np.abs(np.array(said) - one.probabilities(gathered(images))[0]).max() < 1e-4
+    assert np.abs(np.array(said) - one.probabilities(Images.of(images))[0]).max() < 1e-4
     assert tuple(json.loads(told["classes"])) == CLASSES
 
 

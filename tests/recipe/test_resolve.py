@@ -1,5 +1,4 @@
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
+from polyak.data.sources.files import Files
 from polyak.errors import UsageError
 from polyak.recipe import make
 from polyak.recipe.resolve import resolve
@@ -15,7 +15,7 @@ from polyak.training.network import colours
 
 def pictures(n: int, side: int) -> Dataset:
     return Dataset(
-        Path(), [str(i) for i in range(n)], np.arange(n) % 2, ("a", "b"),
+        Files(".", [str(i) for i in range(n)]), np.arange(n) % 2, ("a", "b"),
         np.full((n, 2), side), np.zeros((n, 2), np.uint64), np.full(n, "train"),
     )  # fmt: skip
 

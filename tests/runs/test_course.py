@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file
 from jobs import results, run, train
 from polyak import load
 from polyak.data.dataset import Dataset
+from polyak.data.sources.files import Files
 from polyak.errors import UsageError
 from polyak.recipe.recipe import Schedule
 from polyak.recipe.resolve import resolve
@@ -24,7 +24,7 @@ from polyak.training.step import TrainingStep
 def resolved(recipe):
     """What a recipe is resolved to for four small images."""
     images = Dataset(
-        Path(), list("abcd"), np.arange(4) % 2, ("a", "b"), np.full((4, 2), 16),
+        Files(".", list("abcd")), np.arange(4) % 2, ("a", "b"), np.full((4, 2), 16),
         np.zeros((4, 2), np.uint64), np.full(4, "train"),
     )  # fmt: skip
     return resolve(recipe, images)

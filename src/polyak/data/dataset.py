@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from polyak.data.sources.source import Source
 from polyak.data.table import write_table
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import counted, shown
@@ -21,8 +22,7 @@ class Dataset:
     """Hold the usable pictures of a source, in a fixed order.
 
     Args:
-        root: the folder that `paths` are relative to.
-        paths: n names below `root`.
+        source: gives the bytes of n images, and the names by which tables know them.
         labels: int64 (n,), positions in `classes`.
         classes: class names in natural order; each has a picture to train on.
         sizes: int64 (n, 2), upright (height, width), pixels.
@@ -35,14 +35,14 @@ class Dataset:
         pixel_cap: the most pixels that an image may have.
         bits: of 16 that the grey images of 16 bits use, all of them together.
 
-    >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
+    >>> from polyak.data.sources.files import Files
+    >>> data = Dataset(Files(".", ["a"]), np.zeros(1, int), ("cat",), np.ones((1, 2), int),
     ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
     >>> len(data), len(data.part("train")), data.found
     (1, 0, 1)
     """
 
-    root: Path
-    paths: list[str]
+    source: Source
     labels: np.ndarray
     classes: tuple[str, ...]
     sizes: np.ndarray
@@ -55,21 +55,27 @@ class Dataset:
     bits: int = 16
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.source)
 
     @property
     def found(self) -> int:
         """Count every file of the source: used and quarantined."""
-        return len(self.paths) + len(self.quarantine)
+        return len(self) + len(self.quarantine)
 
     @property
     def kind(self) -> TargetKind:
         """What is learned of an image: one label, of `classes`."""
         return SINGLE_LABEL
 
-    def file(self, position: int) -> Path:
-        """Where the picture at a position lies."""
-        return self.root / self.paths[position]
+    @property
+    def root(self) -> object:
+        """Where all of it lies, for messages."""
+        return self.source.root
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Names of the images, as tables and splits have them: files below `root`."""
+        return self.source.keys
 
     def take(self, positions: ArrayLike) -> "Dataset":
         """Keep the pictures at some positions (integers or a boolean mask), in their order."""
@@ -78,7 +84,7 @@ class Dataset:
             chosen = np.flatnonzero(chosen)
         return replace(
             self,
-            paths=[self.paths[i] for i in chosen],
+            source=self.source.take(chosen.tolist()),
             labels=self.labels[chosen],
             sizes=self.sizes[chosen],
             digests=self.digests[chosen],
@@ -98,8 +104,10 @@ class Dataset:
     def imbalance(self) -> str:
         """Say in one line that the classes to train on are of very different sizes, "" if not.
 
+        >>> from polyak.data.sources.files import Files
         >>> labels = np.repeat([0, 1], [60, 8])
-        >>> data = Dataset(Path("."), ["a"] * 68, labels, ("cat", "dog"), np.ones((68, 2), int),
+        >>> from polyak.data.sources.files import Files
+        >>> data = Dataset(Files(".", ["a"] * 68), labels, ("cat", "dog"), np.ones((68, 2), int),
         ...                np.zeros((68, 2), np.uint64), np.full(68, "train"))
         >>> data.imbalance().split("; ")[0]
         'uneven classes: 60 images of cat, 8 of dog to train on'
@@ -128,7 +136,8 @@ class Dataset:
     def set_aside(self, lost: dict[str, str]) -> "Dataset":
         """Move images to quarantine that were lost since the scan: `lost` is path -> reason.
 
-        >>> data = Dataset(Path("."), ["a"], np.zeros(1, int), ("cat",), np.ones((1, 2), int),
+        >>> from polyak.data.sources.files import Files
+        >>> data = Dataset(Files(".", ["a"]), np.zeros(1, int), ("cat",), np.ones((1, 2), int),
         ...                np.zeros((1, 2), np.uint64), np.array(["test"]))
         >>> after = data.set_aside({"a": "No such file or directory"})
         >>> len(after), after.found

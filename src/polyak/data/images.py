@@ -1,6 +1,6 @@
 """Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike
 
 from polyak import machine
 from polyak.data.dataset import Dataset
-from polyak.data.scan import digest, read_file
+from polyak.data.scan import digest
+from polyak.data.sources.files import Files
+from polyak.data.sources.made import Made
+from polyak.data.sources.source import Source
 from polyak.decoding.decode import decode
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import quiet
@@ -39,42 +42,13 @@ class Decoding:
     bits: int = 16
 
 
-class Files:
-    """Give paths by position, made when asked for: a million Path objects would fill memory.
-
-    >>> Files(Path("data"), ["a/1.jpg"])[0].name
-    '1.jpg'
-    """
-
-    def __init__(self, root: str | Path, names: Sequence[str | Path]):
-        self._root, self._names = Path(root), names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, position: int) -> Path:
-        return self._root / self._names[position]
-
-    def name(self, position: int) -> str:
-        """Name a file below the root.
-
-        >>> Files(Path("data"), ["a/1.jpg"]).name(0)
-        'a/1.jpg'
-        """
-        return str(self._names[position])
-
-    def take(self, positions: Iterable[int]) -> "Files":
-        """Keep some positions, in their order."""
-        return Files(self._root, [self._names[i] for i in positions])
-
-
 class Images:
     """Give the pictures of a data set as uint8 (H, W, 3), by position.
 
     Make one with `Images.open` (files) or `Images.of` (pixels already in memory).
 
     Args:
-        files: paths by position.
+        source: bytes and names by position.
         sizes: int64 (n, 2), upright (height, width).
         starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
         pixels: uint8, all kept pictures one after another.
@@ -92,14 +66,14 @@ class Images:
 
     def __init__(
         self,
-        files: Files,
+        source: Source,
         sizes: np.ndarray,
         starts: np.ndarray,
         pixels: np.ndarray,
         decoding: Decoding | None = None,
         digests: np.ndarray | None = None,
     ):
-        self.files = files
+        self.source: Source = source
         self.sizes = sizes
         self.made: bool = decoding is None
         self.decoding: Decoding = decoding or Decoding()
@@ -114,7 +88,7 @@ class Images:
     @classmethod
     def open(
         cls,
-        source: Dataset | Sequence[str | Path],
+        source: Dataset | Source | Sequence[str | Path],
         threads: int | None = None,
         budget: int | None = None,
         pixel_cap: int | None = None,
@@ -124,7 +98,7 @@ class Images:
         """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
 
         Args:
-            source: a data set, or paths.
+            source: a data set, a source, or paths.
             threads: how many files at once; default one a processor.
             budget: bytes of decoded pictures to keep; default a quarter of the available memory.
             pixel_cap: the most pixels that a picture may have; default as the data set was scanned.
@@ -134,13 +108,13 @@ class Images:
         """
         threads = threads or machine.cores()
         if isinstance(source, Dataset):
-            files = Files(source.root, source.paths)
+            files = source.source
             pixel_cap, bits = pixel_cap or source.pixel_cap, bits or source.bits
             sizes, digests = source.sizes.copy(), source.digests
             large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
-            files = Files(".", list(source))
+            files = Files(".", list(map(str, source))) if isinstance(source, Sequence) else source
             pixel_cap = pixel_cap or PIXEL_CAP
             sizes, digests = np.zeros((len(files), 2), np.int64), None
             unsure = np.arange(len(files))
@@ -159,17 +133,22 @@ class Images:
         return images
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> "Images":
-        """Take pictures from memory: uint8 (n, H, W, 3)."""
-        n, height, width, _ = pixels.shape
-        sizes = np.tile(np.array([[height, width]], np.int64), (n, 1))
-        starts = np.arange(n) * height * width * 3
-        return cls(
-            Files(".", ["memory"] * n), sizes, starts, np.ascontiguousarray(pixels).reshape(-1)
-        )
+    def of(cls, pixels: np.ndarray | Sequence[np.ndarray]) -> "Images":
+        """Take images from memory, called by number: uint8 (n, H, W, 3), or n of (H, W, 3).
+
+        >>> Images.of([np.zeros((4, 5, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)]).sizes.tolist()
+        [[4, 5], [2, 3]]
+        """
+        sizes = np.array([image.shape[:2] for image in pixels], np.int64).reshape(-1, 2)
+        lengths = sizes.prod(1) * 3
+        if isinstance(pixels, np.ndarray):
+            flat = np.ascontiguousarray(pixels).reshape(-1)
+        else:
+            flat = np.concatenate([np.zeros(0, np.uint8), *(image.reshape(-1) for image in pixels)])
+        return cls(Made(range(len(sizes))), sizes, np.cumsum(lengths) - lengths, flat)
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.source)
 
     @property
     def kept(self) -> int:
@@ -189,10 +168,10 @@ class Images:
     def take(self, positions: ArrayLike) -> "Images":
         """Keep some positions, in their order, sharing the memory."""
         chosen = np.asarray(positions)
-        files, sizes = self.files.take(chosen.tolist()), self.sizes[chosen]
+        source, sizes = self.source.take(chosen.tolist()), self.sizes[chosen]
         starts, decoding = self._starts[chosen], None if self.made else self.decoding
         digests = None if self._digests is None else self._digests[chosen]
-        taken = Images(files, sizes, starts, self._pixels, decoding, digests)
+        taken = Images(source, sizes, starts, self._pixels, decoding, digests)
         taken.lost = self.lost
         return taken
 
@@ -231,7 +210,7 @@ class Images:
         try:
             return self._decoded(position)
         except Unreadable as error:
-            self.lost.setdefault(self.files.name(position), error.reason)
+            self.lost.setdefault(self.source.keys[position], error.reason)
             raise
 
     def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
@@ -251,7 +230,7 @@ class Images:
         return out, failed
 
     def _decoded(self, position):
-        data = read_file(self.files[position])
+        data = self.source.read(position)
         pixels = decode(data, self.decoding.pixel_cap, self.decoding.least, self.decoding.bits)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
@@ -275,14 +254,14 @@ class Images:
         return failed
 
 
-def _measure(files, positions, sizes, threads, how):
+def _measure(source, positions, sizes, threads, how):
     """Write the size that each picture will have decoded; return those that failed."""
     pixel_cap, least = how
     failed = []
 
     def measure(i):
         try:
-            _, sizes[i] = read_header(read_file(files[i]), pixel_cap).shrunk(least)
+            _, sizes[i] = read_header(source.read(i), pixel_cap).shrunk(least)
         except Unreadable as error:
             failed.append((i, error.reason))
 

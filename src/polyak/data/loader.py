@@ -223,7 +223,7 @@ class Loader:
             row, reason = failed[0]
             raise DataError(
                 "no picture of a batch could be read",
-                where=str(self.images.files[indices[row]]),
+                where=self.images.source.place(indices[row]),
                 why=reason,
                 then="see that the data is still where it was",
             )

@@ -16,7 +16,7 @@ from PIL import Image
 from polyak import files
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
-from polyak.data.scan import mixed, read_file
+from polyak.data.scan import mixed
 from polyak.decoding.decode import decode
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import quiet
@@ -99,7 +99,7 @@ def near_duplicates(
             if images and data.sizes[position].min() < 2 * SMALLEST - 1:  # not shrunk either way
                 thumbs[position] = _thumbnail(images[position])
                 return
-            file = read_file(data.file(position))
+            file = data.source.read(position)
             header = read_header(file, data.pixel_cap)
             if images and images.keeps(position) and not header.jpeg:  # which nothing shrinks
                 thumbs[position] = _thumbnail(images[position])

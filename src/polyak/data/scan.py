@@ -1,12 +1,9 @@
 """Open every file once, before training: what is it, how large, whose copy, and can it be used."""
 
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +13,7 @@ from polyak.data.depth import Depth
 from polyak.data.sources.listing import Listing, refuse_unseen
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import noting, quiet
-from polyak.decoding.unreadable import BYTE_CAP, PIXEL_CAP, Unreadable
+from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
 
 _CHUNK = 256
@@ -60,7 +57,7 @@ def scan(
         for i in range(start, min(start + _CHUNK, n)):
             with noting() as notes:
                 try:
-                    data = read_file(listing.root / listing.paths[i])
+                    data = listing.source.read(i)
                     header = read_header(data, pixel_cap)
                     sizes[i], digests[i] = header.size, digest(data)
                     if listing.digests is not None and (digests[i] != listing.digests[i]).any():
@@ -70,12 +67,12 @@ def scan(
                 except Unreadable as error:
                     reasons[i] = error.reason
             if notes and i not in reasons:
-                said[listing.paths[i]] = notes
+                said[listing.source.keys[i]] = notes
 
     with quiet(), ThreadPoolExecutor(threads or machine.cores()) as pool:
         list(pool.map(judge, range(0, n, _CHUNK)))
     everything = Dataset(
-        listing.root, listing.paths, listing.labels, listing.classes, sizes, digests,
+        listing.source, listing.labels, listing.classes, sizes, digests,
         listing.splits, pixel_cap=pixel_cap, bits=depth.bits,
     )  # fmt: skip
     data = everything.without(sorted(reasons.items()))
@@ -87,40 +84,6 @@ def scan(
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
     data.warnings.extend(_copies(data))
     return data
-
-
-def read_file(path: Path) -> bytes:
-    """Read a regular file whole; a pipe or device is refused, not waited for.
-
-    Raises:
-        Unreadable: with the system's reason.
-
-    >>> read_file(Path("/dev/null"))
-    Traceback (most recent call last):
-    ...
-    polyak.decoding.unreadable.Unreadable: not a regular file
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
-        try:
-            about = os.fstat(handle)
-            if not stat.S_ISREG(about.st_mode):
-                raise Unreadable("not a regular file")
-            if about.st_size > BYTE_CAP:
-                raise Unreadable(f"{about.st_size} bytes, more than the cap of {BYTE_CAP}")
-            data = os.read(handle, about.st_size + 1)
-            while more := os.read(handle, 1 << 20) if len(data) < about.st_size else b"":
-                data += more
-            return data
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
-    except ValueError as error:  # a zero byte in the name
-        raise Unreadable(str(error)) from error
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def digest(data: bytes) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from polyak import keys
 from polyak.augment import Policy
-from polyak.data.images import Files, Images
+from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.unreadable import Unreadable
@@ -81,7 +81,7 @@ def samples(classifier: Classifier, data: str | None = None) -> Images:
         DataError: none there, or none can be read.
     """
     if data is None:
-        return gathered(made_up(classifier.preprocessing.size))
+        return Images.of(made_up(classifier.preprocessing.size))
     files = list_images([data])
     chosen = keys.permutation("export", 0, 0, len(files))[:COUNT]
     images = classifier.opened([files[i] for i in sorted(chosen)])
@@ -94,7 +94,7 @@ def samples(classifier: Classifier, data: str | None = None) -> Images:
             failed[position] = error.reason
     if not readable:
         position, reason = min(failed.items())
-        raise DataError("no picture can be read", where=str(images.files[position]), why=reason)
+        raise DataError("no picture can be read", where=images.source.place(position), why=reason)
     return images.take(readable)
 
 
@@ -115,14 +115,6 @@ def made_up(size: tuple[int, int]) -> list[np.ndarray]:
         noise = draw.integers(0, 56, (height, width, 3))
         made.append((blocks[rows][:, columns] + noise).astype(np.uint8))
     return made
-
-
-def gathered(rows: list[np.ndarray]) -> Images:
-    """Take pictures of different sizes from memory."""
-    sizes = np.array([row.shape[:2] for row in rows], np.int64)
-    starts = np.cumsum([0, *(row.size for row in rows[:-1])])
-    pixels = np.concatenate([row.reshape(-1) for row in rows])
-    return Images(Files(".", ["memory"] * len(rows)), sizes, starts, pixels)
 
 
 def said_of(images: Images, run: Run) -> np.ndarray:

@@ -56,7 +56,8 @@ def counts(dataset: Dataset) -> dict[str, Any]:
     """Count for the last event: found is what was used and what was left out.
 
     >>> from pathlib import Path
-    >>> counts(Dataset(Path("."), [], *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
+    >>> from polyak.data.sources.files import Files
+    >>> counts(Dataset(Files(".", []), *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
     {'found': 1, 'left_out': 1}
     """
     return {"found": dataset.found, "left_out": len(dataset.quarantine)}

@@ -187,7 +187,7 @@ def predict(
         missing |= dict(seen.failed)
     read = np.setdiff1d(np.arange(len(part)), list(missing))
     log_probs = combine([_log_probs(part.dataset.kind, row[read]) for row in rows])
-    failed = [(part.dataset.paths[position], why) for position, why in sorted(missing.items())]
+    failed = [(part.dataset.paths[int(position)], why) for position, why in sorted(missing.items())]
     return ProbePredictions(log_probs, part.labels[read], read, failed)
 
 

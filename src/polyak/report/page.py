@@ -90,7 +90,7 @@ def root_of(data: str) -> Path | None:
     if data == "digits":
         from polyak.data.sources.digits import list_digits
 
-        return list_digits().root
+        return Path(str(list_digits().source.root))
     path = Path(data)
     folder = path.parent if path.is_file() else path
     return folder if data and folder.is_dir() else None

@@ -25,7 +25,8 @@ class SplitPredictions:
         labels: int (n,), theirs.
         positions: int (n,), where they stand in the dataset.
 
-    >>> two = Dataset(Path("."), ["a", "b"], np.arange(2), ("cat", "dog"), np.ones((2, 2), int),
+    >>> from polyak.data.sources.files import Files
+    >>> two = Dataset(Files(".", ["a", "b"]), np.arange(2), ("cat", "dog"), np.ones((2, 2), int),
     ...               np.zeros((2, 2), np.uint64), np.array(["val", "val"]))
     >>> odds = np.array([[0.9, 0.1], [0.6, 0.4]])
     >>> SplitPredictions("val", two, odds, two.labels, np.arange(2)).figures.confusions

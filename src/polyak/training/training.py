@@ -192,7 +192,7 @@ class Training:
         indices, self._indices = self._indices, taken.indices if taken else None
         if loss is None or np.isfinite(loss) or indices is None:
             return
-        files = [shown(self.loader.images.files[i].name) for i in indices[:4]]
+        files = [shown(self.loader.images.source.keys[i]) for i in indices[:4]]
         raise DivergedError(
             "the loss is not finite",
             where=f"step {self.done}",

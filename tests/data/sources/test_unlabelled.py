@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from polyak.data.scan import read_file
+from polyak.data.sources.files import read_file
 from polyak.data.sources.folder import list_folder
 from polyak.data.sources.unlabelled import list_images
 from polyak.data.sources.walk import Walk

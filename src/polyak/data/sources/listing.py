@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from polyak.data.sources.files import Files
+from polyak.data.sources.source import Source
 from polyak.errors import DataError, shown
 
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
@@ -24,8 +26,7 @@ class Listing:
     """Name every file that a source offers, with its label, and nothing about its content.
 
     Args:
-        root: the folder that `paths` are relative to.
-        paths: names below `root`, with "/" between folders.
+        source: gives the bytes of n images, and the names by which tables know them.
         labels: int64 (n,), positions in `classes`.
         classes: class names in natural order; a class may still be empty.
         splits: (n,) of "train", "val", "test", or "" where the source leaves it open.
@@ -33,12 +34,11 @@ class Listing:
         left_out: (path, reason) of images that have no label.
         digests: uint64 (n, 2), the hash that each file must have; None where the source has none.
 
-    >>> listing(Path("."), ["a/1.jpg", "b/2.jpg"], ["a", "b"], ["", ""]).labels.tolist()
+    >>> listing(".", ["a/1.jpg", "b/2.jpg"], ["a", "b"], ["", ""]).labels.tolist()
     [0, 1]
     """
 
-    root: Path
-    paths: list[str]
+    source: Source
     labels: np.ndarray
     classes: tuple[str, ...]
     splits: np.ndarray
@@ -47,7 +47,17 @@ class Listing:
     digests: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.source)
+
+    @property
+    def root(self) -> object:
+        """Where all of it lies, for messages."""
+        return self.source.root
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Names of the images: files below the source's root."""
+        return self.source.keys
 
 
 def listing(root, paths, names, splits, warnings=(), classes=(), **more) -> Listing:
@@ -55,14 +65,15 @@ def listing(root, paths, names, splits, warnings=(), classes=(), **more) -> List
 
     `classes` adds classes that no path has (empty folders).
 
-    >>> listing(Path("."), ["x"], ["b"], [""], classes=["a"]).classes
+    >>> listing(".", ["x"], ["b"], [""], classes=["a"]).classes
     ('a', 'b')
     """
     ordered = sorted({*names, *classes}, key=natural)
     position = {name: i for i, name in enumerate(ordered)}
     labels = np.fromiter((position[name] for name in names), np.int64, len(paths))
     lines = [*warnings, *_twins(ordered)]
-    return Listing(Path(root), paths, labels, tuple(ordered), np.array(splits, "U5"), lines, **more)
+    source, classes = Files(root, paths), tuple(ordered)
+    return Listing(source, labels, classes, np.array(splits, "U5"), lines, **more)
 
 
 def split_of(name: str) -> tuple[str, str] | None:
