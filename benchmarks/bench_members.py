@@ -18,7 +18,7 @@ import torch
 from polyak import machine
 from polyak.data.images import Images
 from polyak.files import write_atomic
-from polyak.model import Classifier, join
+from polyak.model import Classifier, Member, join
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
 
@@ -31,7 +31,7 @@ CASES = {
 def classifier(name, options, size):
     network = build(name, 10, **options).to(memory_format=torch.channels_last)
     page = Preprocessing((size, size), (0.5,) * 3, (0.25,) * 3, 0.875)
-    return Classifier(network, spec(name, 10, **options), [*"abcdefghij"], page)
+    return Classifier([Member(network, spec(name, 10, **options), tuple("abcdefghij"), page)])
 
 
 def main():

@@ -7,7 +7,7 @@ import torch
 
 from polyak.augment import Policy
 from polyak.data import Images, Loader
-from polyak.model import Classifier
+from polyak.model import Classifier, Member
 from polyak.networks import Compact, build, spec
 from polyak.networks.compact import LOGIT_SCALE
 from polyak.networks.head import head_names
@@ -29,7 +29,7 @@ def made(name="compact", size=16, classes=CLASSES, seed=0, fraction=1.0, **more)
     if name == "compact":
         network.whiten(batch.images)
     spread(network.eval(), batch.images)
-    return Classifier(network, spec(name, len(classes), **options), classes, page, **more)
+    return Classifier([Member(network, spec(name, len(classes), **options), classes, page)], **more)
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def mixed(mean="probabilities"):
         replace(third, weight=0.0),
         replace(third, weight=0.5, views="flip"),
     ]
-    return Classifier.of(members, CLASSES, 1.3, "one", mean=mean)
+    return Classifier(members, CLASSES, 1.3, "one", mean=mean)
 
 
 def pictures(n=64, seed=3):

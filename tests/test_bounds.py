@@ -214,7 +214,7 @@ def saved(file, bits):
     one = classifiers.made(classes=("a", "b"), seed=bits)
     member = one.members[0]
     page = member.preprocessing._replace(bits=bits)
-    one = Classifier.of([replace(member, preprocessing=page)], one.classes)
+    one = Classifier([replace(member, preprocessing=page)], one.classes)
     save(file, {"weights": member.network.state_dict()}, one, "weights")
     return load(file)
 

@@ -14,7 +14,7 @@ from polyak.cli import main
 from polyak.data.images import Images
 from polyak.ensemble import soup
 from polyak.errors import RefusedError, UsageError
-from polyak.model import Classifier, join, load, save
+from polyak.model import Classifier, Member, join, load, save
 from polyak.model.held_out import held_out
 from polyak.model.soups import SoupBuilder
 from polyak.networks.build import build, spec
@@ -33,7 +33,7 @@ def classifier(name="compact", size=8, classes=CLASSES, temperature=1.0, seed=0,
         network.whiten(torch.rand(64, 3, size, size))
     page = Preprocessing((size, size), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), 1.0)
     made = spec(name, len(classes), **options)
-    return Classifier(network, made, classes, page, temperature, "flip")
+    return Classifier([Member(network, made, classes, page)], classes, temperature, "flip")
 
 
 def write(path, one):
@@ -219,7 +219,14 @@ def test_a_file_claims_the_least_format_that_reads_it(two, tmp_path):
 def trained(tmp_path_factory):
     """Two short runs that go on from one run, that run, and one from other weights, by name."""
     folder = tmp_path_factory.mktemp("soups")
-    how = {"data": "digits", "widths": (8, 16), "out": str(folder), "views": "one", "threads": 1}
+    how = {
+        "data": "digits",
+        "widths": (8, 16),
+        "out": str(folder),
+        "views": "one",
+        "threads": 1,
+        "precision": "float32",
+    }
     *_, end = train(make(**how, epochs=3, name="first"))
     near = {"weights": end["model"], "transfer": "all", "epochs": 1}
     few = near | {"transfer": "few", "freeze_norms": False}

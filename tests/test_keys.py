@@ -15,7 +15,8 @@ from scipy import stats
 from classifiers import made
 from polyak import keys, metrics, regularize, transfer
 from polyak.augment import Policy, cutmix, geometry, mixup
-from polyak.data import Images, digits, find, scan, split
+from polyak.data import Images, find, scan, split
+from polyak.data.sources import digits
 from polyak.export import check
 from polyak.networks import Compact
 from polyak.networks.preprocessing import Preprocessing

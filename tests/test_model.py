@@ -13,7 +13,7 @@ from polyak import load, tensor_file
 from polyak.cli import main
 from polyak.data.images import Images
 from polyak.errors import DataError, RefusedError
-from polyak.model import Classifier, save
+from polyak.model import Classifier, Member, save
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
 
@@ -26,7 +26,8 @@ def classifier():
     torch.manual_seed(0)
     network = build("compact", 3, **HOW)
     network.whiten(torch.rand(64, 3, 8, 8))
-    return Classifier(network, spec("compact", 3, **HOW), ["a", "고양이", "c\n"], PAGE, 1.5, "flip")
+    member = Member(network, spec("compact", 3, **HOW), ("a", "고양이", "c\n"), PAGE)
+    return Classifier([member], temperature=1.5, views="flip")
 
 
 @pytest.fixture
@@ -187,5 +188,5 @@ def test_predicting_reports_what_cannot_be_read(classifier, tmp_path):
     assert [path[-5:] for path, _ in said.unreadable] == ["b.png"]
     assert said.probabilities[0].sum() == pytest.approx(1)
     assert np.isnan(said.probabilities[1]).all()
-    with pytest.raises(DataError, match="no picture could be read"):
+    with pytest.raises(DataError, match="no image could be read"):
         classifier.predict(tmp_path / "b.png")

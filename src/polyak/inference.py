@@ -1,8 +1,9 @@
-"""From pictures to probabilities: training's own preprocessing, test-time views, members."""
+"""From images to probabilities: training's own preprocessing, test-time views, members."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -18,11 +19,11 @@ from polyak.networks.preprocessing import Preprocessing
 from polyak.targets import SINGLE_LABEL, TargetKind
 
 
-class Look(NamedTuple):
-    """Say how one network looks at a picture: its preprocessing, and the views that are averaged.
+class Predictor(NamedTuple):
+    """Hold a network with what it wants of images: its preprocessing, and views to be averaged.
 
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> Look(nn.Flatten(), page, "flip").views
+    >>> small = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> Predictor(nn.Flatten(), small, "flip").views
     'flip'
     """
 
@@ -32,123 +33,182 @@ class Look(NamedTuple):
     kind: TargetKind = SINGLE_LABEL
 
 
+class Options(TypedDict, total=False):
+    """How images go through a network.
+
+    Args:
+        device: where the networks are; default cpu.
+        batch_size: images a forward pass; default 256.
+        threads: of decoding and rendering; default 1.
+        precision: float32, the default, or bfloat16.
+        check: called at every batch; may raise to stop.
+
+    >>> options: Options = {"batch_size": 8}
+    """
+
+    device: str
+    batch_size: int
+    threads: int
+    precision: str
+    check: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """`Options`, and what stands where one is left out."""
+
+    device: str = "cpu"
+    batch_size: int = 256
+    threads: int = 1
+    precision: str = "float32"
+    check: Callable[[], object] = lambda: None
+
+
+Failed = list[tuple[int, str]]  # (position, reason)
+
+
 def log_probabilities(
     network: nn.Module,
     images: Images,
     preprocessing: Preprocessing,
     *,
     views: str = "one",
-    **how,
-) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Log-probabilities of pictures by one network, averaged over test-time views.
+    **options: Unpack[Options],
+) -> tuple[np.ndarray, Failed]:
+    """Log-probabilities of images by one network, averaged over test-time views.
 
     Args:
         network: float32 (N, 3, h, w) -> logits (N, K).
-        images: opened pictures.
+        images: opened images.
         preprocessing: size, normalisation, crop.
         views: test-time views that are averaged.
-        how: as for `every_log_probabilities`.
+        options: `Options`.
 
     Raises:
-        DataError: no picture could be read.
+        DataError: no image could be read.
         RefusedError: the network's answer to one is not finite.
 
     Returns:
         (float32 (N, K) with rows of NaN for failures, [(position, reason)] of the failures).
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> pictures = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
-    >>> log_probabilities(network, pictures, page)[0].shape
+    >>> small = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> images = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
+    >>> log_probabilities(network, images, small)[0].shape
     (3, 2)
     """
-    logs, failed = every_log_probabilities([Look(network, preprocessing, views)], images, **how)
-    return logs[0], failed
+    predictors = [Predictor(network, preprocessing, views)]
+    log_probs, failed = every_log_probabilities(predictors, images, **options)
+    return log_probs[0], failed
 
 
 def every_log_probabilities(
-    looks: Sequence[Look],
-    images: Images,
-    *,
-    device: str = "cpu",
-    batch_size: int = 256,
-    threads: int = 1,
-    precision: str = "float32",
-    check: Callable[[], object] = lambda: None,
-) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Log-probabilities of pictures by several networks, each averaged over its own views.
+    predictors: Sequence[Predictor], images: Images, **options: Unpack[Options]
+) -> tuple[np.ndarray, Failed]:
+    """Log-probabilities of images by several networks, each averaged over its own views.
 
-    Pictures are decoded and prepared once for all networks that want them alike.
+    Images are decoded and prepared once for all networks that want them alike.
 
     Args:
-        looks: networks with their preprocessing and views, on the same device.
-        images: opened pictures.
-        device: where the networks are.
-        batch_size: pictures a forward pass.
-        threads: of decoding and rendering.
-        precision: float32 or bfloat16.
-        check: called at every batch; may raise to stop.
+        predictors: networks with their preprocessing and views, on the same device.
+        images: opened images.
+        options: `Options`.
 
     Raises:
-        DataError: no picture could be read.
+        DataError: no image could be read.
         RefusedError: a network's answer to one is not finite.
 
     Returns:
         (float32 (M, N, K) with rows of NaN for failures, [(position, reason)] of the failures).
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> pictures = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
-    >>> every_log_probabilities([Look(network, page)] * 2, pictures)[0].shape
+    >>> small = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> images = Images.of(np.zeros((3, 8, 8, 3), np.uint8))
+    >>> every_log_probabilities([Predictor(network, small)] * 2, images)[0].shape
     (2, 3, 2)
     """
+    on = _Settings(**options)
     good, failed = images.good, dict(images.failed)
     if not len(good):
         position, reason = next(iter(failed.items()), (None, "there is none"))
         where = images.source.place(position) if position is not None else ""
-        raise DataError("no picture could be read", where=where, why=reason)
-    readable, none = images.take(good), np.zeros(len(good), np.int64)
-    how = {"batch_size": batch_size, "seed": 0, "threads": threads, "shuffle": False}
-    rows: list[list[np.ndarray]] = [[] for _ in looks]
-    modes = [look.network.training for look in looks]
-    for look in looks:
-        look.network.eval()
-    for (p, policy), numbers in passes(looks).items():
-        seen = readable.scaled_by(p.bits)
-        loader = Loader(seen, none, policy, size=p.size, mean=p.mean, std=p.std, **how)
-        said: dict[int, np.ndarray] = {}
-        for batch in loader.epoch(0):
-            inputs = batch.images.to(device)
-            for number in numbers:
-                check()
-                part = _forward(looks[number], inputs, precision)
-                check_finite(part, images, good[batch.indices])
-                if number not in said:
-                    said[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
-                said[number][good[batch.indices]] = part
-        for number, logs in said.items():
-            rows[number].append(logs)
-        failed.update((int(good[position]), reason) for position, reason in loader.failed)
-    for look, mode in zip(looks, modes, strict=True):
-        look.network.train(mode)
-    # a picture that one view could not read has NaN there, and so in the mean
+        raise DataError("no image could be read", where=where, why=reason)
+    rows: list[list[np.ndarray]] = [[] for _ in predictors]
+    with evaluating(predictors):
+        for (preprocessing, policy), numbers in passes(predictors).items():
+            takers = [(number, predictors[number]) for number in numbers]
+            loader = _loader(images, preprocessing, policy, on)
+            for number, log_probs in _one_pass(loader, takers, images, on).items():
+                rows[number].append(log_probs)
+            failed.update((int(good[position]), reason) for position, reason in loader.failed)
+    # an image that one view could not read has NaN there, and so in the mean
     means = [combine(views) for views in rows]
     # of one network no copy: with thousands of classes each is large
     every = np.stack(means) if len(means) > 1 else means[0][None]
     return every, sorted(failed.items())
 
 
-def passes(looks: Sequence[Look]) -> dict[tuple[Preprocessing, Policy], list[int]]:
-    """Which networks take which pictures: each way to prepare pictures once.
+@contextmanager
+def evaluating(predictors: Sequence[Predictor]) -> Iterator[None]:
+    """Let networks predict, and go on as before: dropout and batch-norm know the difference.
 
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> list(passes([Look(nn.Flatten(), page), Look(nn.Flatten(), page, "flip")]).values())
+    >>> small = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> network = nn.Dropout()
+    >>> with evaluating([Predictor(network, small)]):
+    ...     network.training
+    False
+    >>> network.training
+    True
+    """
+    modes = [one.network.training for one in predictors]
+    for one in predictors:
+        one.network.eval()
+    try:
+        yield
+    finally:
+        for one, mode in zip(predictors, modes, strict=True):
+            one.network.train(mode)
+
+
+def _loader(images: Images, preprocessing: Preprocessing, policy: Policy, on: _Settings) -> Loader:
+    """Load the images that can be read, each once, in order."""
+    readable = images.take(images.good).scaled_by(preprocessing.bits)
+    return Loader(
+        readable, np.zeros(len(readable), np.int64), policy,
+        size=preprocessing.size, mean=preprocessing.mean, std=preprocessing.std,
+        batch_size=on.batch_size, seed=0, threads=on.threads, shuffle=False,
+    )  # fmt: skip
+
+
+def _one_pass(
+    loader: Loader, takers: list[tuple[int, Predictor]], images: Images, on: _Settings
+) -> dict[int, np.ndarray]:
+    """Let each network see all images prepared in one way: its number -> float32 (N, K)."""
+    good, found = images.good, dict[int, np.ndarray]()
+    for batch in loader.epoch(0):
+        inputs = batch.images.to(on.device)
+        for number, one in takers:
+            on.check()
+            part = _forward(one, inputs, on.precision)
+            check_finite(part, images, good[batch.indices])
+            if number not in found:
+                found[number] = np.full((len(images), part.shape[1]), np.nan, np.float32)
+            found[number][good[batch.indices]] = part
+    return found
+
+
+def passes(predictors: Sequence[Predictor]) -> dict[tuple[Preprocessing, Policy], list[int]]:
+    """Which networks take which images: each way to prepare images once.
+
+    >>> small = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> both = [Predictor(nn.Flatten(), small), Predictor(nn.Flatten(), small, "flip")]
+    >>> list(passes(both).values())
     [[0, 1], [1]]
     """
     found: dict[tuple[Preprocessing, Policy], list[int]] = {}
-    for number, look in enumerate(looks):
-        for policy in policies(look.views, look.preprocessing.fraction):
-            found.setdefault((look.preprocessing, policy), []).append(number)
+    for number, one in enumerate(predictors):
+        for policy in policies(one.views, one.preprocessing.fraction):
+            found.setdefault((one.preprocessing, policy), []).append(number)
     return found
 
 
@@ -179,7 +239,7 @@ def check_finite(
         )
 
 
-def _forward(one: Look, images: torch.Tensor, precision: str) -> np.ndarray:
+def _forward(one: Predictor, images: torch.Tensor, precision: str) -> np.ndarray:
     with (
         torch.inference_mode(),
         torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"),

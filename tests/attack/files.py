@@ -120,7 +120,10 @@ def _model(file: Path) -> None:
         network.whiten(torch.rand(64, 3, 8, 8))
         names = ("a", "고양이", "c\n")[:: 1 - 2 * seed]
         one = model.Classifier(
-            network, spec("compact", 3, **how), names, preprocessing, 1.5, "flip"
+            [model.Member(network, spec("compact", 3, **how), names, preprocessing)],
+            names,
+            1.5,
+            "flip",
         )
         members.append(one)
     weights = {"weights": members[0].members[0].network.state_dict()}

@@ -27,7 +27,7 @@ def runner(graph):
         made("resnet10t", 32, fraction=0.875, views="ten"),
         mixed(),
         mixed("logits"),
-        Classifier.of([made(classes=CLASSES[::-1]).members[0]], CLASSES),
+        Classifier([made(classes=CLASSES[::-1]).members[0]], CLASSES),
     ],
     ids=["plain", "two views", "ten views", "members", "mean of logits", "other order"],
 )
@@ -39,7 +39,7 @@ def test_a_graph_says_what_the_classifier_says(one):
 
 def test_a_bare_graph_gives_logits_of_prepared_pictures():
     members = [made(seed=s, temperature=0.5 + s).handed()[0] for s in range(3)]
-    one = Classifier.of(members, CLASSES, 1.5, "flip")
+    one = Classifier(members, CLASSES, 1.5, "flip")
     said, _ = one.probabilities(IMAGES, views="one")
     logits = said_bare(one, IMAGES, runner(Graph(one, bare=True)))
     assert np.abs(softmax(logits) - said).max() < 1e-5

@@ -12,6 +12,7 @@ from polyak.data import Images
 from polyak.errors import UsageError
 from polyak.export import to_torch
 from polyak.export.trace import traced
+from polyak.model import Classifier, Member
 from polyak.networks import Staged
 from polyak.networks.build import build, spec
 
@@ -45,7 +46,7 @@ def test_a_head_on_several_stages_is_traced(tmp_path):
     assert isinstance(network, Staged)
     plain = made("resnet10t", 32)
     described = spec("resnet10t", 3, stages=["layer2", "head"])
-    one = type(plain)(network, described, CLASSES, plain.preprocessing)
+    one = Classifier([Member(network, described, CLASSES, plain.preprocessing)])
     assert to_torch(one, tmp_path / "m.pt2").same == 64
 
 

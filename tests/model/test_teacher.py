@@ -6,7 +6,7 @@ import torch
 
 from polyak.data.images import Images
 from polyak.errors import UsageError
-from polyak.model import Classifier, join
+from polyak.model import Classifier, Member, join
 from polyak.model.teacher import Teacher
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
@@ -19,7 +19,10 @@ def classifier(preprocessing, classes=("a", "b"), seed=0, temperature=1.0):
     options = {"size": preprocessing.size, "widths": (4, 4)}
     network = build("compact", 2, **options)
     network.whiten(torch.rand(64, 3, *preprocessing.size))
-    return Classifier(network, spec("compact", 2, **options), classes, preprocessing, temperature)
+    return Classifier(
+        [Member(network, spec("compact", 2, **options), classes, preprocessing)],
+        temperature=temperature,
+    )
 
 
 @pytest.mark.parametrize("mean", ["probabilities", "logits"])

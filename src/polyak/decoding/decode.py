@@ -69,11 +69,17 @@ def decode(
         return upright(pixels, header.orientation)
 
 
-def image_pixels(image: Image.Image, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
+def image_pixels(
+    image: Image.Image,
+    pixel_cap: int = PIXEL_CAP,
+    least: tuple[int, int] | None = None,
+    bits: int = 16,
+) -> np.ndarray:
     """Turn a Pillow image into the pixels that `decode` makes of its file.
 
     An image that Pillow has opened and not yet decoded is decoded from its file, with the same
-    strictness; of one that is in memory the pixels are taken, and its EXIF orientation.
+    strictness; of one that is in memory the pixels are taken, and its EXIF orientation. The other
+    arguments are those of `decode`.
 
     Returns:
         uint8 (H, W, 3), C-contiguous.
@@ -86,11 +92,11 @@ def image_pixels(image: Image.Image, pixel_cap: int = PIXEL_CAP) -> np.ndarray:
     """
     data = _unread(image)
     if data:
-        return decode(data, pixel_cap)
+        return decode(data, pixel_cap, least, bits)
     try:
         check_pixels((image.height, image.width), pixel_cap)
         load(image)
-        return upright(rgb(image), legal(image.getexif().get(ORIENTATION)))
+        return upright(rgb(image, bits), legal(image.getexif().get(ORIENTATION)))
     except Unreadable:
         raise
     except Exception as error:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from polyak.ensemble import combine, tempered
 from polyak.errors import UsageError
 from polyak.export.prepare import Prepare
-from polyak.inference import Look, passes
+from polyak.inference import Predictor, passes
 from polyak.model import Classifier
 from polyak.targets import TargetKind
 
@@ -23,11 +23,13 @@ class Graph(nn.Module):
     Raises:
         UsageError: bare, and members want pictures of different sizes or colours.
 
+    >>> from polyak.model import Member
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
     >>> small = {"size": (8, 8), "widths": (4, 4)}
     >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
+    >>> network, made = build("compact", 2, **small), spec("compact", 2, **small)
+    >>> one = Classifier([Member(network, made, ("a", "b"), inputs)])
     >>> Graph(one)(torch.zeros((5, 30, 20, 3), dtype=torch.uint8)).sum(1).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
@@ -44,7 +46,7 @@ class Graph(nn.Module):
         self.kind: TargetKind = classifier.kind
         self.bare = bare
         specs = [
-            Look(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
+            Predictor(m.network, m.preprocessing, "one" if bare else m.views or classifier.views)
             for m in members
         ]
         prepared = passes(specs)

@@ -50,11 +50,12 @@ def to_hub(
         DiskError: the disk refused.
 
     >>> import tempfile
+    >>> from polyak.model import Member
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
     >>> network = build("resnet10t", 2)
     >>> inputs = Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(network, spec("resnet10t", 2), "ab", inputs)
+    >>> one = Classifier([Member(network, spec("resnet10t", 2), ("a", "b"), inputs)])
     >>> to_hub(one, Path(tempfile.mkdtemp()) / "hub").same
     64
     """

@@ -50,11 +50,13 @@ def to_onnx(
         DiskError: the disk refused.
 
     >>> import tempfile
+    >>> from polyak.model import Member
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
     >>> small = {"size": (8, 8), "widths": (4, 4)}
     >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
+    >>> network, made = build("compact", 2, **small), spec("compact", 2, **small)
+    >>> one = Classifier([Member(network, made, ("a", "b"), inputs)])
     >>> to_onnx(one, Path(tempfile.mkdtemp()) / "model.onnx").same
     64
     """

@@ -65,11 +65,13 @@ def to_torch(
         DiskError: the disk refused.
 
     >>> import tempfile
+    >>> from polyak.model import Member
     >>> from polyak.networks.build import build, spec
     >>> from polyak.networks.preprocessing import Preprocessing
     >>> small = {"size": (8, 8), "widths": (4, 4)}
     >>> inputs = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> one = Classifier(build("compact", 2, **small), spec("compact", 2, **small), "ab", inputs)
+    >>> network, made = build("compact", 2, **small), spec("compact", 2, **small)
+    >>> one = Classifier([Member(network, made, ("a", "b"), inputs)])
     >>> to_torch(one, Path(tempfile.mkdtemp()) / "model.pt2").same
     64
     """
@@ -99,8 +101,7 @@ def agreement(classifier: Classifier, run: Run, images: Images, bare: bool, what
     Raises:
         RefusedError: they differ by more than rounding.
     """
-    views = {"views": "one"} if bare else {}
-    expected, _ = classifier.probabilities(images, **views)
+    expected, _ = classifier.probabilities(images, views="one" if bare else None)
     with torch.no_grad():
         other = (
             classifier.kind.probabilities(said_bare(classifier, images, run))

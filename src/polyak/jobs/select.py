@@ -107,10 +107,9 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     network = with_probe(backbone, results, strategy)
     header = provenance(session.resolved, session.data.dataset, left, 0)
     header |= {"evaluation": measured["evaluation"], "probe": cross_validated(probe)}
-    classifier = model.Classifier(
-        network.module, network.spec, session.data.classes, network.preprocessing, temperature,
-        views, header,
-    )  # fmt: skip
+    classes = session.data.classes
+    member = model.Member(network.module, network.spec, classes, network.preprocessing)
+    classifier = model.Classifier([member], classes, temperature, views, header)
     model.save(run.model, {"weights": network.module.state_dict()}, classifier, "weights")
     yield EndEvent(
         chosen=strategy,

@@ -3,5 +3,6 @@
 from polyak.model.classifier import Classifier, Predictions, join
 from polyak.model.file import load, save
 from polyak.model.kinds import WeightKind
+from polyak.model.member import Member
 
-__all__ = ["Classifier", "Predictions", "WeightKind", "join", "load", "save"]
+__all__ = ["Classifier", "Member", "Predictions", "WeightKind", "join", "load", "save"]

@@ -1,22 +1,25 @@
-"""The trained classifier: members that say their part, and what they say together."""
+"""The trained classifier: one network or several, and their joint answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 from torch import nn
 
 from polyak.data.dataset import Dataset
-from polyak.data.images import Images
+from polyak.data.images import Decoding, Images
 from polyak.data.sources import ClassesFrom
 from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.decode import least_for
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
-from polyak.inference import Look, every_log_probabilities
+from polyak.inference import Failed, Options, Predictor, every_log_probabilities
 from polyak.model.held_out import HeldOutEvaluation, held_out
+from polyak.model.inputs import Inputs, files
+from polyak.model.inputs import images as in_memory
 from polyak.model.member import Member
 from polyak.networks.preprocessing import Preprocessing
 from polyak.targets import SINGLE_LABEL, TargetKind
@@ -24,10 +27,10 @@ from polyak.targets import SINGLE_LABEL, TargetKind
 
 @dataclass(frozen=True)
 class Predictions:
-    """Hold what a classifier says of files, best class first.
+    """Hold a classifier's answers.
 
     Args:
-        paths: the files, as they were named.
+        paths: the files, as they were named; numbers of images that have none.
         probabilities: float32 (N, K); a row of NaN where the file could not be read.
         classes: K names.
         unreadable: (path, reason) of the files without a prediction.
@@ -45,8 +48,8 @@ class Predictions:
     def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
         """List the k likeliest classes of every file with their probabilities.
 
-        >>> said = Predictions(["a.jpg"], np.array([[0.2, 0.8]]), ("cat", "dog"), [])
-        >>> said.top()
+        >>> found = Predictions(["a.jpg"], np.array([[0.2, 0.8]]), ("cat", "dog"), [])
+        >>> found.top()
         [[('dog', 0.8)]]
         """
         best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
@@ -56,74 +59,65 @@ class Predictions:
         ]
 
 
+class PredictOptions(Options, total=False):
+    """How images are predicted: `Options`, and `views` in place of the model's own.
+
+    >>> options: PredictOptions = {"views": "flip", "batch_size": 8}
+    """
+
+    views: str | None
+
+
 class Classifier:
-    """Predict the class of pictures.
+    """Predict the class of images.
 
     Args:
-        network: float32 (N, 3, h, w) -> logits (N, K).
-        spec: how to build the network again: {"name", "classes", "options"}.
-        classes: K names, in the order of the logits.
-        preprocessing: from picture to input.
+        members: networks with all that each needs; one, or several to be joined.
+        classes: K names, in the order of the answers; default the first member's.
         temperature: the logits (of several members: their joint ones) are divided by it; fitted on
             validation.
         views: test-time views that are averaged: one, flip, flip+shift.
         header: provenance, evaluation and whatever else travelled in the file.
+        mean: of `probabilities` or `logits`.
 
     Attributes:
         files: the model files that it was loaded from; none for one that was made here.
-        pixel_cap: the most pixels that an image may have which it is to judge.
+        pixel_cap: the most pixels that an image may have.
+
+    Raises:
+        UsageError: no members, or members of other classes.
 
     >>> from polyak.networks.build import build, spec
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> network = build("compact", 2, **how)
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
-    >>> classifier.probabilities(Images.of(np.zeros((5, 8, 8, 3), np.uint8)))[0].shape
+    >>> options = {"size": (8, 8), "widths": (4, 4)}
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> network = build("compact", 2, **options)
+    >>> made = Member(network, spec("compact", 2, **options), ("cat", "dog"), preprocessing)
+    >>> Classifier([made]).predict(np.zeros((5, 8, 8, 3), np.uint8)).probabilities.shape
     (5, 2)
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        spec: dict,
-        classes: Sequence[str],
-        preprocessing: Preprocessing,
-        temperature: float = 1.0,
-        views: str = "one",
-        header: dict | None = None,
-    ):
-        member = Member(network.eval(), spec, tuple(classes), preprocessing)
-        self.members, self.classes = (member,), tuple(classes)
-        self.temperature, self.views = temperature, views
-        self.header, self.mean = header or {}, "probabilities"
-        self.files: tuple[Path, ...] = ()
-        self.pixel_cap: int = PIXEL_CAP
-
-    @classmethod
-    def of(
-        cls,
         members: Sequence[Member],
-        classes: Sequence[str],
+        classes: Sequence[str] | None = None,
         temperature: float = 1.0,
         views: str = "one",
-        header: dict | None = None,
+        header: dict[str, Any] | None = None,
         mean: str = "probabilities",
-    ) -> "Classifier":
-        """Join members into one classifier: the mean of their `probabilities` or `logits`.
-
-        Raises:
-            UsageError: no members, or members of other classes.
-        """
+    ):
         if not members:
             raise UsageError("a classifier needs at least one member")
+        self.members: tuple[Member, ...] = tuple(members)
+        self.classes: tuple[str, ...] = tuple(members[0].classes if classes is None else classes)
         for member in members:
-            member.order(tuple(classes))
+            member.order(self.classes)
             member.network.eval()
-        first = members[0]
-        joined = cls(first.network, first.spec, classes, first.preprocessing, temperature, views,
-                     header)  # fmt: skip
-        joined.members, joined.mean = tuple(members), mean
-        return joined
+        self.temperature: float = temperature
+        self.views: str = views
+        self.header: dict[str, Any] = header or {}
+        self.mean: str = mean
+        self.files: tuple[Path, ...] = ()
+        self.pixel_cap: int = PIXEL_CAP
 
     @property
     def kind(self) -> TargetKind:
@@ -137,96 +131,114 @@ class Classifier:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """From picture to input; of several members, the first one's."""
+        """From image to input; of several members, the first one's."""
         return self.members[0].preprocessing
 
     @property
     def network(self) -> nn.Module:
-        """The network; several members that look at pictures alike come as one, with log-means.
+        """The network; several members that prepare images alike come as one, with log-means.
 
         Raises:
-            UsageError: the members want different pictures, or a mean that no network computes.
+            UsageError: the members want different images, or a mean that no network computes.
         """
         running = [member for member in self.members if member.weight > 0]
         if len(running) == 1 and running[0].temperature == 1:
             return running[0].network
-        alike = {(m.preprocessing, m.classes) for m in running} == {
+        same = {(m.preprocessing, m.classes) for m in running} == {
             (self.preprocessing, self.classes)
         }
-        if not alike or self.mean != "probabilities":
+        if not same or self.mean != "probabilities":
             raise UsageError(
                 "these members do not make one network",
-                why="they want pictures of different sizes, or order classes or means otherwise",
+                why="they want images of different sizes, or order classes or means otherwise",
                 then="take one member's own model file",
             )
         mean = CalibratedMean([m.temperature for m in running], self.weights)
         return Ensemble([member.network for member in running], mean)
 
-    def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
-        """Open pictures to be decoded as in training: large JPEGs no larger than is of use, 16 bits
-        scaled as the training data were.
+    @property
+    def decoding(self) -> Decoding:
+        """How images are decoded for it, as in training: large JPEGs no larger than is of use, 16
+        bits scaled as the training data were.
         """
         sizes = [member.preprocessing.size for member in self.members]
         size = max(height for height, _ in sizes), max(width for _, width in sizes)
-        how = {"pixel_cap": self.pixel_cap, "bits": self.preprocessing.bits}
-        return Images.open(source, budget=0, least=least_for(size), **how)
+        return Decoding(self.pixel_cap, least_for(size), self.preprocessing.bits)
 
-    def predict(self, inputs: str | Path | Sequence[str | Path], **how) -> Predictions:
-        """Predict files or every image below a folder; unreadable ones are named, not hidden.
+    def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
+        """Open images, to be decoded as in training."""
+        on = self.decoding
+        return Images.open(source, None, 0, on.pixel_cap, on.least, on.bits)
 
-        Links to folders are followed, each real folder once.
+    def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Predictions:
+        """Predict files, every image below a folder, or images in memory.
+
+        Files that cannot be read are named, not hidden. Links to folders are followed, each real
+        folder once. Images in memory are called by their number.
 
         Args:
-            inputs: a file, a folder, or several of them.
-            how: `device`, `batch_size`, `threads`, `views`.
+            inputs: a file, a folder, or several of them; or PIL images, uint8 arrays (H, W, 3) or
+                (N, H, W, 3), tensors (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1].
+            options: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
-            DataError: there is no image there.
+            DataError: there is no image there, or something that is none.
         """
         notes: list[str] = []
-        paths = list_images([inputs] if isinstance(inputs, str | Path) else inputs, notes)
-        logs, failed = self.log_probabilities(self.opened(paths), **how)
-        unreadable = [(str(paths[i]), reason) for i, reason in failed]
-        apart = disagreement(logs, self.weights) if len(logs) > 1 else None
-        said = self.together(logs)
-        names = [str(path) for path in paths]
-        return Predictions(names, said, self.classes, unreadable, apart, tuple(notes))
+        named = files(inputs)
+        if named is None:
+            opened = in_memory(inputs, self.decoding)
+        else:
+            opened = self.opened(list_images(named, notes))
+        log_probs, failed = self.log_probabilities(opened, **options)
+        apart = disagreement(log_probs, self.weights) if len(log_probs) > 1 else None
+        names = list(opened.source.keys)
+        return Predictions(
+            names, self.together(log_probs), self.classes,
+            [(names[i], reason) for i, reason in failed], apart, tuple(notes),
+        )  # fmt: skip
 
-    def probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Predict opened pictures: float32 (N, K), and the (position, reason) of failures."""
-        logs, failed = self.log_probabilities(images, **how)
-        return self.together(logs), failed
+    def probabilities(
+        self, images: Images, **options: Unpack[PredictOptions]
+    ) -> tuple[np.ndarray, Failed]:
+        """Predict opened images: float32 (N, K), and the (position, reason) of failures."""
+        log_probs, failed = self.log_probabilities(images, **options)
+        return self.together(log_probs), failed
 
-    def log_probabilities(self, images: Images, **how) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """What each running member says of opened pictures, in the classifier's order of classes.
+    def log_probabilities(
+        self, images: Images, **options: Unpack[PredictOptions]
+    ) -> tuple[np.ndarray, Failed]:
+        """Each running member's answers to opened images, in the classifier's order of classes.
 
         Returns:
             (float32 (M, N, K), each at its own temperature; (position, reason) of failures).
         """
         running = [member for member in self.members if member.weight > 0]
-        views = how.pop("views", None)
-        looks = [
-            Look(m.network, m.preprocessing, views or m.views or self.views, self.kind)
+        views = options.pop("views", None)
+        predictors = [
+            Predictor(m.network, m.preprocessing, views or m.views or self.views, self.kind)
             for m in running
         ]
-        logs, failed = every_log_probabilities(looks, images, **how)
+        log_probs, failed = every_log_probabilities(predictors, images, **options)
         parts = [
             tempered(rows[:, member.order(self.classes)], member.temperature)
-            for member, rows in zip(running, logs, strict=True)
+            for member, rows in zip(running, log_probs, strict=True)
         ]
         return np.stack(parts), failed
 
-    def together(self, logs: np.ndarray) -> np.ndarray:
-        """Probabilities (N, K) from what the members say, (M, N, K): mean, then temperature.
+    def together(self, log_probs: np.ndarray) -> np.ndarray:
+        """Probabilities (N, K) from the members' answers, (M, N, K): mean, then temperature.
 
         Raises:
             RefusedError: members and temperatures give an image no finite answer.
         """
-        said = self.kind.probabilities(combine(logs, self.weights, self.mean), self.temperature)
-        if (np.isnan(said).any(1) & ~np.isnan(logs).any((0, 2))).any():
+        odds = self.kind.probabilities(
+            combine(log_probs, self.weights, self.mean), self.temperature
+        )
+        if (np.isnan(odds).any(1) & ~np.isnan(log_probs).any((0, 2))).any():
             why = "its members rule out every class, or its temperatures are too small"
             raise RefusedError("the model's answer is not finite", why=why)
-        return said
+        return odds
 
     def handed(self) -> list[Member]:
         """Running members to be used elsewhere: with this classifier's temperature and views, and
@@ -250,7 +262,11 @@ class Classifier:
         return [member.weight for member in self.members if member.weight > 0]
 
     def evaluate(
-        self, data: str, split: str | None = None, classes_from: ClassesFrom = "auto", **how
+        self,
+        data: str,
+        split: str | None = None,
+        classes_from: ClassesFrom = "auto",
+        **options: Unpack[PredictOptions],
     ) -> HeldOutEvaluation:
         """Measure accuracy, NLL and calibration error on labelled images.
 
@@ -262,14 +278,14 @@ class Classifier:
             split: `train`, `val` or `test`, as the run had it, else as the data has it; by default
                 `test` where the data has one, else all.
             classes_from: which folder names the class, `top` or `leaf`.
-            how: `device`, `batch_size`, `threads`, `views`.
+            options: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
             UsageError: that split is not there.
             DataError: a class that the model does not know, or it was trained on all there is.
         """
         found = held_out(data, split, self.classes, self.files, classes_from, self.pixel_cap)
-        probabilities, failed = self.probabilities(self.opened(found.dataset), **how)
+        probabilities, failed = self.probabilities(self.opened(found.dataset), **options)
         read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
         return found.read(read).evaluation(probabilities[read])
 
@@ -284,11 +300,11 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
         UsageError: nothing to join, or different classes.
 
     >>> from polyak.networks.build import build, spec
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> network = build("compact", 2, **how)
-    >>> parts = [Classifier(network, spec("compact", 2, **how), names, page)
-    ...          for names in (["cat", "dog"], ["dog", "cat"])]
+    >>> options = {"size": (8, 8), "widths": (4, 4)}
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> network, made = build("compact", 2, **options), spec("compact", 2, **options)
+    >>> parts = [Classifier([Member(network, made, names, preprocessing)])
+    ...          for names in (("cat", "dog"), ("dog", "cat"))]
     >>> len(join(parts).members), join(parts).classes
     (2, ('cat', 'dog'))
     """
@@ -298,7 +314,7 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     if len(classifiers) == 1:
         return first
     members = [member for one in classifiers for member in one.handed()]
-    joined = Classifier.of(members, first.classes, 1.0, first.views)
+    joined = Classifier(members, first.classes, 1.0, first.views)
     joined.files = tuple(file for one in classifiers for file in one.files)
     joined.pixel_cap = max(one.pixel_cap for one in classifiers)
     return joined

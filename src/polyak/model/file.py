@@ -49,10 +49,10 @@ def save(
 
     >>> import tempfile
     >>> from polyak.networks.build import build, spec
-    >>> how = {"size": (8, 8), "widths": (4, 4)}
-    >>> network = build("compact", 2, **how)
-    >>> page = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> classifier = Classifier(network, spec("compact", 2, **how), ["cat", "dog"], page)
+    >>> options = {"size": (8, 8), "widths": (4, 4)}
+    >>> network, made = build("compact", 2, **options), spec("compact", 2, **options)
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> classifier = Classifier([Member(network, made, ("cat", "dog"), preprocessing)])
     >>> file = Path(tempfile.mkdtemp()) / "model.safetensors"
     >>> save(file, {"weights": network.state_dict()}, classifier, "weights")
     >>> load(file).classes
@@ -156,7 +156,7 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
     if mean not in MEANS:
         raise ValueError(f"unknown mean {mean!r}")
     views = _views(header["views"])
-    classifier = Classifier.of(members, classes, temperature, views, header, mean)
+    classifier = Classifier(members, classes, temperature, views, header, mean)
     if not 0 < (total := sum(classifier.weights)) < math.inf:
         raise ValueError(f"the weights of its members sum to {total}")
     return classifier

@@ -22,6 +22,13 @@ class Member:
         temperature: its logits are divided by it before members are averaged.
         weight: its share in the mean, zero or more; a member of weight zero is not run.
         views: its own test-time views; None takes the classifier's.
+
+    >>> from polyak.networks.build import build, spec
+    >>> options = {"size": (8, 8), "widths": (4, 4)}
+    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> network, made = build("compact", 2, **options), spec("compact", 2, **options)
+    >>> Member(network, made, ("cat", "dog"), preprocessing).order(("dog", "cat")).tolist()
+    [1, 0]
     """
 
     network: nn.Module

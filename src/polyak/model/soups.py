@@ -82,7 +82,7 @@ class SoupBuilder:
         first, views = self.whole.members[0], self.whole.members[0].views or self.whole.views
         member = Member(self.network, first.spec, first.classes, first.preprocessing)
         temperature = self.held_out.kind.temperature(log_probs, labels)
-        return Classifier.of([member], self.whole.classes, temperature, views), chosen
+        return Classifier([member], self.whole.classes, temperature, views), chosen
 
     def _predict(self, state: State, refresh: bool) -> tuple[np.ndarray, np.ndarray]:
         if refresh:
@@ -90,7 +90,8 @@ class SoupBuilder:
         else:
             self.network.load_state_dict(state)
         first = self.whole.members[0]
-        one = Classifier(self.network, first.spec, self.whole.classes, first.preprocessing)
+        member = Member(self.network, first.spec, first.classes, first.preprocessing)
+        one = Classifier([member], self.whole.classes)
         log_probs, _ = one.log_probabilities(one.opened(self.held_out), device=self.device)
         read = ~np.isnan(log_probs).any(axis=(0, 2))
         return log_probs[0, read], self.held_out.labels[read]

@@ -10,7 +10,7 @@ class Choices(TypedDict, total=False):
     """Name every choice of a `Recipe` but its data, with its type; a test keeps both alike."""
 
     classes_from: ClassesFrom
-    max_pixels: str | int
+    max_pixels: str
     model: str
     widths: tuple[int, ...] | None
     weights: str | Path | None

@@ -38,12 +38,12 @@ def save(
         names = pool.members if pool.finished else dict.fromkeys(joined.states)
         members = [pool.member(name, float(joined.states.count(name))) for name in names]
         temperature = pool.temperature(joined.states, views)
-        ensemble = Classifier.of(members, pool.classes, temperature, views, header)
+        ensemble = Classifier(members, pool.classes, temperature, views, header)
     if ensemble is not None and chosen.kind == WeightKind.MEMBERS:
         classifier = ensemble
     else:
         alone, temperature = pool.alone(chosen.states[0]), pool.temperature(chosen.states, views)
-        classifier = Classifier.of([alone], pool.classes, temperature, views, header)
+        classifier = Classifier([alone], pool.classes, temperature, views, header)
     weights = {str(kind): pool.states[one.states[0]] for kind, one in kinds.items()}
     model.save(path, weights, classifier, chosen.kind, ensemble)
 

@@ -204,7 +204,7 @@ class CandidatePool:
         if key not in self._log_probs:
             member, runtime = self._networks[name], self.runtime
             member.network.load_state_dict(self.states[name])
-            one = Classifier.of([member], self.classes)
+            one = Classifier([member], self.classes)
             with nullcontext() if self.finished else as_divergence():
                 found, _ = one.log_probabilities(
                     self.parts[split].images, views=views, device=runtime.device,

@@ -1,6 +1,7 @@
 """`polyak augment`: what a policy makes of your pictures, before anything is trained."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -74,14 +75,20 @@ def chosen(dataset, most: int, seed: int):
     """
     from polyak import keys
     from polyak.data.images import Images
+    from polyak.decoding.unreadable import Unreadable
 
     order = keys.permutation("preview", seed, 0, len(dataset))[: 2 * most]
     images = Images.open(dataset.take(order), budget=0, least=(448, 448))
-    good = images.good[:most]
-    if not len(good):
-        raise DataError("no picture can be read", where=str(dataset.root))
-    names = [shown(dataset.classes[dataset.labels[order[k]]])[:28] for k in good]
-    return [images[k] for k in good], names
+    found, names = [], []
+    for k in images.good:
+        with suppress(Unreadable):
+            found.append(images[k])
+            names.append(shown(dataset.classes[dataset.labels[order[k]]])[:28])
+        if len(found) == most:
+            break
+    if not found:
+        raise DataError("no image can be read", where=str(dataset.root))
+    return found, names
 
 
 def _check(options: Options) -> None:

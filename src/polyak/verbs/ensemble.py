@@ -107,7 +107,7 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
             running[number] = replace(member, weight=float(chosen.count(number)))
         temperature = whole.kind.temperature(combine(logs[chosen], None, whole.mean), labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
-        whole = type(whole).of(running, *parts)
+        whole = type(whole)(running, *parts)
         said = whole.together(logs[sorted(set(chosen))])
         print(f"selected   {_figures(said, labels)}  (and chosen by these)")
     print(
