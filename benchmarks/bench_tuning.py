@@ -59,7 +59,7 @@ def contenders(images, labels, norms):
         if remember:
             list(memory.fill([Batch(images, labels, numbers)]))
         one.train()
-        tuning.rest()
+        tuning.set_eval()
         forward = one if memory is None else lambda images: memory(images, numbers)
         return lambda: step(lambda: forward(images), optimizer)
 

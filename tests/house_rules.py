@@ -78,6 +78,7 @@ MEANT = {  # room or module: words that mean there what everybody means by them
     "report": {"page"},  # of HTML
     "race": {"page", "where"},
     "errors": {"where"},  # part of every message
+    "optim.mismatch": {"where"},  # an error too
     "augment.policy": {"where"},
     "regularize.insert": {"where"},  # in a network
 }

@@ -137,7 +137,7 @@ def test_every_verb_takes_it(run, photos, tmp_path, capsys):
     assert "17 used + 0 left out" in typed(capsys, "doctor", photos)[1]
     out = tmp_path / "sheet.png"
     for most, count in (("1M", 16), ("2M", 17)):
-        how = "--pictures", 20, "--looks", 1, "--out", out, "--max-pixels", most
+        how = "--images", 20, "--epochs", 1, "--out", out, "--max-pixels", most
         assert f"{count} images" in typed(capsys, "augment", photos, *how)[1]
     how = "--data", photos / "a", "--to", "torch-export", "--out", tmp_path / "model.pt2"
     code, said = typed(capsys, "export", run, *how, "--max-pixels", "1M")
@@ -148,7 +148,7 @@ def test_every_verb_takes_it(run, photos, tmp_path, capsys):
 
 
 def test_commands_that_are_recommended_name_it():
-    verdict = SimpleNamespace(best="sgd", alike=[], worse=["adam"])
+    verdict = SimpleNamespace(best="sgd", no_difference=[], worse=["adam"])
     for most, named in (("90M", True), ("64M", False)):
         recipe = make(data="photos", model="compact", max_pixels=most)
         assert ("--max-pixels 90M" in command(recipe, "few")) == named

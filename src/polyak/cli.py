@@ -51,10 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        told = memory_error(error)
-        if isinstance(told, PolyakError):
-            print(f"polyak: {told}", file=sys.stderr)
-            return told.exit_code
+        known = memory_error(error)
+        if isinstance(known, PolyakError):
+            print(f"polyak: {known}", file=sys.stderr)
+            return known.exit_code
         return _bug(error)
 
 

@@ -137,13 +137,13 @@ def _cells(row: dict, narrow: bool) -> list[str]:
     return cells
 
 
-def predictions(said: "Predictions", top: int) -> Table:
+def predictions(found: "Predictions", top: int) -> Table:
     """Lay out predictions as a table for a terminal, best class first."""
-    apart = [] if said.disagreement is None else [f"{value:.1%}" for value in said.disagreement]
+    apart = [] if found.disagreement is None else [f"{value:.1%}" for value in found.disagreement]
     table = Table("picture", *(f"class {i + 1}" for i in range(top)))
     if apart:  # before the classes: a row may have fewer of them than the table
         table = Table("picture", "disagreement", *(f"class {i + 1}" for i in range(top)))
-    for row, (path, best) in enumerate(zip(said.paths, said.top(top), strict=True)):
+    for row, (path, best) in enumerate(zip(found.paths, found.top(top), strict=True)):
         cells = [f"{escape(shown(name))} {probability:.1%}" for name, probability in best]
         cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
         table.add_row(escape(shown(path)), *cells)

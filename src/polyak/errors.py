@@ -116,16 +116,16 @@ def memory_error(error: Exception) -> Exception:
     >>> str(memory_error(MemoryError()))[:61]
     'the memory of this machine does not suffice: MemoryError. Nex'
     """
-    told = str(error)
+    text = str(error)
     if not (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
-        or any(sign in told for sign in _NO_MEMORY)
+        or any(sign in text for sign in _NO_MEMORY)
     ):
         return error
     return UsageError(
         "the memory of this machine does not suffice",
-        why=(told or type(error).__name__).splitlines()[0][:160],
+        why=(text or type(error).__name__).splitlines()[0][:160],
         then="lower --batch-size, --size, --widths or --memory",
     )
 

@@ -47,15 +47,15 @@ def parse(kind: Any, arguments: list[str], prog: str) -> Any:
         SystemExit: 0, after help.
         UsageError: a mistake.
     """
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(printed):
             return tyro.cli(kind, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code != MISTAKE:
             raise
         unknown = _unknown(kind, arguments, prog)
-        raise unknown or UsageError(_line(said.getvalue()), then=f"{prog} --help") from None
+        raise unknown or UsageError(_line(printed.getvalue()), then=f"{prog} --help") from None
 
 
 def pixels(text: str | None, model: str = "") -> int:
@@ -83,7 +83,9 @@ def taken(kind: Any) -> dict[str, tuple[Any, bool]]:
     else:
         hints = get_type_hints(kind, include_extras=True)
         found = {n: (_bare(hint), getattr(hint, "__metadata__", ())) for n, hint in hints.items()}
-    return {name: (hint, tyro.conf.Positional in how) for name, (hint, how) in found.items()}
+    return {
+        name: (hint, tyro.conf.Positional in markers) for name, (hint, markers) in found.items()
+    }
 
 
 def _unknown(kind: Any, arguments: list[str], prog: str) -> UsageError | None:
@@ -115,9 +117,9 @@ def _line(box: str) -> str:
     """
     plain = re.sub(r"\x1b\[[\d;]*m|[╭╮╰╯│─]", "", box)
     _, *rows = [row.strip() for row in plain.splitlines() if row.strip(" -")] or [""]
-    said = " ".join(rows).split("For full helptext")[0]
-    said = re.sub(r"Argument helptext: (\S+ \S+).*", r"Write \1", said)
-    return said.strip(" .")
+    printed = " ".join(rows).split("For full helptext")[0]
+    printed = re.sub(r"Argument helptext: (\S+ \S+).*", r"Write \1", printed)
+    return printed.strip(" .")
 
 
 def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
@@ -129,7 +131,7 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     Raises:
         UsageError: an impossible or unknown choice.
     """
-    arguments, dotted = _dotted(_renamed(arguments))
+    arguments, dotted = _dotted(renamed(arguments, recipes.RENAMED))
     chosen = parse(trainer(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
         base = recipes.make(**recipes.read(chosen.config))
@@ -138,12 +140,16 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     return recipes.make(**choices, **dotted), chosen.resume
 
 
-def _renamed(arguments: list[str]) -> list[str]:
-    """Call options what they are called today, and say so: old names go with the next version."""
+def renamed(arguments: list[str], names: dict[str, str]) -> list[str]:
+    """Call options what they are called today, and say so: old names go with the next version.
+
+    >>> renamed(["--seed", "1"], {"looks": "epochs"})
+    ['--seed', '1']
+    """
     found = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        today = recipes.RENAMED.get(name[2:].replace("-", "_"))
+        today = names.get(name[2:].replace("-", "_"))
         if name.startswith("--") and today:
             note = f"polyak: note: {name} is called {flag(today)} now; the old name goes with 0.3"
             sys.stderr.write(f"{note}\n")

@@ -50,7 +50,7 @@ def attack(seed: int, number: int) -> str:
     try:
         header = read_header(data, CAP)
         pixels = decode(data, CAP)
-        smaller = decode(data, CAP, least=(16, 16))
+        smaller = decode(data, CAP, min_size=(16, 16))
     except Unreadable as error:
         if number % 8 == 0 and _as_pillow_opens_it(data) is not None:
             return "refused, but used as Pillow opened it"

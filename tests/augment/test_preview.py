@@ -66,7 +66,7 @@ def test_the_verb_writes_a_picture_and_nothing_else(tiny_folder, tmp_path, capsy
         str(tiny_folder),
         "--policy",
         "lecture",
-        "--pictures",
+        "--images",
         "3",
         "--out",
         str(out),
@@ -86,7 +86,7 @@ def test_the_verb_writes_a_picture_and_nothing_else(tiny_folder, tmp_path, capsy
     [
         (["--policy", "lectur"], 64, "no such operation: lectur"),
         (["--out", "a.gif"], 64, "unknown kind of picture"),
-        (["--looks", "0"], 64, "impossible --looks"),
+        (["--epochs", "0"], 64, "impossible --epochs"),
         (["--size", "5"], 64, "impossible --size"),
         (["--out", "/nowhere/at/all.png"], 74, "cannot write"),
     ],
@@ -107,3 +107,13 @@ def test_pictures_that_cannot_be_read_are_passed_over(tiny_folder, tmp_path, cap
     out = tmp_path / "sheet.jpg"
     assert cli.main(["augment", str(tmp_path / "data"), "--out", str(out)]) == 0
     assert "2 images" in capsys.readouterr().out
+
+
+def test_the_options_of_0_1_are_taken_and_told(tiny_folder, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    words = ["augment", str(tiny_folder), "--out", str(out), "--pictures", "2", "--looks=1"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr()
+    assert "2 images, 1 epoch each" in said.out
+    assert "--pictures is called --images now" in said.err
+    assert "--looks is called --epochs now" in said.err

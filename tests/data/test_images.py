@@ -121,7 +121,7 @@ def test_large_photographs_are_kept_smaller_the_same_kept_or_not(tree, scene, en
         }
     )
     data = scan(find(root))
-    images = Images.open(data, budget=budget, least=(50, 50))
+    images = Images.open(data, budget=budget, min_size=(50, 50))
     found = dict(zip(data.paths, images.sizes.tolist(), strict=True))
     assert found == {
         "a/large.jpg": [50, 65],
@@ -132,7 +132,7 @@ def test_large_photographs_are_kept_smaller_the_same_kept_or_not(tree, scene, en
     assert data.sizes[0].tolist() == [200, 260]
     assert images.failed == []
     for i in range(4):
-        expected = decode(data.source.read(i), least=(50, 50))
+        expected = decode(data.source.read(i), min_size=(50, 50))
         assert np.array_equal(images[i], expected)
         assert np.array_equal(images.take([i])[0], expected)
-    assert np.array_equal(Images.open([data.source.place(0)], least=(50, 50))[0], images[0])
+    assert np.array_equal(Images.open([data.source.place(0)], min_size=(50, 50))[0], images[0])

@@ -169,7 +169,7 @@ def test_decoded_before_or_not_makes_no_difference(tmp_path, side):
     found = near_duplicates(data)
     assert len(np.unique(found)) == 10
     for budget in (0, None):
-        images = Images.open(data, budget=budget, least=(64, 64))
+        images = Images.open(data, budget=budget, min_size=(64, 64))
         assert near_duplicates(data, 1, images).tolist() == found.tolist()
 
 

@@ -248,26 +248,26 @@ def test_shrinking_while_decoding_is_pillows_and_leaves_enough(
     data = encoded(scene(*size), "JPEG", exif=exif)
     upright_size = size if orientation == 1 else size[::-1]
     least = tuple(-(-side // factor) for side in upright_size)
-    found = decode(data, least=least)
+    found = decode(data, min_size=least)
     assert found.shape[:2] == least == read_header(data).shrunk(least)[1]
     image = Image.open(io.BytesIO(data))
     image.draft(None, (size[1] // factor, size[0] // factor))
     expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     assert _levels(found, expected).max() <= 2
     one_more = (least[0] + 1, least[1])
-    assert decode(data, least=one_more).shape[0] >= one_more[0]
+    assert decode(data, min_size=one_more).shape[0] >= one_more[0]
 
 
 def test_only_jpegs_shrink_and_never_beyond_an_eighth(scene, encoded):
-    assert decode(encoded(scene(64, 64), "PNG"), least=(8, 8)).shape == (64, 64, 3)
-    assert decode(encoded(scene(64, 64), "JPEG"), least=(1, 1)).shape == (8, 8, 3)
+    assert decode(encoded(scene(64, 64), "PNG"), min_size=(8, 8)).shape == (64, 64, 3)
+    assert decode(encoded(scene(64, 64), "JPEG"), min_size=(1, 1)).shape == (8, 8, 3)
     cmyk = encoded(Image.new("CMYK", (64, 64)), "JPEG")
-    assert decode(cmyk, least=(8, 8)).shape == (64, 64, 3)
+    assert decode(cmyk, min_size=(8, 8)).shape == (64, 64, 3)
 
 
 def test_a_shrunk_picture_keeps_its_mean(scene, encoded):
     data = encoded(scene(256, 256), "JPEG", quality=95)
-    assert abs(decode(data).mean() - decode(data, least=(32, 32)).mean()) < 1
+    assert abs(decode(data).mean() - decode(data, min_size=(32, 32)).mean()) < 1
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
@@ -297,5 +297,5 @@ def test_an_odd_but_whole_jpeg_is_decoded_at_either_scale(scene, encoded):
     with pytest.raises(ValueError, match="extraneous"):
         simplejpeg.decode_jpeg(odd)
     assert np.array_equal(decode(odd), decode(data))
-    assert np.array_equal(decode(odd, least=(16, 16)), decode(data, least=(16, 16)))
-    assert decode(odd, least=(16, 16)).shape == (16, 16, 3)
+    assert np.array_equal(decode(odd, min_size=(16, 16)), decode(data, min_size=(16, 16)))
+    assert decode(odd, min_size=(16, 16)).shape == (16, 16, 3)

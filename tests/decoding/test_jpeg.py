@@ -31,7 +31,7 @@ def child(code: str, tmp_path: Path, data: bytes, **environment) -> int:
     ).returncode
 
 
-DECODE = "from polyak.decoding import decode; decode(data, least=(8, 8))"
+DECODE = "from polyak.decoding import decode; decode(data, min_size=(8, 8))"
 SCALED = (
     "import simplejpeg; simplejpeg.decode_jpeg(data, min_height=75, min_width=75, min_factor=8)"
 )
@@ -44,7 +44,7 @@ def test_a_lossless_jpeg_is_decoded_whole_whatever_is_asked(shape, tmp_path):
     assert child(SCALED, tmp_path, data) != 0  # what libjpeg-turbo does when it is asked to shrink
     assert child(DECODE, tmp_path, data) == 0
     assert not read_header(data).plain
-    found = decode(data, least=(8, 8))
+    found = decode(data, min_size=(8, 8))
     assert np.array_equal(found, np.broadcast_to(pixels.reshape(600, 600, -1), (600, 600, 3)))
 
 
@@ -62,7 +62,7 @@ for kind in range(192, 208):
     one = data.replace(bytes([255, 0xC3]), bytes([255, kind]))
     for least in (None, (1, 1), (4, 4), (30, 30)):
         try:
-            decode(one, least=least)
+            decode(one, min_size=least)
         except Unreadable:
             pass
 """

@@ -99,7 +99,7 @@ def test_an_oddity_changes_no_pixel(name, oddity):
         odd = oddity(JPEGS[name], np.random.default_rng(seed))
         assert np.array_equal(decode(odd), decode(same))
         if name not in ("lossless", "grey") and "CMYK" not in name and name != "YCCK":
-            assert decode(odd, least=(20, 20)).shape == (22, 26, 3)
+            assert decode(odd, min_size=(20, 20)).shape == (22, 26, 3)
 
 
 @pytest.mark.parametrize("name", ["progressive", "grey progressive", "CMYK progressive"])

@@ -24,7 +24,7 @@ from polyak.planning.probes import Backbone
 from polyak.recipe import make
 from polyak.training.distributed import Process
 from polyak.training.signals import Stop
-from polyak.transfer.choice import Row
+from polyak.transfer.ranking import Row
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from polyak.planning.trials import HoldOut, Trial
 from polyak.training.distributed import Process
 from polyak.training.session import Session
 from polyak.training.signals import Stop
-from polyak.transfer.choice import Row
+from polyak.transfer.ranking import Row
 
 
 class Clerk:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from polyak.race.verdict import accuracy, crossed, judge
+from polyak.race.verdict import accuracy, compared, crossed
 
 
 def race(draw, optimizers, seeds, pictures, better=0.0, luck=0.03):
@@ -44,14 +44,14 @@ def test_intervals_cover_the_truth_at_least_as_often_as_they_say():
 
 def test_among_equals_a_difference_is_claimed_in_one_race_of_twenty_at_most():
     draw = np.random.default_rng(2)
-    claims = sum(bool(judge(race(draw, 6, 5, 100)).worse) for _ in range(300))
+    claims = sum(bool(compared(race(draw, 6, 5, 100)).worse) for _ in range(300))
     assert claims / 300 <= 0.05
 
 
 def test_a_large_difference_is_found():
     draw = np.random.default_rng(3)
-    found = [judge(race(draw, 6, 5, 400, better=0.15, luck=0.01)) for _ in range(50)]
-    assert sum(v.best == "rule 0" and not v.alike for v in found) >= 45
+    found = [compared(race(draw, 6, 5, 400, better=0.15, luck=0.01)) for _ in range(50)]
+    assert sum(v.best == "rule 0" and not v.no_difference for v in found) >= 45
 
 
 def test_pairing_by_picture_finds_what_separate_intervals_do_not():
@@ -59,25 +59,25 @@ def test_pairing_by_picture_finds_what_separate_intervals_do_not():
     good, bad = ~hard, ~hard & (np.arange(300) < 290)
     right = {"a": np.tile(good, (4, 1)), "b": np.tile(bad, (4, 1))}
     assert accuracy(right["a"]).low < accuracy(right["b"]).high
-    assert judge(right).worse == ["b"]
+    assert compared(right).worse == ["b"]
 
 
 def test_what_cannot_be_told_apart_is_named():
     n = np.arange(400)
     right = {"a": n % 20 > 0, "b": n % 20 > 0, "c": n % 2 > 0}
-    found = judge({name: np.tile(row, (3, 1)) for name, row in right.items()})
-    assert (found.alike, found.worse) == (["b"], ["c"])
+    found = compared({name: np.tile(row, (3, 1)) for name, row in right.items()})
+    assert (found.no_difference, found.worse) == (["b"], ["c"])
     assert found.text == "a was ahead, but no difference was found to b; c did worse."
 
 
 def test_one_seed_gives_no_recommendation():
     right = {"a": np.ones((1, 50), bool), "b": np.zeros((1, 50), bool)}
-    assert "One seed cannot tell" in judge(right).text
+    assert "One seed cannot tell" in compared(right).text
 
 
 def test_no_interval_is_narrower_than_wilsons_or_leaves_the_possible():
     perfect = accuracy(np.ones((5, 359), bool))
     assert (perfect.value, perfect.high) == (1.0, 1.0)
     assert perfect.low == pytest.approx(0.98941, abs=1e-5)  # statsmodels, 359 of 359, wilson
-    behind = judge({"a": np.ones((2, 9), bool), "b": np.zeros((2, 9), bool)}).behind["b"]
+    behind = compared({"a": np.ones((2, 9), bool), "b": np.zeros((2, 9), bool)}).behind["b"]
     assert behind.high <= 1

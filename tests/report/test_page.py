@@ -18,7 +18,7 @@ from polyak.report import compare, report
 from polyak.report import page as pages
 from polyak.report.findings import findings
 from polyak.report.gather import gather
-from polyak.report.words import KOREAN, speaker
+from polyak.report.translations import KOREAN, speaker
 from written import INJECTIONS, run_directory, shape
 
 HOME = Path(pages.__file__).parent

@@ -13,7 +13,7 @@ from polyak import model
 from polyak.data.images import Images
 from polyak.data.scan import scan
 from polyak.data.sources import find
-from polyak.decoding.decode import least_for
+from polyak.decoding.decode import min_size_for
 from polyak.networks.build import build, pretrained_config
 from polyak.networks.preprocessing import preprocessing
 from polyak.recipe import decode_size as sizes
@@ -62,16 +62,16 @@ def _held_out(folder, tmp_path):
 def test_pictures_are_decoded_no_larger_than_the_network_needs(large_folder):
     data = scan(find(str(large_folder)))
     assert decode_size(make(data="x", size=16, model="compact"), data) == (256, 256)
-    images = Images.open(data, least=least_for((16, 16)))
+    images = Images.open(data, min_size=min_size_for((16, 16)))
     assert (images.sizes == (260, 300)).all() and images[0].shape == (260, 300, 3)
     # 672 pixels are wanted: at 1/2 there would be only 260
-    assert (Images.open(data, least=least_for((224, 224))).sizes == (520, 600)).all()
+    assert (Images.open(data, min_size=min_size_for((224, 224))).sizes == (520, 600)).all()
 
 
 def test_weights_say_how_much_they_need(large_folder):
     data = scan(find(str(large_folder)))
     asked = make(data="x", weights="hub", model="mobilenetv2_100")
-    assert decode_size(asked, data) == least_for((224, 224))
+    assert decode_size(asked, data) == min_size_for((224, 224))
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto.d2_in1k", "vit_tiny_patch16_384"])

@@ -75,7 +75,7 @@ def test_two_held_out_pictures_do_not_calibrate_alone():
     assert metrics.fit_temperature(wrong.log_probs, wrong.labels) > 1.5
     assert calibrated(found, labels, wrong) == pytest.approx(1, abs=0.1)
     assert calibrated(found, labels, None) == pytest.approx(1, abs=0.01)
-    found.logs[:] = np.nan  # no class had two pictures
+    found.log_probs[:] = np.nan  # no class had two pictures
     assert calibrated(found, labels, None) == 1
 
 
@@ -94,7 +94,7 @@ def test_the_same_again_is_the_same_and_needs_no_pass(job, tmp_path, monkeypatch
     jobs.run(job(transfer="linear"))
     first = jobs.results(tmp_path / "runs" / "job")
     shutil.rmtree(tmp_path / "runs")
-    monkeypatch.setattr("polyak.transfer.known.probe", None)  # nor is anything solved again
+    monkeypatch.setattr("polyak.transfer.solutions.probe", None)  # nor is anything solved again
     again = list(train(job(transfer="linear")))
     assert jobs.results(tmp_path / "runs" / "job") == first
     assert not [record for record in again if record["kind"] == "features"]

@@ -19,7 +19,7 @@ def tuned(name, strategy="few", staged=False):
         network = Staged(network, tuple(stages(network)), 3)
     tuning = Tuning(network, strategy, norms=False)
     network.train()
-    tuning.rest()
+    tuning.set_eval()
     return network, tuning
 
 

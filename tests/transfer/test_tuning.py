@@ -44,7 +44,7 @@ def test_frozen_stages_do_not_change_and_cost_no_gradient(pretrained):
         return tensor
 
     network.train()
-    tuning.rest()
+    tuning.set_eval()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = network(torch.randn(4, 3, 64, 64)).square().sum()
     kept_by_few = len(saved)

@@ -11,7 +11,7 @@ from polyak.errors import DiskError, Stopped
 from polyak.networks import Compact
 from polyak.networks.preprocessing import Preprocessing
 from polyak.transfer import cache, extract
-from polyak.transfer.known import known_probe
+from polyak.transfer.solutions import known_probe
 
 PAGE = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
 

@@ -96,7 +96,7 @@ class Transform:
         if isinstance(picture, bytes):
             plan = self._plan(picture, size := read_header(picture).size)
             scale = int(decode_scale(plan, self.size)[0])
-            image = decode(picture, least=(-(-size[0] // scale), -(-size[1] // scale)))
+            image = decode(picture, min_size=(-(-size[0] // scale), -(-size[1] // scale)))
         else:
             image = np.ascontiguousarray(pixels(picture))
             plan = self._plan(image, image.shape[:2])

@@ -30,7 +30,7 @@ class Decoding:
 
     Args:
         pixel_cap: the most pixels that an image may have.
-        least: (height, width) that large JPEGs may be shrunk to.
+        min_size: (height, width) that large JPEGs may be shrunk to.
         bits: of 16 that grey images of 16 bits are scaled by.
 
     >>> Decoding().bits
@@ -38,7 +38,7 @@ class Decoding:
     """
 
     pixel_cap: int = PIXEL_CAP
-    least: tuple[int, int] | None = None
+    min_size: tuple[int, int] | None = None
     bits: int = 16
 
 
@@ -92,7 +92,7 @@ class Images:
         threads: int | None = None,
         budget: int | None = None,
         pixel_cap: int | None = None,
-        least: tuple[int, int] | None = None,
+        min_size: tuple[int, int] | None = None,
         bits: int | None = None,
     ) -> "Images":
         """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
@@ -102,7 +102,7 @@ class Images:
             threads: how many files at once; default one a processor.
             budget: bytes of decoded pictures to keep; default a quarter of the available memory.
             pixel_cap: the most pixels that a picture may have; default as the data set was scanned.
-            least: (height, width) that large JPEGs may be shrunk to while decoding, in whole
+            min_size: (height, width) that large JPEGs may be shrunk to while decoding, in whole
                 powers of two; `sizes` then are the smaller ones. The same whether kept or not.
             bits: of 16 that grey images of 16 bits are scaled by; default what the data set uses.
         """
@@ -111,14 +111,14 @@ class Images:
             files = source.source
             pixel_cap, bits = pixel_cap or source.pixel_cap, bits or source.bits
             sizes, digests = source.sizes.copy(), source.digests
-            large = sizes >= 2 * np.array(least or (1 << 40, 1)) - 1
+            large = sizes >= 2 * np.array(min_size or (1 << 40, 1)) - 1
             unsure = np.flatnonzero(large.all(1))
         else:
             files = Files(".", list(map(str, source))) if isinstance(source, Sequence) else source
             pixel_cap = pixel_cap or PIXEL_CAP
             sizes, digests = np.zeros((len(files), 2), np.int64), None
             unsure = np.arange(len(files))
-        failed = _measure(files, unsure, sizes, threads, (pixel_cap, least))
+        failed = _measure(files, unsure, sizes, threads, (pixel_cap, min_size))
         lengths = sizes.prod(1) * 3
         ends = np.cumsum(lengths)
         kept = int(
@@ -127,7 +127,7 @@ class Images:
         starts = np.full(len(files), -1)
         starts[:kept] = ends[:kept] - lengths[:kept]
         pixels = np.empty(int(ends[kept - 1]) if kept else 0, np.uint8)
-        decoding = Decoding(pixel_cap, least, bits or 16)
+        decoding = Decoding(pixel_cap, min_size, bits or 16)
         images = cls(files, sizes, starts, pixels, decoding, digests)
         images.failed = sorted({**dict(images._fill(kept, threads)), **dict(failed)}.items())
         return images
@@ -231,7 +231,7 @@ class Images:
 
     def _decoded(self, position):
         data = self.source.read(position)
-        pixels = decode(data, self.decoding.pixel_cap, self.decoding.least, self.decoding.bits)
+        pixels = decode(data, self.decoding.pixel_cap, self.decoding.min_size, self.decoding.bits)
         if pixels.shape[:2] != tuple(self.sizes[position]):
             raise Unreadable("the file has changed since the scan: another size")
         if self._digests is not None and (digest(data) != self._digests[position]).any():
@@ -254,14 +254,14 @@ class Images:
         return failed
 
 
-def _measure(source, positions, sizes, threads, how):
+def _measure(source, positions, sizes, threads, limits):
     """Write the size that each picture will have decoded; return those that failed."""
-    pixel_cap, least = how
+    pixel_cap, min_size = limits
     failed = []
 
     def measure(i):
         try:
-            _, sizes[i] = read_header(source.read(i), pixel_cap).shrunk(least)
+            _, sizes[i] = read_header(source.read(i), pixel_cap).shrunk(min_size)
         except Unreadable as error:
             failed.append((i, error.reason))
 

@@ -94,7 +94,7 @@ def near_duplicates(
     thumbs = np.zeros((len(data), SIDE * SIDE), np.float32)
 
     def fill(position: int) -> None:
-        least = (SMALLEST, SMALLEST)
+        min_size = (SMALLEST, SMALLEST)
         with suppress(Unreadable):  # then it looks like nothing
             if images and data.sizes[position].min() < 2 * SMALLEST - 1:  # not shrunk either way
                 thumbs[position] = _thumbnail(images[position])
@@ -104,8 +104,8 @@ def near_duplicates(
             if images and images.keeps(position) and not header.jpeg:  # which nothing shrinks
                 thumbs[position] = _thumbnail(images[position])
                 return
-            with turn(header.weight(least)):
-                thumbs[position] = _thumbnail(decode(file, data.pixel_cap, least, data.bits))
+            with turn(header.weight(min_size)):
+                thumbs[position] = _thumbnail(decode(file, data.pixel_cap, min_size, data.bits))
 
     with quiet(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, large.tolist(), chunksize=64))

@@ -110,7 +110,9 @@ class Splits:
             if part.images.kept == len(part):  # decoded before
                 kept[name] = part
                 continue
-            images = Images.open(part.dataset, threads, free, least=part.images.decoding.least)
+            images = Images.open(
+                part.dataset, threads, free, min_size=part.images.decoding.min_size
+            )
             free = max(0, free - int(images.sizes[: images.kept].prod(1).sum()) * 3)
             lost |= {part.dataset.paths[position]: why for position, why in images.failed}
             kept[name] = Part(part.dataset, images).take(images.good)

@@ -17,7 +17,7 @@ from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
 
 _CHUNK = 256
-_MOST_TOLD = 5  # lines about what other libraries said
+_MOST_REPORTED = 5  # lines about what other libraries said
 
 
 def scan(
@@ -51,9 +51,9 @@ def scan(
     n = len(listing)
     sizes = np.zeros((n, 2), np.int64)
     digests = np.zeros((n, 2), np.uint64)
-    reasons, said, depth = {}, {}, Depth(pixel_cap)
+    reasons, remarks, depth = {}, {}, Depth(pixel_cap)
 
-    def judge(start):
+    def examine(start):
         for i in range(start, min(start + _CHUNK, n)):
             with noting() as notes:
                 try:
@@ -67,10 +67,10 @@ def scan(
                 except Unreadable as error:
                     reasons[i] = error.reason
             if notes and i not in reasons:
-                said[listing.source.keys[i]] = notes
+                remarks[listing.source.keys[i]] = notes
 
     with quiet(), ThreadPoolExecutor(threads or machine.cores()) as pool:
-        list(pool.map(judge, range(0, n, _CHUNK)))
+        list(pool.map(examine, range(0, n, _CHUNK)))
     everything = Dataset(
         listing.source, listing.labels, listing.classes, sizes, digests,
         listing.splits, pixel_cap=pixel_cap, bits=depth.bits,
@@ -78,7 +78,7 @@ def scan(
     data = everything.without(sorted(reasons.items()))
     data.quarantine.extend(listing.left_out)
     data.warnings.extend(listing.warnings)
-    data.warnings.extend([*depth.notes(), *_told(said)])
+    data.warnings.extend([*depth.notes(), *_reported(remarks)])
     if not len(data):
         _refuse_all(data)
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
@@ -95,13 +95,13 @@ def digest(data: bytes) -> np.ndarray:
     return np.frombuffer(hashlib.blake2b(data, digest_size=16).digest(), "<u8")
 
 
-def _told(said: dict[str, list[str]]) -> Iterator[str]:
+def _reported(remarks: dict[str, list[str]]) -> Iterator[str]:
     """Tell what other libraries said of files that are used nevertheless, a line for each."""
     files = {}
-    for path in sorted(said):
-        for note in said[path]:
+    for path in sorted(remarks):
+        for note in remarks[path]:
             files.setdefault(note, []).append(path)
-    for note, paths in sorted(files.items(), key=lambda item: -len(item[1]))[:_MOST_TOLD]:
+    for note, paths in sorted(files.items(), key=lambda item: -len(item[1]))[:_MOST_REPORTED]:
         examples = ", ".join(shown(path) for path in paths[:3]) + ", ..." * (len(paths) > 3)
         yield f"{len(paths)} files ({examples}): {shown(note)}"
 

@@ -26,7 +26,7 @@ LEAST_SIDE = 256  # pixels: no image is shrunk below this while it is decoded
 def decode(
     data: bytes,
     pixel_cap: int = PIXEL_CAP,
-    least: tuple[int, int] | None = None,
+    min_size: tuple[int, int] | None = None,
     bits: int = 16,
 ) -> np.ndarray:
     r"""Decode the first frame of a JPEG, PNG, WebP, BMP, GIF or TIFF to upright RGB.
@@ -38,7 +38,7 @@ def decode(
     Args:
         data: the whole file.
         pixel_cap: the most pixels that an image may have.
-        least: (height, width); a JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that leaves
+        min_size: (height, width); a JPEG is decoded at 1/2, 1/4 or 1/8 of its size when that leaves
             this much. Its decoder averages, so nothing aliases.
         bits: of 16 that the images of a set use; what is above them is white.
 
@@ -53,17 +53,17 @@ def decode(
     [[[255, 0, 0]]]
     """
     header = read_header(data, pixel_cap)
-    with turn(header.weight(least)), noting() as notes:
+    with turn(header.weight(min_size)), noting() as notes:
         try:
             if header.jpeg:
-                pixels = jpeg_pixels(data, header.jpeg, header.shrunk(least)[0])
+                pixels = jpeg_pixels(data, header.jpeg, header.shrunk(min_size)[0])
             else:
                 pixels = _whole(data, header, pixel_cap, bits)
         except Unreadable:
             raise
         except Exception as error:  # hostile bytes find every exception that a parser has
-            said = notes[-1] if notes and header.format == "TIFF" else error
-            raise broken(header.format, said) from error
+            reason = notes[-1] if notes and header.format == "TIFF" else error
+            raise broken(header.format, reason) from error
         for line in notes:
             note(line)
         return upright(pixels, header.orientation)
@@ -72,7 +72,7 @@ def decode(
 def image_pixels(
     image: Image.Image,
     pixel_cap: int = PIXEL_CAP,
-    least: tuple[int, int] | None = None,
+    min_size: tuple[int, int] | None = None,
     bits: int = 16,
 ) -> np.ndarray:
     """Turn a Pillow image into the pixels that `decode` makes of its file.
@@ -92,7 +92,7 @@ def image_pixels(
     """
     data = _unread(image)
     if data:
-        return decode(data, pixel_cap, least, bits)
+        return decode(data, pixel_cap, min_size, bits)
     try:
         check_pixels((image.height, image.width), pixel_cap)
         load(image)
@@ -156,14 +156,14 @@ def bits_for(level: int) -> int:
     return next(bits for bits in DEPTHS if level < 1 << bits)
 
 
-def least_for(size: tuple[int, int]) -> tuple[int, int]:
-    """Say how far decoding may shrink a JPEG for a network of this size, as `least` of `decode`.
+def min_size_for(size: tuple[int, int]) -> tuple[int, int]:
+    """Say how far decoding may shrink a JPEG for a network of this size, as `min_size` of `decode`.
 
     Three times the network's size: a crop of half the side is then still shrunk by 1.5 when it is
     drawn, which removes what the decoder's averaging lets through. A function of the network alone,
     so that training, evaluating and predicting see the same pixels, kept in memory or not.
 
-    >>> least_for((224, 224)), least_for((32, 32))
+    >>> min_size_for((224, 224)), min_size_for((32, 32))
     ((672, 672), (256, 256))
     """
     height, width = size

@@ -40,30 +40,30 @@ class Header:
         height, width = self.stored
         return (width, height) if self.orientation > 4 else (height, width)
 
-    def shrunk(self, least: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+    def shrunk(self, min_size: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
         """Give the factor that a JPEG can be decoded smaller by, and the upright size then.
 
         Args:
-            least: (height, width) that must be left; None: the factor is 1.
+            min_size: (height, width) that must be left; None: the factor is 1.
 
         >>> Header("JPEG", (3000, 4001), plain=True).shrunk((448, 448))
         (4, (750, 1001))
         """
         height, width = self.size
-        if least and self.plain:
+        if min_size and self.plain:
             for factor in (8, 4, 2):
                 smaller = -(-height // factor), -(-width // factor)
-                if smaller[0] >= least[0] and smaller[1] >= least[1]:
+                if smaller[0] >= min_size[0] and smaller[1] >= min_size[1]:
                     return factor, smaller
         return 1, self.size
 
-    def weight(self, least: tuple[int, int] | None = None) -> int:
+    def weight(self, min_size: tuple[int, int] | None = None) -> int:
         """Count the pixels whose memory decoding takes; of a progressive JPEG all wait half-done.
 
         >>> Header("JPEG", (3000, 4000), plain=True).weight((448, 448))
         750000
         """
-        height, width = self.shrunk(least)[1]
+        height, width = self.shrunk(min_size)[1]
         progressive = self.jpeg is not None and self.jpeg.kind == PROGRESSIVE
         return max(height * width, self.stored[0] * self.stored[1] // 2 * progressive)
 

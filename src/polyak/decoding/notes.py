@@ -52,11 +52,11 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("always", module=r"PIL\.")
         shown = warnings.showwarning
 
-        def heard(message, category, filename, *where, **how):
+        def heard(message, category, filename, *place, **options):
             if Path(filename).parent.name == "PIL":
                 note(str(message))
             else:
-                shown(message, category, filename, *where, **how)
+                shown(message, category, filename, *place, **options)
 
         warnings.showwarning = heard
         yield

@@ -55,8 +55,8 @@ def check_png(data: bytes, image: Image.Image) -> None:
 
 
 def _sum_fits(data: bytes, start: int, stop: int) -> bool:
-    told = int.from_bytes(data[stop : stop + 4], "big")
-    return zlib.crc32(memoryview(data)[start - 4 : stop]) == told
+    expected = int.from_bytes(data[stop : stop + 4], "big")
+    return zlib.crc32(memoryview(data)[start - 4 : stop]) == expected
 
 
 def _unpacked(data: bytes, parts: list[tuple[int, int]]) -> tuple[int, bool]:

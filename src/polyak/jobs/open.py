@@ -63,7 +63,7 @@ def open_data(recipe: Recipe, machine: Machine, processes: int = 1) -> Splits:
     cores = machine.threads.compute
     dataset = scan(find(recipe.data, recipe.classes_from), cores, recipe.pixel_cap)
     kept = 0 if begins_with_features(recipe) else cache_bytes(recipe, processes)
-    images = Images.open(dataset, cores, kept, least=decode_size(recipe, dataset))
+    images = Images.open(dataset, cores, kept, min_size=decode_size(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
     check_classes(dataset)
     dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)

@@ -63,12 +63,12 @@ def counts(dataset: Dataset) -> dict[str, Any]:
     return {"found": dataset.found, "left_out": len(dataset.quarantine)}
 
 
-def provenance(resolved: Resolved, begun: Dataset, left: Dataset, steps: int) -> dict[str, Any]:
+def provenance(resolved: Resolved, started: Dataset, left: Dataset, steps: int) -> dict[str, Any]:
     """Say where a model comes from; nothing in it depends on clock, place or machine load.
 
     Args:
         resolved: the run's choices.
-        begun: the data as the run began with it.
+        started: the data as the run began with it.
         left: without what was lost since.
         steps: that were taken.
     """
@@ -76,7 +76,7 @@ def provenance(resolved: Resolved, begun: Dataset, left: Dataset, steps: int) ->
     return {
         "polyak": __version__,
         "recipe": resolved.model_dump(exclude=ELSEWHERE),
-        "data": {"fingerprint": begun.fingerprint(), "left_out": len(left.quarantine), **parts},
+        "data": {"fingerprint": started.fingerprint(), "left_out": len(left.quarantine), **parts},
         "steps": steps,
     }
 
@@ -141,8 +141,8 @@ def calibrated(
     >>> round(calibrated(probe, np.array([0, 0, 0, 1]), None), 4)
     1.217
     """
-    seen = ~np.isnan(probe.logs).any(1)
-    log_probs, labels = probe.logs[seen], labels[seen]
+    seen = ~np.isnan(probe.log_probs).any(1)
+    log_probs, labels = probe.log_probs[seen], labels[seen]
     if val is not None:
         log_probs = np.concatenate([log_probs, val.log_probs])
         labels = np.concatenate([labels, val.labels])

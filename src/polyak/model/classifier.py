@@ -12,7 +12,7 @@ from polyak.data.dataset import Dataset
 from polyak.data.images import Decoding, Images
 from polyak.data.sources import ClassesFrom
 from polyak.data.sources.unlabelled import list_images
-from polyak.decoding.decode import least_for
+from polyak.decoding.decode import min_size_for
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
@@ -163,12 +163,12 @@ class Classifier:
         """
         sizes = [member.preprocessing.size for member in self.members]
         size = max(height for height, _ in sizes), max(width for _, width in sizes)
-        return Decoding(self.pixel_cap, least_for(size), self.preprocessing.bits)
+        return Decoding(self.pixel_cap, min_size_for(size), self.preprocessing.bits)
 
     def opened(self, source: Dataset | Sequence[str | Path]) -> Images:
         """Open images, to be decoded as in training."""
         on = self.decoding
-        return Images.open(source, None, 0, on.pixel_cap, on.least, on.bits)
+        return Images.open(source, None, 0, on.pixel_cap, on.min_size, on.bits)
 
     def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Predictions:
         """Predict files, every image below a folder, or images in memory.

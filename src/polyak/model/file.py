@@ -144,15 +144,15 @@ def _load(file: Path, device: str, kind: str | None) -> Classifier:
         if kind not in list(WeightKind):
             raise ValueError(f"unknown weights {kind!r}")
         classes = [str(name) for name in header["classes"]]
-        page = dict(header["ensemble"]) if kind == "members" else header
-        told = page["members"] if kind == "members" else [header | {"temperature": 1.0}]
-        if not isinstance(told, list) or not 0 < len(told) <= MOST_MEMBERS:
+        facts = dict(header["ensemble"]) if kind == "members" else header
+        described = facts["members"] if kind == "members" else [header | {"temperature": 1.0}]
+        if not isinstance(described, list) or not 0 < len(described) <= MOST_MEMBERS:
             raise ValueError(f"it needs a list of 1 to {MOST_MEMBERS} members")
         members = []
-        for number, one in enumerate(told):
+        for number, one in enumerate(described):
             prefix = f"members/{number}/" if kind == "members" else f"{kind}/"
             members.append(_member(stored, prefix, one, device))
-    temperature, mean = _temperature(page["temperature"]), page.get("mean", MEANS[0])
+    temperature, mean = _temperature(facts["temperature"]), facts.get("mean", MEANS[0])
     if mean not in MEANS:
         raise ValueError(f"unknown mean {mean!r}")
     views = _views(header["views"])
@@ -174,11 +174,13 @@ def _check_kind(file: Path, kind: str) -> None:
         raise UsageError("no such weights", where=f"--kind {kind}", why=why)
 
 
-def _member(stored: tensor_file.Stored, prefix: str, told: dict[str, Any], device: str) -> Member:
-    classes = tuple(str(name) for name in told["classes"])
-    if len(set(classes)) != len(classes) or len(classes) != int(told["network"]["classes"]):
+def _member(
+    stored: tensor_file.Stored, prefix: str, described: dict[str, Any], device: str
+) -> Member:
+    classes = tuple(str(name) for name in described["classes"])
+    if len(set(classes)) != len(classes) or len(classes) != int(described["network"]["classes"]):
         raise ValueError("classes or temperature do not fit the network")
-    _check_shapes(stored, prefix, told["network"])
+    _check_shapes(stored, prefix, described["network"])
     state = {
         name.removeprefix(prefix): stored.tensor(name)
         for name in stored.shapes
@@ -186,21 +188,21 @@ def _member(stored: tensor_file.Stored, prefix: str, told: dict[str, Any], devic
     }
     if not all(tensor_file.finite(value) for value in state.values()):
         raise ValueError("a weight is not finite")
-    network = from_spec(told["network"])
+    network = from_spec(described["network"])
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last).to(device)
-    weight = float(told.get("weight", 1.0))
+    weight = float(described.get("weight", 1.0))
     if not 0 <= weight < math.inf:
         raise ValueError(f"a member weighs {weight}")
-    views = told.get("views")
-    page = {"bits": 16, **told["preprocessing"]}
-    page = {name: checked(name, page[name]) for name in FIELDS}
+    views = described.get("views")
+    facts = {"bits": 16, **described["preprocessing"]}
+    facts = {name: checked(name, facts[name]) for name in FIELDS}
     return Member(
         network,
-        told["network"],
+        described["network"],
         classes,
-        Preprocessing(**page),
-        _temperature(told["temperature"]),
+        Preprocessing(**facts),
+        _temperature(described["temperature"]),
         weight,
         None if views is None else _views(views),
     )

@@ -80,7 +80,7 @@ def _each(inputs: Inputs) -> Iterator[object]:
 def _pixels(one: object, number: int, decoding: Decoding) -> np.ndarray:
     """Give one image as uint8 (H, W, 3)."""
     if isinstance(one, Image.Image):
-        return image_pixels(one, decoding.pixel_cap, decoding.least, decoding.bits)
+        return image_pixels(one, decoding.pixel_cap, decoding.min_size, decoding.bits)
     if isinstance(one, torch.Tensor):
         array = _levels(one.detach(), number)
         array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array[..., None, None]

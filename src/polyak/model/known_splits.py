@@ -175,11 +175,11 @@ def _find(name: str, file: Path) -> Path | None:
 
 def _sources(file: Path) -> Iterator[str]:
     """Name the polyak models that a run started from or learnt from."""
-    page = file.parent / "config.yaml"
+    config = file.parent / "config.yaml"
     try:
-        recipe = read_yaml(page) if page.is_file() else {}
+        recipe = read_yaml(config) if config.is_file() else {}
     except UsageError as error:
-        raise _Unknown(f"{shown(page)} does not say what it started from: {error}") from error
+        raise _Unknown(f"{shown(config)} does not say what it started from: {error}") from error
     for choice in _SOURCES:
         name = recipe.get(choice)
         if isinstance(name, str) and name != "hub" and not _foreign(name, file, recipe):

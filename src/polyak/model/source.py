@@ -162,8 +162,8 @@ def start(network: nn.Module, source: Classifier, classes: tuple[str, ...]) -> d
         for name in names:
             own[name].copy_(taken[name])
         _carry(own, taken, heads, source.members[0].classes, classes)
-    page = source.preprocessing.as_facts()
-    return {name: json.dumps(value) for name, value in page.items()}
+    facts = source.preprocessing.as_facts()
+    return {name: json.dumps(value) for name, value in facts.items()}
 
 
 def _carry(own, taken, heads, before: tuple[str, ...], now: tuple[str, ...]) -> None:

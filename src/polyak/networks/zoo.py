@@ -79,10 +79,10 @@ def _stand_ins() -> Iterator[None]:
         _dismiss()
 
 
-def _disable(function: Callable, *how, **more) -> Callable:
+def _disable(function: Callable, *options, **more) -> Callable:
     @functools.wraps(function)
     def undisturbed(*inputs, **named):
-        return _real(COMPILER).disable(function, *how, **more)(*inputs, **named)
+        return _real(COMPILER).disable(function, *options, **more)(*inputs, **named)
 
     return undisturbed
 

@@ -82,15 +82,15 @@ def run(work: Pass, lineup: Lineup, engine: str | None = None) -> None:
     columns = lineup.columns
     if len(columns) != 2 + len(signature(work.rule).state) + len(work.decays):
         raise ValueError(f"{work.rule.__name__} does not go through {len(columns)} columns")
-    rest = list(lineup.rest)
+    others = list(lineup.others)
     for part in lineup.runs:
-        go = _sweep_or_none(work.rule, part.precision)
-        if go is None:
-            rest += part.places
+        jitted = _sweep_or_none(work.rule, part.precision)
+        if jitted is None:
+            others += part.places
         else:
-            _run(go, work, part)
-    if rest:
-        _run_as_tensors(work, columns, rest, engine)
+            _run(jitted, work, part)
+    if others:
+        _run_as_tensors(work, columns, others, engine)
 
 
 def choose(device: str) -> str:
@@ -141,21 +141,21 @@ def _sweep_or_none(rule, precision):
             raise ValueError(
                 f"{rule.__name__} has {states} tensors of state, the loops take {loops.MOST_STATES}"
             )
-        go = loops.sweep(rule, states, precision)
+        jitted = loops.sweep(rule, states, precision)
         element = translate(rule, precision)
         names = signature(rule).hyper
         constants = element.constants(dict.fromkeys(names, 0.5))
-        loops.warm(go, states, precision, len(constants))
+        loops.warm(jitted, states, precision, len(constants))
     except (ValueError, NumbaError) as error:
         why = str(error).strip().splitlines()[0]
         warnings.warn(
             f"{rule.__name__} runs uncompiled, some ten times slower: {why}", stacklevel=2
         )
         return None
-    return go
+    return jitted
 
 
-def _run(go: Any, work, part):
+def _run(jitted: Any, work, part):
     """Run the compiled pass, a stretch of weights to each of torch's threads."""
     constants = translate(work.rule, part.precision).constants(work.hyper)
     constants = loops.literals(part.precision, *constants)
@@ -166,7 +166,7 @@ def _run(go: Any, work, part):
         decays = np.array([average.constants({"decay": d}) for d in work.decays], part.precision)
 
     def stretch(begin, end):
-        go(part.table, part.sizes, begin, end, constants, *terms, decays)
+        jitted(part.table, part.sizes, begin, end, constants, *terms, decays)
 
     threads.spread(stretch, part.total)
 

@@ -57,21 +57,21 @@ class Lineup:
     """Columns that were compared: what the loops take, and the rest, which is stepped as tensors.
 
     >>> lineup = line_up([[torch.ones(2), torch.ones(2, dtype=torch.bfloat16)]] * 2)
-    >>> [run.sizes.tolist() for run in lineup.runs], lineup.rest
+    >>> [run.sizes.tolist() for run in lineup.runs], lineup.others
     ([[2]], [1])
     """
 
     columns: Columns
     runs: list[Run]
-    rest: list[int]
+    others: list[int]
     copies: list[Tensor] = field(default_factory=list)  # alive as long as their addresses
 
     def part(self, places: Sequence[int]) -> "Lineup":
         """Give the lineup of some places; numbers of places stay what they are."""
         chosen = set(places)
         runs = [run.part(chosen) for run in self.runs]
-        rest = [place for place in self.rest if place in chosen]
-        return Lineup(self.columns, runs, rest, self.copies)
+        others = [place for place in self.others if place in chosen]
+        return Lineup(self.columns, runs, others, self.copies)
 
 
 @dataclass
@@ -117,11 +117,11 @@ def line_up(columns: Columns, memo: dict | None = None, loops: bool = True) -> L
         memo.clear()
     agree(columns)
     rows: dict[type, dict[int, tuple]] = {}
-    rest, copies = [], []
+    others, copies = [], []
     for place, row in enumerate(zip(*columns, strict=True)):
         ordered = _in_order(row) if loops else None
         if ordered is None:
-            rest.append(place)
+            others.append(place)
         else:
             rows.setdefault(PRECISION[row[0].dtype], {})[place] = ordered
             copies += [dx for dx in ordered[1:2] if dx is not row[1]]
@@ -129,10 +129,10 @@ def line_up(columns: Columns, memo: dict | None = None, loops: bool = True) -> L
     for precision, group in rows.items():
         run, shared = _addresses(precision, group)
         runs.append(run)
-        rest += shared
-    if memo is not None and len(runs) == 1 and not rest:
+        others += shared
+    if memo is not None and len(runs) == 1 and not others:
         memo["seen"] = _remember(columns, runs[0])
-    return Lineup(columns, runs, sorted(rest), copies)
+    return Lineup(columns, runs, sorted(others), copies)
 
 
 def _in_order(row):

@@ -116,9 +116,9 @@ def sweep(rule, states, precision):
     >>> x, dx = np.ones(3, np.float32), np.ones(3, np.float32)
     >>> one, zero = np.float32(1), np.float32(0)
     >>> at = np.array([[x.ctypes.data], [dx.ctypes.data]], np.uint64)
-    >>> go = sweep(sgd, 0, np.float32)
+    >>> jitted = sweep(sgd, 0, np.float32)
     >>> no_average = np.zeros((0, 2), np.float32)
-    >>> go(at, np.array([3]), 1, 3, (np.float32(0.5),), one, zero, one, no_average)
+    >>> jitted(at, np.array([3]), 1, 3, (np.float32(0.5),), one, zero, one, no_average)
     >>> x.tolist()
     [1.0, 0.5, 0.5]
     """
@@ -142,12 +142,12 @@ def sweep(rule, states, precision):
     return run
 
 
-def warm(go, states, precision, constants):
+def warm(jitted, states, precision, constants):
     """Compile a pass now, on no weights, so that its errors come before anything is half done."""
     zero = precision(0)
     nothing = np.zeros((2 + states, 0), np.uint64)
     averages = np.zeros((0, 2), precision)
-    go(nothing, np.zeros(0, np.int64), 0, 0, (zero,) * constants, zero, zero, zero, averages)
+    jitted(nothing, np.zeros(0, np.int64), 0, 0, (zero,) * constants, zero, zero, zero, averages)
 
 
 # the sum's order may be the processor's; infinities and NaN stay what they are

@@ -58,10 +58,10 @@ def norm_of(lineups: Sequence[Lineup]) -> float | Tensor:
             addresses = chain.from_iterable(run.table[1].tolist() for run in runs)
             sizes = chain.from_iterable(run.sizes.tolist() for run in runs)
             squares += _squares(addresses, sizes, precision)
-    rest = [lineup.columns[1][place] for lineup in lineups for place in lineup.rest]
-    if not rest:
+    others = [lineup.columns[1][place] for lineup in lineups for place in lineup.others]
+    if not others:
         return squares**0.5
-    return (squares + float(norm(rest)) ** 2) ** 0.5 if squares else norm(rest)
+    return (squares + float(norm(others)) ** 2) ** 0.5 if squares else norm(others)
 
 
 def _squares(tensors, sizes, precision):

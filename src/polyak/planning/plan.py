@@ -34,10 +34,10 @@ from polyak.rundir.plan_events import (
     ProbeEvent,
     RowEvent,
 )
-from polyak.transfer import cache, choice, folds, planner, probe
-from polyak.transfer.choice import Row
-from polyak.transfer.known import known_probe
+from polyak.transfer import cache, folds, planner, probe, ranking
 from polyak.transfer.probes import fold_count
+from polyak.transfer.ranking import Row
+from polyak.transfer.solutions import known_probe
 from polyak.transfer.tuning import STRATEGIES
 
 
@@ -181,7 +181,7 @@ class Planner:
             self.labels = np.concatenate([val.labels, self.labels])
         for name in PROBES:
             found = results.probes[name]
-            log_probs = [found.logs]
+            log_probs = [found.log_probs]
             if val is not None:
                 held_out = np.full((len(val), len(found.bias)), np.nan, np.float32)
                 predicted = yield from predict(self.backbone, val, found, name, "one")
@@ -233,8 +233,8 @@ class Planner:
 
         def worth(row: Row) -> float:
             # turns are alike: what each made of its own decides who gets another
-            base = choice.better_probe(self.rows.values())
-            return choice.gain(replace(row, share=1.0), base)
+            base = ranking.better_probe(self.rows.values())
+            return ranking.gain(replace(row, share=1.0), base)
 
         for row in planner.halving(STRATEGIES, self.until, turn, worth):
             yield self._row(row)
@@ -243,9 +243,9 @@ class Planner:
         """Choose a strategy: (its name, why, what to expect of it)."""
         notes, accuracy = [], None
         if self.rows:
-            row, why = choice.choose(list(self.rows.values()), len(self.session.data.train))
+            row, why = ranking.choose(list(self.rows.values()), len(self.session.data.train))
             chosen, accuracy = row.strategy, asdict(row.accuracy)
-            if row.n < choice.THIN:
+            if row.n < ranking.THIN:
                 notes.append(
                     f"evidence is thin: {counted(row.n, 'image')} to judge by; each row's accuracy "
                     f"is known to within {(row.accuracy.high - row.accuracy.low) / 2:.0%} only"

@@ -24,7 +24,7 @@ from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.transfer import cache
 from polyak.transfer.features import LARGEST
-from polyak.transfer.known import known_probe
+from polyak.transfer.solutions import known_probe
 
 
 @dataclass(frozen=True)

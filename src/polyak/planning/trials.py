@@ -17,7 +17,7 @@ from polyak.training.loop import fit
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.training.timing import EXPECTED
-from polyak.transfer.choice import Row
+from polyak.transfer.ranking import Row
 
 
 @dataclass(frozen=True)

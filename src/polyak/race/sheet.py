@@ -14,7 +14,7 @@ from polyak.errors import DivergedError, counted, shown
 from polyak.files import write_atomic
 from polyak.race.contest import Contest
 from polyak.race.page import render
-from polyak.race.verdict import Verdict, accuracy, judge, listed
+from polyak.race.verdict import Verdict, accuracy, compared, listed
 
 POINTS = 60  # of a training curve
 SAME = ("model", "widths", "size", "batch_size", "schedule", "warm_up", "rho", "weight_decay",
@@ -31,7 +31,7 @@ def figures(contest: Contest) -> dict:
         raise DivergedError("every optimizer diverged at every rate", then="try lower --sweep")
     course, plan, seeds = contest.course, contest.plan, contest.rounds()
     right = contest.right()
-    verdict = judge(right) if right else None
+    verdict = compared(right) if right else None
     resolved, data = course.session(plan.optimizers[0]).resolved, course.data
     return {
         "version": 1,
@@ -104,7 +104,7 @@ def _band(curves: list[dict[int, float]]) -> list[list[float]]:
 
 def _next(contest: Contest, verdict: Verdict | None) -> str:
     """The command that takes the recommendation; nothing where none is supported."""
-    if verdict is None or verdict.alike or not verdict.worse or len(contest.rounds()) < 2:
+    if verdict is None or verdict.no_difference or not verdict.worse or len(contest.rounds()) < 2:
         return ""
     rate, recipe = contest.rates[verdict.best], contest.recipe
     data = shlex.quote(shown(recipe.data))
@@ -149,17 +149,17 @@ def _points(behind: dict) -> str:
 def sentences(found: dict) -> list[str]:
     """Say what was found and how, a sentence each; the first is the recommendation."""
     n, split = found["measured_on"]["n"], found["measured_on"]["split"]
-    said = []
+    lines = []
     if found["stopped"]:
         done = f"{len(found['seeds'])} of {found['seeds_planned']} seeds were finished"
-        said.append(f"Stopped before the end: {done}.")
+        lines.append(f"Stopped before the end: {done}.")
     if found["verdict"]:
-        said.append(found["verdict"]["text"])
+        lines.append(found["verdict"]["text"])
     if found["diverged"]:
-        said.append(f"Diverged at every rate, not raced: {listed(found['diverged'])}.")
+        lines.append(f"Diverged at every rate, not raced: {listed(found['diverged'])}.")
     if found["lost"]:
         path, why = found["lost"][0]
-        said.append(
+        lines.append(
             f"{len(found['lost'])} images could not be read to the end, and count as wrong for all "
             f"alike; the first: {shown(path)}: {shown(why)}."
         )
@@ -167,13 +167,13 @@ def sentences(found: dict) -> list[str]:
         k = max(1, len(found["results"]) - 1)
         also = ", which also chose the rates: expect a little less" if split == "val" else ""
         together = f", and the {k} intervals hold together" if k > 1 else ""
-        said.append(
+        lines.append(
             f"{counted(len(found['seeds']), 'seed')}, {counted(found['steps'], 'step')} each "
             f"({found['epochs']:g} times the training images); accuracy on {counted(n, 'image')} "
             f"of {split}{also}. Intervals are 95 %, over seeds and images; differences are paired "
             f"by both{together}."
         )
-    return said
+    return lines
 
 
 def write(found: dict, out: Path) -> None:
@@ -182,7 +182,7 @@ def write(found: dict, out: Path) -> None:
     Raises:
         DiskError: nothing can be written there.
     """
-    said = sentences(found)
+    lines = sentences(found)
     shown_data = {
         "rules": list(dict.fromkeys(row["optimizer"] for row in found["sweep"])),
         "results": found["results"],
@@ -198,8 +198,8 @@ def write(found: dict, out: Path) -> None:
         more=max(0, len(found["classes"]) - 12),
         found=found,
         rows=rows(found),
-        first=said[0] if said else "Stopped before anything was measured.",
-        said=said[1:],
+        first=lines[0] if lines else "Stopped before anything was measured.",
+        lines=lines[1:],
         same={k.replace("_", " "): v for k, v in found["same"].items() if v is not None},
     )
     write_atomic(out / "race.html", page)

@@ -50,8 +50,8 @@ def accuracy(right: np.ndarray) -> Estimate:
     return _within(Estimate(found.value, low, high), 0.0)
 
 
-def _within(found: Estimate, least: float) -> Estimate:
-    return Estimate(found.value, max(least, found.low), min(1.0, found.high))
+def _within(found: Estimate, lowest: float) -> Estimate:
+    return Estimate(found.value, max(lowest, found.low), min(1.0, found.high))
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Verdict:
     Args:
         best: the optimizer with the highest mean accuracy.
         behind: by how much each other is behind it: intervals that hold together at 95 %.
-        alike: those whose interval includes no difference.
+        no_difference: those whose interval includes no difference.
         worse: those that are behind for certain.
         text: the recommendation, or that no difference was found.
     """
 
     best: str
     behind: dict[str, Estimate]
-    alike: list[str]
+    no_difference: list[str]
     worse: list[str]
     text: str
 
@@ -77,7 +77,7 @@ class Verdict:
         return asdict(self)
 
 
-def judge(right: dict[str, np.ndarray]) -> Verdict:
+def compared(right: dict[str, np.ndarray]) -> Verdict:
     """Compare the best with every other: bool (seeds, pictures) by optimizer, all alike in shape.
 
     With k optimizers each of the k - 1 intervals is at 1 - 0.05 / (k - 1), so that all hold
@@ -85,9 +85,9 @@ def judge(right: dict[str, np.ndarray]) -> Verdict:
 
     >>> pictures = np.arange(200)
     >>> good, bad = np.tile(pictures % 10 > 0, (3, 1)), np.tile(pictures % 2 > 0, (3, 1))
-    >>> judge({"sgd": bad, "adam": good}).text
+    >>> compared({"sgd": bad, "adam": good}).text
     'adam: better than every other.'
-    >>> judge({"sgd": good, "adam": good}).text
+    >>> compared({"sgd": good, "adam": good}).text
     'No difference found between sgd and adam.'
     """
     order = sorted(right, key=lambda name: -right[name].mean())  # ties keep the given order
@@ -97,22 +97,22 @@ def judge(right: dict[str, np.ndarray]) -> Verdict:
         name: _within(crossed(right[best].astype(float) - right[name], level), -1.0)
         for name in others
     }
-    alike = [name for name in others if behind[name].low <= 0]
+    no_difference = [name for name in others if behind[name].low <= 0]
     worse = [name for name in others if behind[name].low > 0]
     seeds = right[best].shape[0]
-    return Verdict(best, behind, alike, worse, _text(best, alike, worse, seeds))
+    return Verdict(best, behind, no_difference, worse, _text(best, no_difference, worse, seeds))
 
 
-def _text(best: str, alike: list[str], worse: list[str], seeds: int) -> str:
-    if not (alike or worse):
+def _text(best: str, no_difference: list[str], worse: list[str], seeds: int) -> str:
+    if not (no_difference or worse):
         return f"{best} ran alone: there is nothing to compare."
     if seeds < 2:
         return f"One seed cannot tell skill from luck; {best} was ahead in it."
-    if not alike:
+    if not no_difference:
         return f"{best}: better than every other."
     if not worse:
-        return f"No difference found between {listed([best, *alike])}."
-    ahead = f"{best} was ahead, but no difference was found to {listed(alike)}"
+        return f"No difference found between {listed([best, *no_difference])}."
+    ahead = f"{best} was ahead, but no difference was found to {listed(no_difference)}"
     return f"{ahead}; {listed(worse)} did worse."
 
 

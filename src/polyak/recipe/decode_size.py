@@ -1,7 +1,7 @@
 """How large images are decoded: known before anything is resolved, from the recipe and headers."""
 
 from polyak.data.dataset import Dataset
-from polyak.decoding.decode import LEAST_SIDE, least_for
+from polyak.decoding.decode import LEAST_SIDE, min_size_for
 from polyak.model import source
 from polyak.networks.build import pretrained_config
 from polyak.networks.compact import Compact
@@ -28,10 +28,10 @@ def decode_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
     if size is None and recipe.weights is None:
         size = scratch_size(model, dataset.sizes)
     if size:
-        return least_for((size, size))
+        return min_size_for((size, size))
     if earlier := source.earlier(recipe.weights):
-        return least_for(earlier.preprocessing.size)
+        return min_size_for(earlier.preprocessing.size)
     # weights know their size, and the images are needed before the network that they start
     known = Compact(2) if model == "compact" else pretrained_config(model)
     metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
-    return least_for(preprocessing(known, metadata).size)
+    return min_size_for(preprocessing(known, metadata).size)

@@ -100,8 +100,8 @@ def residual(model: nn.Module, example: Tensor | None = None) -> list[Place]:
 
 
 def _example(model: nn.Module) -> Tensor:
-    page = getattr(model, "pretrained_cfg", None)
-    size = page.get("input_size") if isinstance(page, dict) else None
+    config = getattr(model, "pretrained_cfg", None)
+    size = config.get("input_size") if isinstance(config, dict) else None
     if size is None:
         raise UsageError(
             "residual blocks cannot be told without an input",

@@ -10,7 +10,7 @@ from polyak.files import write_atomic
 from polyak.report import charts
 from polyak.report.gather import Facts, gather
 from polyak.report.render import render
-from polyak.report.words import speaker
+from polyak.report.translations import speaker
 
 
 def compare(runs: list[str | Path], out: str | Path, language: str = "en") -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 
 from polyak import metrics
 from polyak.metrics.probabilities import TINY
-from polyak.report.gather import Facts, Said
+from polyak.report.gather import Answers, Facts
 from polyak.targets import SINGLE_LABEL
 
 MATRIX = 30  # classes that a confusion matrix can be read with
@@ -53,10 +53,10 @@ class Findings:
 
 def findings(facts: Facts) -> Findings | None:
     """Work out what the predictions of the judged split show; None where nothing was held out."""
-    said = facts.said.get(facts.judged)
-    if said is None or not len(said.labels):
+    answers = facts.answers.get(facts.judged)
+    if answers is None or not len(answers.labels):
         return None
-    p, labels, names = said.probabilities, said.labels, facts.classes
+    p, labels, names = answers.probabilities, answers.labels, facts.classes
     guesses = SINGLE_LABEL.decide(p)
     matrix = metrics.confusion_matrix(guesses, labels, len(names))
     # the stored probabilities are softmax(logits / T): to the power of T they are as before
@@ -73,12 +73,12 @@ def findings(facts: Facts) -> Findings | None:
         metrics.per_class(matrix),
         metrics.reliability(SINGLE_LABEL.probabilities(logs), labels),
         metrics.reliability(p, labels),
-        [_mistake(said, int(i), names) for i in surest],
-        [_mistake(said, int(i), names) for i in metrics.suspects(p, labels)[:TILES]],
+        [_mistake(answers, int(i), names) for i in surest],
+        [_mistake(answers, int(i), names) for i in metrics.suspects(p, labels)[:TILES]],
     )
 
 
-def _mistake(said: Said, i: int, names: list[str]) -> Mistake:
-    guess = int(SINGLE_LABEL.decide(said.probabilities[i]))
-    sure = float(said.probabilities[i, guess])
-    return Mistake(said.paths[i], names[said.labels[i]], names[guess], sure)
+def _mistake(answers: Answers, i: int, names: list[str]) -> Mistake:
+    guess = int(SINGLE_LABEL.decide(answers.probabilities[i]))
+    sure = float(answers.probabilities[i, guess])
+    return Mistake(answers.paths[i], names[answers.labels[i]], names[guess], sure)

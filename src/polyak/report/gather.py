@@ -18,7 +18,7 @@ from polyak.rundir.records import Environment, Recipe, records
 
 
 @dataclass(frozen=True)
-class Said:
+class Answers:
     """What a model said of one part of the data.
 
     Args:
@@ -47,7 +47,7 @@ class Facts:
         training: paths of the training part, in its order.
         quarantine: (path, reason) of what was left out.
         notes: what polyak remarked while it read the data.
-        said: by split, `val` and `test`.
+        answers: by split, `val` and `test`.
         plan: of the transfer planner, where it ran.
     """
 
@@ -61,7 +61,7 @@ class Facts:
     training: list[str] = field(default_factory=list)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    said: dict[str, Said] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
     plan: Plan | None = None
 
     @property
@@ -87,7 +87,7 @@ class Facts:
     @property
     def judged(self) -> str:
         """The split that the run's figures are of: test where it exists, else validation."""
-        return next((name for name in ("test", "val") if name in self.said), "")
+        return next((name for name in ("test", "val") if name in self.answers), "")
 
 
 def gather(path: Path) -> Facts:
@@ -114,7 +114,7 @@ def gather(path: Path) -> Facts:
             path, config, text, environment, classes, found, counts, training,
             [(name, why) for name, why in _table(path / "quarantine.csv", ("path", "reason"))],
             [str(line) for line in start.get("warnings", [])],
-            {split: said for split in ("val", "test") if (said := _said(path, split, classes))},
+            {name: one for name in ("val", "test") if (one := _answers(path, name, classes))},
             read_plan(path / "plan.json") if (path / "plan.json").exists() else None,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -146,7 +146,7 @@ def _parts(file: Path) -> tuple[Counter, list[str]]:
     return counts, training
 
 
-def _said(path: Path, split: str, classes: list[str]) -> Said | None:
+def _answers(path: Path, split: str, classes: list[str]) -> Answers | None:
     file = path / "predictions" / f"{split}.safetensors"
     if not file.exists():
         return None
@@ -162,4 +162,4 @@ def _said(path: Path, split: str, classes: list[str]) -> Said | None:
     inside = not n or 0 <= labels.min() <= labels.max() < len(classes)
     if not inside or not np.isfinite(probabilities).all():
         raise ValueError(f"{file.name} holds impossible numbers")
-    return Said(paths, labels.astype(np.int64), probabilities)
+    return Answers(paths, labels.astype(np.int64), probabilities)

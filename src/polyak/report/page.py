@@ -16,7 +16,7 @@ from polyak.report.course import rates, snapshots
 from polyak.report.findings import MATRIX, Findings, Mistake, findings
 from polyak.report.gather import Facts, gather
 from polyak.report.render import render
-from polyak.report.words import speaker
+from polyak.report.translations import speaker
 
 SAMPLES = 8  # training pictures shown as they are and as the network saw them
 LISTED = 200  # files left out that are named on the page
@@ -134,11 +134,13 @@ def _matrix(found: Findings, names: list[str]) -> list[tuple] | None:
 
 def _classes(found: Findings, names: list[str]) -> list[tuple]:
     """List (name, recall, precision, pictures) of each class; of many, the worst recall first."""
-    told = found.classes
+    by_class = found.classes
     order = np.arange(len(names))
     if len(names) > MATRIX:
-        order = np.argsort(told.recall, kind="stable")  # classes without pictures come last
-    columns = (column[order].tolist() for column in (told.recall, told.precision, told.support))
+        order = np.argsort(by_class.recall, kind="stable")  # classes without pictures come last
+    columns = (
+        column[order].tolist() for column in (by_class.recall, by_class.precision, by_class.support)
+    )
     return list(zip((names[i] for i in order), *columns, strict=True))
 
 

@@ -11,7 +11,7 @@ from polyak.errors import RefusedError
 from polyak.files import read_text, write_atomic
 from polyak.report import charts
 from polyak.report.render import render
-from polyak.report.words import speaker
+from polyak.report.translations import speaker
 
 
 class Figure(BaseModel):

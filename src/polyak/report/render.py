@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from polyak.errors import shown
-from polyak.report.words import speaker
+from polyak.report.translations import speaker
 
 
 def render(template: str, language: str, **values: Any) -> str:

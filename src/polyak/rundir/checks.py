@@ -13,7 +13,7 @@ from polyak.tensor_file import finite
 Check = Callable[[Any, str], None]  # of a value, and the place that it stands at
 
 
-def whole(least: int = 0, most: int = 2**62) -> Check:
+def whole(lowest: int = 0, highest: int = 2**62) -> Check:
     """Ask for an integer.
 
     >>> whole(0, 9)(12, "step")
@@ -21,14 +21,16 @@ def whole(least: int = 0, most: int = 2**62) -> Check:
     ...
     ValueError: step is 12, not a whole number from 0 to 9
     """
-    inside = lambda v: type(v) is int and least <= v <= most  # noqa: E731
-    return _when(inside, f"a whole number from {least} to {most}")
+    inside = lambda v: type(v) is int and lowest <= v <= highest  # noqa: E731
+    return _when(inside, f"a whole number from {lowest} to {highest}")
 
 
-def real(least: float = -math.inf, most: float = math.inf) -> Check:
+def real(lowest: float = -math.inf, highest: float = math.inf) -> Check:
     """Ask for a finite number."""
-    inside = lambda v: type(v) in (int, float) and abs(v) < math.inf and least <= v <= most  # noqa: E731
-    bounds = "" if math.isinf(most) and math.isinf(least) else f" from {least:g} to {most:g}"
+    inside = lambda v: type(v) in (int, float) and abs(v) < math.inf and lowest <= v <= highest  # noqa: E731
+    bounds = (
+        "" if math.isinf(highest) and math.isinf(lowest) else f" from {lowest:g} to {highest:g}"
+    )
     return _when(inside, f"a finite number{bounds}")
 
 
@@ -46,7 +48,7 @@ def text(pattern: str) -> Check:
 
 def maybe(check: Check) -> Check:
     """Ask for nothing, or what a check asks for."""
-    return lambda value, where: None if value is None else check(value, where)
+    return lambda value, place: None if value is None else check(value, place)
 
 
 def fields(checks: Mapping[Any, Check], more: Mapping[Any, Check] | None = None) -> Check:
@@ -59,44 +61,44 @@ def fields(checks: Mapping[Any, Check], more: Mapping[Any, Check] | None = None)
     """
     known = {**(more or {}), **checks}
 
-    def check(value: Any, where: str) -> None:
-        page(value, where)
+    def check(value: Any, place: str) -> None:
+        mapping(value, place)
         for odd in [key for key in value if key not in known]:
-            raise ValueError(f"{where} has a field {_short(odd)} that does not belong there")
+            raise ValueError(f"{place} has a field {_short(odd)} that does not belong there")
         for missing in [key for key in checks if key not in value]:
-            raise ValueError(f"{where} has no field {_short(missing)}")
+            raise ValueError(f"{place} has no field {_short(missing)}")
         for key, inner in value.items():
-            known[key](inner, f"{where}.{key}")
+            known[key](inner, f"{place}.{key}")
 
     return check
 
 
-def page(value: Any, where: str) -> None:
+def mapping(value: Any, place: str) -> None:
     """Ask for a dict, whatever it holds."""
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {_short(value)}, not a page of names and values")
+        raise ValueError(f"{place} is {_short(value)}, not a mapping of names and values")
 
 
 def items(*checks: Check) -> Check:
     """Ask for a list of exactly these items."""
 
-    def check(value: Any, where: str) -> None:
+    def check(value: Any, place: str) -> None:
         if not isinstance(value, list) or len(value) != len(checks):
-            raise ValueError(f"{where} is {_short(value)}, not a list of {len(checks)}")
+            raise ValueError(f"{place} is {_short(value)}, not a list of {len(checks)}")
         for number, (inner, one) in enumerate(zip(value, checks, strict=True)):
-            one(inner, f"{where}[{number}]")
+            one(inner, f"{place}[{number}]")
 
     return check
 
 
-def many(one: Check, most: int) -> Check:
+def many(one: Check, highest: int) -> Check:
     """Ask for a list of alike items, at most so many."""
 
-    def check(value: Any, where: str) -> None:
-        if not isinstance(value, list) or len(value) > most:
-            raise ValueError(f"{where} is {_short(value)}, not a list of at most {most}")
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, list) or len(value) > highest:
+            raise ValueError(f"{place} is {_short(value)}, not a list of at most {highest}")
         for number, inner in enumerate(value):
-            one(inner, f"{where}[{number}]")
+            one(inner, f"{place}[{number}]")
 
     return check
 
@@ -110,18 +112,18 @@ def tensor(like: Tensor) -> Check:
     ValueError: bias is float32 (3,), not float32 (2,)
     """
 
-    def check(value: Any, where: str) -> None:
+    def check(value: Any, place: str) -> None:
         if not isinstance(value, Tensor):
-            raise ValueError(f"{where} is {_short(value)}, not a tensor")
+            raise ValueError(f"{place} is {_short(value)}, not a tensor")
         if (value.shape, value.dtype) != (like.shape, like.dtype):
-            raise ValueError(f"{where} is {_kind(value)}, not {_kind(like)}")
+            raise ValueError(f"{place} is {_kind(value)}, not {_kind(like)}")
         if not finite(value):
-            raise ValueError(f"{where} holds a number that is not finite")
+            raise ValueError(f"{place} holds a number that is not finite")
         if value.ndim == 0 and not value.is_floating_point() and bool(value < 0):
-            raise ValueError(f"{where} counts {value.item()}")
+            raise ValueError(f"{place} counts {value.item()}")
         # tables of positions, say: an index out of range would be met in the middle of a step
         if value.ndim and not value.is_floating_point() and not torch.equal(value, like.cpu()):
-            raise ValueError(f"{where} is not the network's own")
+            raise ValueError(f"{place} is not the network's own")
 
     return check
 
@@ -132,9 +134,9 @@ def table(like: Mapping[str, Tensor]) -> Check:
 
 
 def _when(condition: Callable[[Any], Any], what: str) -> Check:
-    def check(value: Any, where: str) -> None:
+    def check(value: Any, place: str) -> None:
         if not condition(value):
-            raise ValueError(f"{where} is {_short(value)}, not {what}")
+            raise ValueError(f"{place} is {_short(value)}, not {what}")
 
     return check
 

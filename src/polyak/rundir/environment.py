@@ -9,12 +9,12 @@ from polyak.errors import DataError, RefusedError
 from polyak.files import read_json
 from polyak.recipe.machine import Machine
 from polyak.recipe.recipe import Recipe, asked
-from polyak.rundir.checks import fields, page, text, whole
+from polyak.rundir.checks import fields, mapping, text, whole
 
 _THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 1024))
 _PRECISION = {"name": text("float32|bfloat16"), "reason": text("(?s).*")}
 _CHECKS = {
-    "asked": page,
+    "asked": mapping,
     "data": text(".+"),
     "threads": fields(_THREADS),
     "precision": fields(_PRECISION),

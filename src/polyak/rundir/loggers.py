@@ -64,8 +64,8 @@ class Wandb:
         import wandb  # pyright: ignore[reportMissingImports]
 
         config = {name: v for name, v in start.as_json().items() if name not in PRIVATE}
-        how = {"project": "polyak", "name": run.name, "group": run.name, "dir": str(run)}
-        self._run = wandb.init(config=config, **how)
+        options = {"project": "polyak", "name": run.name, "group": run.name, "dir": str(run)}
+        self._run = wandb.init(config=config, **options)
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Send one row."""

@@ -69,15 +69,15 @@ def check(training: Training, state: dict, folder: Path) -> None:
         RefusedError: something in it contradicts the run.
     """
     _ask(whole(0, MOST_STEPS), state.get("step"), "step", folder)
-    step, begun = state["step"], equal(astuple(training.pacer.first))
+    step, first_pace = state["step"], equal(astuple(training.pacer.first))
     bent = items(real(1 / MOST_STEPS, 1), whole(0, step), real(0, 1))
     images = step * min(training.loader.batch_size, len(training.loader.labels))
     times = ("spent", "validation_seconds", "finish_seconds")
     clock = {name: real(0) for name in times} | {"step_seconds": many(real(0), 100)}
     checks = {
         "step": whole(),
-        "first_pace": begun,
-        "pace": begun if training.session.clock.budget is None else bent,
+        "first_pace": first_pace,
+        "pace": first_pace if training.session.clock.budget is None else bent,
         "loss": items(real(), whole(0, step)),
         "spent": items(*[real(0)] * 4, whole(0, images)),
         "learner": _step(training.step, step),
@@ -92,7 +92,7 @@ def check(training: Training, state: dict, folder: Path) -> None:
 
 def _contradiction(training: Training, state: dict) -> str:
     """Say which counters disagree with one another, or nothing."""
-    step, pace, judge = state["step"], Pace(*state["pace"]), state["judge"]
+    step, pace, validated = state["step"], Pace(*state["pace"]), state["judge"]
     validator = training.validator
     if step and pace.over(step - 1):
         return f"it has taken {step} steps, and the run is over after fewer"
@@ -107,9 +107,9 @@ def _contradiction(training: Training, state: dict) -> str:
         return f"it has taken {step} steps, and the optimizer remembers none"
     # what was due at the step before is done; what is due at this one may lie behind or ahead
     now, before = pace.at(step), pace.at(step - 1) if training.session.clock.budget is None else 0.0
-    if not validator.due_by(before) <= judge["done"] <= validator.due_by(now):
-        return f"{judge['done']} validations are done, of {validator.due_by(now)} that were due"
-    ended = judge["snapshots"]["ended"]
+    if not validator.due_by(before) <= validated["done"] <= validator.due_by(now):
+        return f"{validated['done']} validations are done, of {validator.due_by(now)} that were due"
+    ended = validated["snapshots"]["ended"]
     if not validator.snapshots.ended_by(before) <= ended <= validator.snapshots.ended_by(now):
         return f"{ended} cycles have ended, of {validator.snapshots.ended_by(now)}"
     run, known = training.run, state["journal"]
@@ -168,11 +168,11 @@ def _state(twin: torch.optim.Optimizer, parameter: Tensor, step: int) -> Check:
         of_its_shape = torch.empty(parameter.shape, dtype=value.dtype, device="meta")
         asked[name] = tensor(of_its_shape if value.ndim else value)
 
-    def check(value: Any, where: str) -> None:
-        fields({}, asked)(value, where)
+    def check(value: Any, place: str) -> None:
+        fields({}, asked)(value, place)
         count = float(value.get("step", 0))
         if not (0 <= count <= step and count.is_integer()):
-            raise ValueError(f"{where}.step is {count:g}, of {step} steps")
+            raise ValueError(f"{place}.step is {count:g}, of {step} steps")
 
     return check
 
@@ -197,23 +197,23 @@ def _snapshots(snapshots: SnapshotFiles) -> Check:
     sealed = text("[0-9a-f]{64}")
     entry = fields({"file": text(r"[\w.-]+"), "sha256": sealed, "share": real(0, 1)})
 
-    def check(value: Any, where: str) -> None:
+    def check(value: Any, place: str) -> None:
         ended = whole(0, len(snapshots.ends))
-        fields({"ended": ended, "entries": many(entry, len(snapshots.ends))})(value, where)
+        fields({"ended": ended, "entries": many(entry, len(snapshots.ends))})(value, place)
         numbers = [places.get(one["file"], 0) for one in value["entries"]]
         last = numbers[-1] if numbers else 0
         if numbers != sorted({*numbers} - {0}) or last != value["ended"]:
-            raise ValueError(f"{where} names other members than those of {value['ended']} cycles")
+            raise ValueError(f"{place} names other members than those of {value['ended']} cycles")
         shares = [snapshots.ends[number - 1] for number in numbers]
         if shares != [one["share"] for one in value["entries"]]:
-            raise ValueError(f"{where} names members of other cycles")
+            raise ValueError(f"{place} names members of other cycles")
 
     return check
 
 
-def _ask(checked: Check, value: Any, where: str, folder: Path) -> None:
+def _ask(checked: Check, value: Any, place: str, folder: Path) -> None:
     try:
-        checked(value, where)
+        checked(value, place)
     except ValueError as error:
         raise _refused(folder, str(error)) from error
 

@@ -142,7 +142,7 @@ class TrainingStep:
         torch.manual_seed(keys.key("step", self.seed, step, rank))
         self.network.train()
         if self.tuning is not None:
-            self.tuning.rest()
+            self.tuning.set_eval()
         images = batch.images.to(self._device, non_blocking=True)
         labels = batch.labels.to(self._device, non_blocking=True)
         images, targets = self.targets.of(images, labels, seed=self.seed, step=step, rank=rank)

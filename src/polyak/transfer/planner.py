@@ -12,9 +12,9 @@ import torch
 
 from polyak import keys
 from polyak.networks import HEAD
-from polyak.transfer.choice import Row
 from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe
+from polyak.transfer.ranking import Row
 
 MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
 DRAWS = 3  # of a curve's subsets

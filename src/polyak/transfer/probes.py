@@ -28,8 +28,8 @@ class Probe:
         bias: float32 (K,).
         l2: its strength, for standardised features.
         measured: accuracy and NLL by cross-validation; None where no class has two pictures.
-        logs: float32 (n, K), log-probabilities of the training pictures by classifiers that did not
-            see them; NaN where none could.
+        log_probs: float32 (n, K), of the training images by classifiers that did not see them; NaN
+            where none could.
 
     >>> Probe(np.eye(2), np.zeros(2), 0.1, None, np.zeros((0, 2))).logits(np.ones((1, 2))).tolist()
     [[1.0, 1.0]]
@@ -39,7 +39,7 @@ class Probe:
     bias: np.ndarray
     l2: float
     measured: metrics.Evaluation | None
-    logs: np.ndarray
+    log_probs: np.ndarray
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Judge features (N, D): (N, K)."""
@@ -77,20 +77,22 @@ def probe(
     rotation = Rotation.of(rows, widths)
     x = rotation(rows)
     part = folds(labels, seed, fold_count(len(x)), groups)
-    l2, logs, near = _validated(x, known, part, rotation.spread, classes)
+    l2, log_probs, near = _validated(x, known, part, rotation.spread, classes)
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
-    return Probe(weight.numpy(), bias.numpy(), l2, measured(logs, labels), logs)
+    return Probe(weight.numpy(), bias.numpy(), l2, measured(log_probs, labels), log_probs)
 
 
-def measured(logs: np.ndarray, labels: np.ndarray) -> metrics.Evaluation | None:
+def measured(log_probs: np.ndarray, labels: np.ndarray) -> metrics.Evaluation | None:
     """Measure log-probabilities (n, K) where there are any; rows of NaN were not held out.
 
     >>> measured(np.log([[0.9, 0.1], [np.nan, np.nan]]), np.array([0, 1])).n
     1
     """
-    seen = ~np.isnan(logs).any(1)
-    return metrics.evaluate(np.exp(logs[seen]), np.asarray(labels)[seen]) if seen.any() else None
+    seen = ~np.isnan(log_probs).any(1)
+    return (
+        metrics.evaluate(np.exp(log_probs[seen]), np.asarray(labels)[seen]) if seen.any() else None
+    )
 
 
 def fold_count(pictures: int) -> int:
@@ -139,26 +141,26 @@ def _validated(x, labels, part, spread, classes):
     Returns:
         (strength, held-out log-probabilities, the folds' mean solution or None).
     """
-    best, chosen, logs = np.inf, 0.1, np.full((len(x), classes), np.nan, np.float32)
+    best, chosen, log_probs = np.inf, 0.1, np.full((len(x), classes), np.nan, np.float32)
     used = np.unique(part[part >= 0])
     if len(used) < 2:
-        return chosen, logs, None
+        return chosen, log_probs, None
     held = torch.from_numpy(part[None] == used[:, None])  # (folds, n): all folds are solved at once
     judged, solution, near = np.flatnonzero(part >= 0), None, None
     for strength in STRENGTHS:  # each starts from the stronger one before
         l2 = torch.full((len(used),), strength)
         masks = (~held).to(x.dtype)
         solution = solve(x, labels, masks, l2, spread, classes, tolerance=FIRST, start=solution)
-        out = np.full_like(logs, np.nan)
+        out = np.full_like(log_probs, np.nan)
         for rows, weight, bias in zip(held, *solution, strict=True):
             out[rows.numpy()] = (x[rows] @ weight + bias).log_softmax(1).numpy()
         nll = metrics.nll(out[judged], labels.numpy()[judged])
         if nll < best:
-            best, chosen, logs = nll, strength, out
+            best, chosen, log_probs = nll, strength, out
             near = tuple(one.mean(0, keepdim=True) for one in solution)
         if nll > WORSE * best:
             break
-    return chosen, logs, near
+    return chosen, log_probs, near
 
 
 def _solution(x, labels, l2, spread, classes, near):

@@ -133,7 +133,7 @@ class Tuning:
                 module.track_running_stats = False  # it is not estimated anew for averages either
         return found
 
-    def rest(self) -> None:
+    def set_eval(self) -> None:
         """Put what sleeps into evaluation mode; call it after `network.train()`."""
         for module in self.asleep:
             module.eval()

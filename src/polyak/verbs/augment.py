@@ -1,4 +1,4 @@
-"""`polyak augment`: what a policy makes of your pictures, before anything is trained."""
+"""`polyak augment`: what a policy makes of your images, before anything is trained."""
 
 import io
 from contextlib import suppress
@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import DataError, UsageError, counted, shown
-from polyak.options import Word, option, parse, pixels
+from polyak.options import Word, option, parse, pixels, renamed
 from polyak.recipe.recipe import ClassesFrom
 
 
 @dataclass
 class Options:
-    """Show pictures beside what the network sees of them: a sheet with every cell's parameters.
+    """Show images beside what the network sees of them: a sheet with every cell's parameters.
 
     Example: polyak augment photos --policy lecture --out preview.png
     """
@@ -31,21 +31,22 @@ class Options:
     out: Annotated[Path, option("FILE")] = Path("preview.png")
     """the sheet: .png, .jpg or .webp"""
     size: int = 0
-    """side of the network's pictures, pixels; default 224, or the pictures' own if smaller"""
-    pictures: int = 6
-    """how many pictures, chosen by the seed"""
-    looks: int = 4
-    """how many epochs"""
+    """side of what the network sees, pixels; default 224, or the images' own if smaller"""
+    images: int = 6
+    """how many images, chosen by the seed"""
+    epochs: int = 4
+    """how many times each is augmented"""
     seed: int = 0
     """of the choice and of the policy"""
 
 
+RENAMED = {"pictures": "images", "looks": "epochs"}  # what options were called in 0.1
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def run(arguments: list[str]) -> int:
     """Write the sheet."""
-    options = parse(Options, arguments, "polyak augment")
+    options = parse(Options, renamed(arguments, RENAMED), "polyak augment")
     _check(options)
     from polyak.augment import Policy
     from polyak.augment.preview import sheet
@@ -55,20 +56,20 @@ def run(arguments: list[str]) -> int:
     policy = Policy.parse(options.policy)
     found = find(options.data, options.classes_from)
     dataset = scan(found, pixel_cap=pixels(options.max_pixels))
-    pictures, names = chosen(dataset, options.pictures, options.seed)
-    side = int(sorted(min(picture.shape[:2]) for picture in pictures)[len(pictures) // 2])
+    images, names = chosen(dataset, options.images, options.seed)
+    side = int(sorted(min(image.shape[:2]) for image in images)[len(images) // 2])
     size = options.size or max(8, min(224, side))
-    page = sheet(pictures, names, policy, (size, size), options.looks, options.seed)
+    drawn = sheet(images, names, policy, (size, size), options.epochs, options.seed)
     content = io.BytesIO()
-    page.save(content, FORMATS[options.out.suffix.lower()])
+    drawn.save(content, FORMATS[options.out.suffix.lower()])
     write_atomic(options.out, content.getvalue())
-    what = f"{counted(len(pictures), 'image')}, {counted(options.looks, 'look')} each"
+    what = f"{counted(len(images), 'image')}, {counted(options.epochs, 'epoch')} each"
     print(f"{what}: {shown(options.out)}")
     return 0
 
 
 def chosen(dataset, most: int, seed: int):
-    """Decode some pictures, chosen by the seed; those that cannot be read are passed over.
+    """Decode some images, chosen by the seed; those that cannot be read are passed over.
 
     Raises:
         DataError: none can be read.
@@ -78,7 +79,7 @@ def chosen(dataset, most: int, seed: int):
     from polyak.decoding.unreadable import Unreadable
 
     order = keys.permutation("preview", seed, 0, len(dataset))[: 2 * most]
-    images = Images.open(dataset.take(order), budget=0, least=(448, 448))
+    images = Images.open(dataset.take(order), budget=0, min_size=(448, 448))
     found, names = [], []
     for k in images.good:
         with suppress(Unreadable):
@@ -92,7 +93,7 @@ def chosen(dataset, most: int, seed: int):
 
 
 def _check(options: Options) -> None:
-    for name, low, high in (("pictures", 1, 100), ("looks", 1, 20), ("size", 0, 1024)):
+    for name, low, high in (("images", 1, 100), ("epochs", 1, 20), ("size", 0, 1024)):
         value = getattr(options, name)
         if not low <= value <= high:
             raise UsageError(f"impossible --{name}", where=str(value), why=f"{low} to {high}")
@@ -100,4 +101,4 @@ def _check(options: Options) -> None:
         raise UsageError("impossible --size", where=str(options.size), why="8 to 1024")
     if options.out.suffix.lower() not in FORMATS:
         why = f"write to {', '.join(FORMATS)}"
-        raise UsageError("unknown kind of picture", where=shown(str(options.out)), why=why)
+        raise UsageError("unknown kind of image", where=shown(str(options.out)), why=why)

@@ -66,9 +66,9 @@ def parser(verb: str, last: list[str]) -> argparse.ArgumentParser:
         one = verbs.add_parser(name, help=does)
         if name == verb:
             kind = kind_of(verb)
-            said = _said(kind)
+            described = _descriptions(kind)
             for option, (hint, alone) in taken(kind).items():
-                _add(one, option, hint, alone, said.get(option, ""))
+                _add(one, option, hint, alone, described.get(option, ""))
         if name == verb == "train" and any(word.startswith("--augment.") for word in last):
             from polyak.augment.chance import OPERATIONS
 
@@ -87,7 +87,7 @@ def kind_of(verb: str) -> Any:
     return import_module(f"polyak.verbs.{verb}").Options
 
 
-def _said(kind: Any) -> dict[str, str]:
+def _descriptions(kind: Any) -> dict[str, str]:
     """Collect what is said of each option: a field's description, or the string below it."""
     if issubclass(kind, BaseModel):
         return {name: field.description or "" for name, field in kind.model_fields.items()}
@@ -100,19 +100,19 @@ def _said(kind: Any) -> dict[str, str]:
     }
 
 
-def _add(to: argparse.ArgumentParser, name: str, hint: Any, alone: bool, said: str) -> None:
-    hint, how = plain(hint), dict[str, Any](help=said.replace("%", "%%"))
+def _add(to: argparse.ArgumentParser, name: str, hint: Any, alone: bool, described: str) -> None:
+    hint, options = plain(hint), dict[str, Any](help=described.replace("%", "%%"))
     if hint is bool:
-        to.add_argument(flag(name), action="store_true", **how)
+        to.add_argument(flag(name), action="store_true", **options)
         return
     if get_origin(hint) is tuple:
         parts = get_args(hint)
-        how["nargs"] = ("*" if alone else "+") if Ellipsis in parts else len(parts)
+        options["nargs"] = ("*" if alone else "+") if Ellipsis in parts else len(parts)
         hint = plain(parts[0])
     if get_origin(hint) is Literal:
-        how["choices"] = get_args(hint)
-    action: Any = to.add_argument(name if alone else flag(name), **how)
-    if "choices" not in how:
+        options["choices"] = get_args(hint)
+    action: Any = to.add_argument(name if alone else flag(name), **options)
+    if "choices" not in options:
         file = hint is Path or (hint is str and (alone or name in FILES))
         action.completer = FilesCompleter() if file else _nothing
 

@@ -97,8 +97,8 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
     judges = judges.read(read)
     logs, labels = logs[:, read], judges.dataset.labels
     print(judges.counts.line(), *(f"note: {note}" for note in judges.counts.notes()), sep="\n")
-    for number, said in enumerate(logs):
-        print(f"member {number + 1:<3} {_figures(np.exp(said), labels)}")
+    for number, answers in enumerate(logs):
+        print(f"member {number + 1:<3} {_figures(np.exp(answers), labels)}")
     print(f"together   {_figures(whole.together(logs), labels)}")
     if options.fit:
         chosen = greedy(logs, labels)
@@ -108,8 +108,8 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
         temperature = whole.kind.temperature(combine(logs[chosen], None, whole.mean), labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
         whole = type(whole)(running, *parts)
-        said = whole.together(logs[sorted(set(chosen))])
-        print(f"selected   {_figures(said, labels)}  (and chosen by these)")
+        answers = whole.together(logs[sorted(set(chosen))])
+        print(f"selected   {_figures(answers, labels)}  (and chosen by these)")
     print(
         f"{counted(len(labels), 'image')}; accuracy, NLL and calibration error with 95 % intervals"
     )
@@ -124,9 +124,9 @@ def souped(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classif
     training = judges.training if len(judges.training) else held_out
     builder = SoupBuilder(whole, training, held_out, options.device)
     one, chosen = builder.build(greedily=options.soup == "greedy")
-    said, failed = one.probabilities(one.opened(held_out), device=options.device)
+    answers, failed = one.probabilities(one.opened(held_out), device=options.device)
     read = [i for i in range(len(held_out)) if i not in dict(failed)]
-    print(f"soup       {_figures(said[read], held_out.labels[read])}  (and calibrated on these)")
+    print(f"soup       {_figures(answers[read], held_out.labels[read])}  (and calibrated on these)")
     print(f"ingredients: members {', '.join(str(number + 1) for number in sorted(chosen))}")
     return one
 

@@ -46,11 +46,11 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, "polyak evaluate")
     from polyak.model import load
 
-    how = {"views": options.views} if options.views else {}
+    chosen = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
-    how["classes_from"] = options.classes_from or trained_from(Path(options.model))
+    chosen["classes_from"] = options.classes_from or trained_from(Path(options.model))
     model.pixel_cap = pixels(options.max_pixels, options.model)
-    found = model.evaluate(options.data, options.split, device=options.device, **how)
+    found = model.evaluate(options.data, options.split, device=options.device, **chosen)
     if options.json:
         print(json.dumps(found.as_json()))
     else:
@@ -73,7 +73,7 @@ def trained_from(model: Path) -> ClassesFrom:
     from polyak.recipe import recipe as recipes
 
     try:
-        page = read_yaml(model / "config.yaml")
-        return recipes.make(classes_from=page.get("classes_from", "auto")).classes_from
+        config = read_yaml(model / "config.yaml")
+        return recipes.make(classes_from=config.get("classes_from", "auto")).classes_from
     except UsageError:  # no run, or its page is damaged; the model is not
         return "auto"

@@ -66,15 +66,15 @@ def run(arguments: list[str]) -> int:
     model = load(options.model, kind=options.kind)
     model.pixel_cap = pixels(options.max_pixels, options.model)
     check_writable(out.parent)
-    how = {"data": options.data}
+    chosen = {"data": options.data}
     if options.to == "hf":
-        said = to_hub(model, out, licence=options.license, **how)
+        agreement = to_hub(model, out, licence=options.license, **chosen)
     elif options.to == "onnx":
-        said = to_onnx(model, out, bare=options.bare, opset=options.opset, **how)
+        agreement = to_onnx(model, out, bare=options.bare, opset=options.opset, **chosen)
     else:
-        said = to_torch(model, out, bare=options.bare, **how)
+        agreement = to_torch(model, out, bare=options.bare, **chosen)
     by = {"onnx": "onnxruntime", "torch-export": "torch.export.load", "hf": "timm"}[options.to]
-    print(f"checked with {by}: {said}")
+    print(f"checked with {by}: {agreement}")
     if options.to != "hf":
         for line in inputs(model, options.bare):
             print(line)

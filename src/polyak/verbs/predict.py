@@ -50,24 +50,24 @@ def run(arguments: list[str]) -> int:
     from polyak.files import write_atomic
     from polyak.model import load
 
-    how = {"views": options.views} if options.views else {}
+    chosen = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     model.pixel_cap = pixels(options.max_pixels, options.model)
-    said = model.predict(list(options.paths), device=options.device, **how)
-    for note in said.notes:
+    found = model.predict(list(options.paths), device=options.device, **chosen)
+    for note in found.notes:
         print(f"polyak: note: {shown(note)}", file=sys.stderr)
-    for path, reason in said.unreadable:
+    for path, reason in found.unreadable:
         print(f"polyak: not predicted: {shown(path)}: {reason}", file=sys.stderr)
     form = options.format if options.format != "table" or options.out is None else "csv"
     if form == "table":
-        Console().print(console.predictions(said, options.top))
+        Console().print(console.predictions(found, options.top))
     else:
-        text = as_json(said, options.top) if form == "json" else as_csv(said, options.top)
+        text = as_json(found, options.top) if form == "json" else as_csv(found, options.top)
         write_atomic(options.out, text) if options.out else print(text, end="")
     return 0
 
 
-def as_csv(said: "Predictions", top: int) -> str:
+def as_csv(found: "Predictions", top: int) -> str:
     """Write predictions as CSV: path, classes and probabilities best first; spreadsheet-safe.
 
     Of several members, their disagreement stands before the error.
@@ -75,35 +75,35 @@ def as_csv(said: "Predictions", top: int) -> str:
     from polyak.data.table import table_text
 
     names = [f"{part}{i + 1}" for i in range(top) for part in ("class", "probability")]
-    errors = dict(said.unreadable)
+    errors = dict(found.unreadable)
     rows = []
-    apart = [""] * len(said.paths)
-    if said.disagreement is not None:
-        apart = [f"{value:.4f}" if value == value else "" for value in said.disagreement]
-    for path, best, far in zip(said.paths, said.top(top), apart, strict=True):
+    apart = [""] * len(found.paths)
+    if found.disagreement is not None:
+        apart = [f"{value:.4f}" if value == value else "" for value in found.disagreement]
+    for path, best, far in zip(found.paths, found.top(top), apart, strict=True):
         cells = [word for name, p in best for word in (name, f"{p:.6f}")]
         cells += [""] * (len(names) - len(cells))
-        cells += [] if said.disagreement is None else [far]
+        cells += [] if found.disagreement is None else [far]
         rows.append([path, *cells, errors.get(path, "")])
-    names += [] if said.disagreement is None else ["disagreement"]
+    names += [] if found.disagreement is None else ["disagreement"]
     return table_text(["path", *names, "error"], rows)
 
 
-def as_json(said: "Predictions", top: int) -> str:
+def as_json(found: "Predictions", top: int) -> str:
     """Write predictions as JSON: [{"path", "classes": [{"class", "probability"}], "error"}].
 
     Of several members also "disagreement", 0 to 1, None where the file could not be read.
     """
-    errors = dict(said.unreadable)
+    errors = dict(found.unreadable)
     rows = [
         {
             "path": path,
             "classes": [{"class": name, "probability": round(p, 6)} for name, p in best],
             "error": errors.get(path),
         }
-        for path, best in zip(said.paths, said.top(top), strict=True)
+        for path, best in zip(found.paths, found.top(top), strict=True)
     ]
-    if said.disagreement is not None:
-        for row, value in zip(rows, said.disagreement.tolist(), strict=True):
+    if found.disagreement is not None:
+        for row, value in zip(rows, found.disagreement.tolist(), strict=True):
             row["disagreement"] = round(value, 4) if value == value else None
     return json.dumps(rows, indent=1) + "\n"

@@ -83,9 +83,9 @@ def _surfaces(options: Options) -> int:
 
     from polyak.race import write_surfaces
 
-    page = Console()
+    screen = Console()
     for name, rows in write_surfaces(options.out).items():
-        page.print(_surface(name, rows))
+        screen.print(_surface(name, rows))
     _say_where(options.out)
     return 0
 
@@ -135,14 +135,14 @@ def _pictures(options: Options, began: float) -> int:
         **{name: getattr(options, name) for name in names},
     )
     check_writable(options.out)
-    page = Console()
-    _follow(contest.events(), page)
+    screen = Console()
+    _follow(contest.events(), screen)
     found = sheet.figures(contest)
     sheet.write(found, options.out)
     if rows := sheet.rows(found):
-        page.print(_table(rows))
+        screen.print(_table(rows))
     for line in [*sheet.sentences(found), *([f"next: {found['next']}"] if found["next"] else [])]:
-        console.say(line, page)
+        console.say(line, screen)
     _say_where(options.out)
     if contest.signal:
         kept = f"what was done, in {options.out / 'race.html'}"
@@ -158,7 +158,7 @@ def _factors(text: str) -> tuple[float, ...]:
         raise UsageError("these are no factors", where=f"--sweep {text}", then=then) from error
 
 
-def _follow(events: Iterable["Event"], page: "Console") -> None:
+def _follow(events: Iterable["Event"], screen: "Console") -> None:
     """Show how far it is: a bar on a terminal, lines in a log."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -166,9 +166,9 @@ def _follow(events: Iterable["Event"], page: "Console") -> None:
     from polyak.race.events import RaceStepEvent
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    quiet = not page.is_terminal
+    quiet = not screen.is_terminal
     last = time.monotonic()
-    with Progress(*columns, console=page, transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=screen, transient=True, disable=quiet) as progress:
         bar = progress.add_task("preparing", total=None)
         for event in events:
             if isinstance(event, RaceStepEvent):
@@ -176,9 +176,9 @@ def _follow(events: Iterable["Event"], page: "Console") -> None:
                 progress.update(bar, total=1.0, completed=share, description=title)
                 if quiet and time.monotonic() - last >= console.LINE_EVERY:
                     last = time.monotonic()
-                    console.say(f"progress={share:.1%} {title}", page)
+                    console.say(f"progress={share:.1%} {title}", screen)
             for line in _lines(event):
-                console.say(line, page)
+                console.say(line, screen)
 
 
 def _lines(event: "Event") -> list[str]:

@@ -43,10 +43,12 @@ def run(arguments: list[str]) -> int:
     if not one and options.plan is not None:
         raise UsageError("a plan belongs to one run", where="--plan")
     if one and options.runs[0].endswith(".json"):
-        page = draw_plan(options.runs[0], options.language)
+        written = draw_plan(options.runs[0], options.language)
     elif one:
-        page = report(options.runs[0], options.language, options.plan)
+        written = report(options.runs[0], options.language, options.plan)
     else:
-        page = compare(list(options.runs), options.out or Path("compared.html"), options.language)
-    print(shown(page))
+        written = compare(
+            list(options.runs), options.out or Path("compared.html"), options.language
+        )
+    print(shown(written))
     return 0

@@ -121,8 +121,8 @@ def _is_class(walk, top, means, others) -> bool:
     """Tell whether a train with images is a class: others hold some, and no split is like it."""
     inside = [(split, set(walk.folders(below(top, name)))) for name, split in means.items()]
     learnt = set().union(*(names for split, names in inside if split == "train"))
-    alike = any(names & learnt for split, names in inside if split != "train")
-    return not alike and any(walk.holds_images(below(top, name)) for name in others)
+    shared = any(names & learnt for split, names in inside if split != "train")
+    return not shared and any(walk.holds_images(below(top, name)) for name in others)
 
 
 def _without_train(walk, top, means, others) -> str:

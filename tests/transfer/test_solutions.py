@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyak.transfer import known, probe
+from polyak.transfer import probe, solutions
 
 
 @pytest.fixture
@@ -15,30 +15,30 @@ def question():
 
 def test_a_remembered_probe_is_the_solved_one(question, tmp_path, monkeypatch):
     solved = probe(*question, 3, widths=(2, 3))
-    known.known_probe(*question, 3, widths=(2, 3), folder=tmp_path)
-    monkeypatch.setattr(known, "probe", None)
-    found = known.known_probe(*question, 3, widths=(2, 3), folder=tmp_path)
-    for name in ("weight", "bias", "logs"):
+    solutions.known_probe(*question, 3, widths=(2, 3), folder=tmp_path)
+    monkeypatch.setattr(solutions, "probe", None)
+    found = solutions.known_probe(*question, 3, widths=(2, 3), folder=tmp_path)
+    for name in ("weight", "bias", "log_probs"):
         np.testing.assert_array_equal(getattr(found, name), getattr(solved, name))
     assert (found.l2, found.measured) == (solved.l2, solved.measured)
 
 
 def test_another_question_is_solved(question, tmp_path, monkeypatch):
     x, labels = question
-    known.known_probe(x, labels, 3, folder=tmp_path)
-    monkeypatch.setattr(known, "probe", lambda *_, **__: "solved")
-    monkeypatch.setattr(known.cache, "making", None)  # what follows is not kept
+    solutions.known_probe(x, labels, 3, folder=tmp_path)
+    monkeypatch.setattr(solutions, "probe", lambda *_, **__: "solved")
+    monkeypatch.setattr(solutions.cache, "making", None)  # what follows is not kept
     other = x.copy()
     other[3, 2] += 1e-3
     for asked, more in [((other, labels), {}), ((x, labels[::-1]), {}), (question, {"seed": 1}),
                         (question, {"widths": (2, 3)})]:  # fmt: skip
         with pytest.raises(TypeError):
-            known.known_probe(*asked, 3, folder=tmp_path, **more)
+            solutions.known_probe(*asked, 3, folder=tmp_path, **more)
 
 
 def test_a_damaged_one_is_solved_again(question, tmp_path):
-    first = known.known_probe(*question, 3, folder=tmp_path)
+    first = solutions.known_probe(*question, 3, folder=tmp_path)
     (table,) = tmp_path.glob("probe-*/table.npy")
     table.write_bytes(table.read_bytes()[:-8] + b"\x00" * 8)
-    again = known.known_probe(*question, 3, folder=tmp_path)
+    again = solutions.known_probe(*question, 3, folder=tmp_path)
     np.testing.assert_array_equal(again.weight, first.weight)

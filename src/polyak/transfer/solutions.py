@@ -56,7 +56,7 @@ def known_probe(
             return Probe(weight, bias, l2, measured(logs, labels), logs)
         new = probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
         with cache.making(folder, name, shape) as made:
-            parts = new.weight.ravel(), new.bias, new.logs.ravel(), [new.l2]
+            parts = new.weight.ravel(), new.bias, new.log_probs.ravel(), [new.l2]
             made.table[0] = np.concatenate(parts)
         return new
 
