@@ -19,11 +19,11 @@ WORDS = {
         "quartiles": "{} (quartiles {} to {})",
         "range": "{} ({} to {})",
         "unpaired": "not paired",
-        "load": "photographs of 500x375 from files to batches of 224, pictures/s",
+        "load": "photographs of 500x375 from files to batches of 224, images/s",
         "kept": "the same from the second epoch on, when they fit into memory",
-        "small": "pictures of 32x32 from files, pictures/s",
-        "list": "the lecture's whole list of augmentations from JPEG bytes, one thread, pictures/s",
-        "crop": "crop and flip alone, one thread, pictures/s",
+        "small": "images of 32x32 from files, images/s",
+        "list": "the lecture's whole list of augmentations from JPEG bytes, one thread, images/s",
+        "crop": "crop and flip alone, one thread, images/s",
         "whole": "clip, Adam and Polyak's average on ResNet-50's weights, ms a step",
         "adam": "Adam alone on the same, ms a step",
         "nesterov": "Nesterov alone on the same, ms a step",
@@ -57,7 +57,7 @@ def results(name):
 
 
 def loaded(case, own):
-    """Give (polyak, the best other, its name, ratios of pairs) of the loader: pictures a second."""
+    """Give (polyak, the best other, its name, ratios of pairs) of the loader: images a second."""
     speeds = results("loader")[case]["images_per_second"]
     peers = {k: v["median"] for k, v in speeds.items() if not k.startswith("polyak")}
     best = max(peers, key=lambda name: peers[name])
@@ -105,7 +105,7 @@ def rows(words):
     """List (what, whether the smaller figure wins, polyak, the best other, its name, pairs)."""
     yield words["load"], False, *loaded("photographs of 500x375 to 224", "polyak, files")
     yield words["kept"], False, *loaded("photographs of 500x375 to 224", "polyak, kept")
-    yield words["small"], False, *loaded("pictures of 32x32", "polyak, files")
+    yield words["small"], False, *loaded("images of 32x32", "polyak, files")
     yield words["list"], False, *augmented("whole list")
     yield words["crop"], False, *augmented("crop and flip")
     yield words["whole"], True, *together(words)

@@ -140,7 +140,7 @@ def table(page):
         f"{page['rounds']} rounds; medians, (lowest to highest) of groups of {GROUP}, ratios with "
         "their quartiles.",
         "",
-        "| from JPEG bytes | who | pictures a second | polyak is faster by |",
+        "| from JPEG bytes | who | images a second | polyak is faster by |",
         "|---|---|---|---|",
     ]
     for name in ("whole list", "crop and flip", "32 pixels, from memory"):

@@ -1,4 +1,4 @@
-"""Memory and time to list 1,000,000 pictures: a folder of empty files, or a CSV.
+"""Memory and time to list 1,000,000 images: a folder of empty files, or a CSV.
 
     python benchmarks/bench_listing.py [--n 1000000] [--out benchmarks/results/listing.json]
 

@@ -5,8 +5,8 @@
 Every contender does the same work with the same number of threads or processes: decode, random
 crop, flip, (on photographs) brightness, contrast and saturation, normalise, batch. Start-up of
 workers and one whole epoch are left out for everybody; then the contenders take turns, and the
-medians count. "kept" is polyak's default where the decoded pictures fit into memory (from the
-second epoch on); "files" decodes every picture every time, as the others do.
+medians count. "kept" is polyak's default where the decoded images fit into memory (from the
+second epoch on); "files" decodes every image every time, as the others do.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from polyak.augment import Policy
 from polyak.data import Images, Loader, find, scan
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SETS = {  # name: (folder, result size, batch size, most pictures)
+SETS = {  # name: (folder, result size, batch size, most images)
     "photographs of 500x375 to 224": ("hymenoptera/train", 224, 32, 244),
     "photographs of 256x192 to 160": ("clothing10/train", 160, 64, 1500),
-    "pictures of 32x32": ("cifar10/train", 32, 512, 12_800),
+    "images of 32x32": ("cifar10/train", 32, 512, 12_800),
 }
 
 

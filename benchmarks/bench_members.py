@@ -1,8 +1,8 @@
-"""What predicting with M members costs, in predictions with one: pictures are prepared once.
+"""What predicting with M members costs, in predictions with one: images are prepared once.
 
     python benchmarks/bench_members.py [--members 5] [--out FILE]
 
-2,000 pictures of 32 pixels in memory through `compact` (widths 16, 64, 64), and 40 of 256
+2,000 images of 32 pixels in memory through `compact` (widths 16, 64, 64), and 40 of 256
 pixels through a ResNet-10 at 224, one thread. Single and joined take turns; median of 3 rounds.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_report.py [--rounds 3] [--out benchmarks/results/report.json]
 
-1,000 classes, predictions for 50,000 validation pictures, 1,281,167 pictures to train on; and 100
+1,000 classes, predictions for 50,000 validation images, 1,281,167 images to train on; and 100
 classes of 10,000. Every round is a process of its own, imports included; its peak is of the whole
 process. The promise is under 60 s and 2 GB, and a page under 3 MB.
 """
@@ -42,7 +42,7 @@ def photograph(file, number):
 
 
 def generate(folder, classes, n, training):
-    """Write the run directory of a classifier that is right on about three pictures of four."""
+    """Write the run directory of a classifier that is right on about three images of four."""
     names = [f"n{i:08} a class with a longer name" for i in range(classes)]
     labels = np.arange(n) % classes
     draw = np.random.default_rng(0)
@@ -114,7 +114,7 @@ def main():
     for name, (classes, n, training) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             run = generate(Path(folder), classes, n, training)
-            figures = {"validation pictures": n, "training pictures": training}
+            figures = {"validation images": n, "training images": training}
             results[name] = figures | measure(run, options.rounds)
         print(name, results[name], flush=True)
     if options.out:

@@ -3,7 +3,7 @@
     python benchmarks/bench_stacked.py [--out FILE]
 
 Three members each: linear heads on cached features (512 numbers, 10 classes, batches of 256), and
-`compact` at widths 16, 64, 64 on pictures of 32 pixels (batches of 128). One step is forward, loss,
+`compact` at widths 16, 64, 64 on images of 32 pixels (batches of 128). One step is forward, loss,
 backward for all members; the rule afterwards costs the same either way. Median of 15 after 3.
 """
 

@@ -2,7 +2,7 @@
 
     python benchmarks/study_averages.py FOLDER [--epochs 2] [--seeds 3] [--out FILE]
 
-FOLDER holds CIFAR-10's training pictures by class; a tenth is held out to measure on. All averages
+FOLDER holds CIFAR-10's training images by class; a tenth is held out to measure on. All averages
 of a run ride along in one training, so that they see the very same weights. The rate is polyak's
 default for `compact` under two schedules: `constant`, where averaging is all that settles the
 weights, and `triangular`, which falls nearly to zero by itself. A result that is in FILE already is

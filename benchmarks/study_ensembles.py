@@ -6,7 +6,7 @@
     python benchmarks/study_ensembles.py PHOTOGRAPHS --weights FILE --epochs 10 --out FILE \\
         --only single snapshots "3 x full" distilled
 
-FOLDER holds CIFAR-10's training pictures by class. Of them 12,000 are trained on, 1,500 validate
+FOLDER holds CIFAR-10's training images by class. Of them 12,000 are trained on, 1,500 validate
 (and choose, and calibrate) and 3,000 measure; every figure is of those 3,000. A step costs the same
 in every run (but a distilled one, which asks its teachers too), so equal epochs stand for equal
 minutes. The single run is the first member of the three of full length: the same seed. A run that
@@ -35,7 +35,7 @@ TEACHERS = ("full", "a third")
 
 
 def prepare(source: Path, folder: Path, trained: int) -> Path:
-    """Lay out a split of the pictures, the same for every run: links, not copies."""
+    """Lay out a split of the images, the same for every run: links, not copies."""
     files = sorted(file for file in source.glob("*/*") if file.is_file())
     order = keys.permutation("benchmark", 0, 0, len(files))
     start = 0
@@ -83,7 +83,7 @@ def recipes(epochs: float, teachers: dict[str, str]) -> dict[str, dict]:
         "3 x full": {"ensemble": "independent:3", "epochs": epochs},
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
         "distilled": {"distill": teachers["full"], "epochs": epochs},
-        # its three teachers look at every picture too: a step takes twice as long
+        # its three teachers look at every image too: a step takes twice as long
         "distilled from thirds, equal minutes": {
             "distill": teachers["a third"],
             "epochs": epochs / 2,
@@ -187,7 +187,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--train", type=int, default=PARTS["train"], help="pictures to train on")
+    parser.add_argument("--train", type=int, default=PARTS["train"], help="images to train on")
     parser.add_argument("--weights", help="fine-tune these instead")
     parser.add_argument("--only", nargs="+", help="rows to measure; by default all but 'single'")
     parser.add_argument("--scratch", help="keep runs here, teachers for a later call")

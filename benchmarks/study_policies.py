@@ -1,8 +1,8 @@
-"""What each policy, mixup and cutmix do to test accuracy, on small pictures and on photographs.
+"""What each policy, mixup and cutmix do to test accuracy, on small images and on photographs.
 
     OMP_NUM_THREADS=1 nice python benchmarks/study_policies.py [--only cifar10] [--table]
 
-Networks from scratch, few training pictures, equal epochs for all: a step costs the network the
+Networks from scratch, few training images, equal epochs for all: a step costs the network the
 same whatever the policy, and drawing is a small part of it (seconds of processor time are
 recorded). Everything else is the default of `polyak train`, one thread, raw weights, one view. Each
 finished run is written down at once, and a run that is there already is not repeated. --table only
@@ -31,15 +31,15 @@ POLICIES = {
     "light + cutmix": {"augment": "light", "mix": "cutmix"},
 }
 NETWORK = {"model": "compact", "widths": (16, 64, 64), "average": 0, "views": "one", "threads": 1}
-# pictures a class to train on (0: the data's own split), epochs, side of the network's pictures
+# images a class to train on (0: the data's own split), epochs, side of the network's images
 DATA = {"cifar10": (500, 16, 32), "clothing10": (0, 12, 64)}
 SEEDS = (0, 1, 2)
 
 
 def table(name, per_class, folder):
-    """Write the CSV of a data set: its training pictures, 100 to calibrate on, and those to test.
+    """Write the CSV of a data set: its training images, 100 to calibrate on, and those to test.
 
-    Without a test part of its own: from every class the first pictures train, as many later test.
+    Without a test part of its own: from every class the first images train, as many later test.
     """
     home = Path(os.environ.get("POLYAK_DATA") or Path.home() / ".cache/polyak-data") / name
     (folder / name).symlink_to(home)
@@ -115,7 +115,7 @@ def summary(page):
         one = done[0]
         error = math.sqrt(one["accuracy"] * (1 - one["accuracy"]) / one["tested"])
         lines += [
-            f"`{name}`: {one['trained']} pictures to train on, {one['epochs']} epochs, "
+            f"`{name}`: {one['trained']} images to train on, {one['epochs']} epochs, "
             f"{one['tested']} to test (standard error of one accuracy {100 * error:.1f} points).",
             "",
             "| policy | accuracy, mean (lowest to highest) of seeds | NLL | seeds | processor s |",

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 nice python benchmarks/study_schedules.py [--out FILE] [--table]
 
-CIFAR-10, 5,000 pictures to train on and 5,000 to test, four epochs, light augmentation; network and
+CIFAR-10, 5,000 images to train on and 5,000 to test, four epochs, light augmentation; network and
 threads as in study_policies.py. Raw weights and the average are of the same run. Each finished run
 is written down at once, and one that is there already is not repeated. --table only writes the
 table into docs/methods/schedules.md.
@@ -30,7 +30,7 @@ ENDS = ("weights", "average")
 
 
 def run(csv, schedule, seed, out):
-    """Train once; return what raw and averaged weights reach on the pictures of test."""
+    """Train once; return what raw and averaged weights reach on the images of test."""
     from polyak.jobs import stream
     from polyak.recipe import make
 

@@ -1,10 +1,10 @@
-"""The planner's regret: its choice against every strategy run in full, on test pictures.
+"""The planner's regret: its choice against every strategy run in full, on test images.
 
     python benchmarks/study_transfer.py DATA --weights mobilenetv2_100.safetensors \\
         --out benchmarks/results/transfer.json
 
 DATA holds hymenoptera, clothing10, magnetic_tile6, eurosat10 as folders with train/ and val/ or
-test/, and cifar10, where `--sets` names it, with a test/ of pictures that were set aside. Results
+test/, and cifar10, where `--sets` names it, with a test/ of images that were set aside. Results
 are written after every step of a case: an interrupted run goes on where it was; `--steps plan`
 plans only. `--page` writes the table into docs/methods/transfer.md.
 """
@@ -29,11 +29,11 @@ from polyak.recipe import make
 SETS = ("hymenoptera", "magnetic_tile6", "clothing10", "eurosat10")
 STRATEGIES = ("linear", "stages", "few", "many", "all")
 HALF = (0.5, 0.5, 0.5)
-ALL = "all"  # training pictures that there are
+ALL = "all"  # training images that there are
 
 
 def subset(source: Path, each: str, seed: int, most: int, folder: Path) -> Path:
-    """Link at most `each` training pictures a class, and `most` test pictures, into a folder."""
+    """Link at most `each` training images a class, and `most` test images, into a folder."""
     found = find(source)
     held_out = "test" if (found.splits == "test").any() else "val"
     at = np.flatnonzero(found.splits == "train")
@@ -118,7 +118,7 @@ def row(words: list[str], found: list[dict]) -> str:
 
 
 def table(results: dict) -> str:
-    """Lay the cases out, a row a set and number of pictures: means over seeds."""
+    """Lay the cases out, a row a set and number of images: means over seeds."""
     heads = [
         "data",
         "a class",
@@ -138,7 +138,7 @@ def table(results: dict) -> str:
 
 
 def by_size(group: tuple[tuple[str, str], list[dict]]) -> tuple[str, float]:
-    """Order rows by data, then by pictures a class: all that there are come last."""
+    """Order rows by data, then by images a class: all that there are come last."""
     (name, each), _ = group
     return name, float("inf") if each == ALL else int(each)
 

@@ -7,8 +7,8 @@ from torch import nn
 from polyak.optim import Average, Nesterov
 from polyak.optim.schedules import one_cycle
 
-pictures, labels = map(torch.tensor, load_digits(return_X_y=True))
-pictures = pictures.float() / 16
+images, labels = map(torch.tensor, load_digits(return_X_y=True))
+images = images.float() / 16
 order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
 train, test = order[360:], order[:360]
 
@@ -22,14 +22,14 @@ steps = epochs * (len(train) // batch)
 for step in range(steps):
     optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps)
     rows = train[torch.randint(len(train), (batch,))]
-    loss = nn.functional.cross_entropy(network(pictures[rows]), labels[rows])
+    loss = nn.functional.cross_entropy(network(images[rows]), labels[rows])
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()  # clips, steps and averages in one pass over memory
 
 
 def accuracy():
-    return (network(pictures[test]).argmax(1) == labels[test]).float().mean().item()
+    return (network(images[test]).argmax(1) == labels[test]).float().mean().item()
 
 
 print(f"raw weights      {accuracy():.1%} of {len(test)}")

@@ -27,12 +27,12 @@ class Digits(lightning.LightningModule):
         return [optimizer], [{"scheduler": Scheduled(optimizer, cosine, steps), "interval": "step"}]
 
 
-pictures, labels = map(torch.tensor, load_digits(return_X_y=True))
-data = TensorDataset(pictures.float() / 16, labels)
+images, labels = map(torch.tensor, load_digits(return_X_y=True))
+data = TensorDataset(images.float() / 16, labels)
 model = Digits()
 quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
 trainer = lightning.Trainer(max_epochs=10, accelerator="cpu", **quiet)
 trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True))
 with model.average.swapped_in(model.network) as network:
     right = network(data.tensors[0]).argmax(1) == labels
-    print(f"averaged weights: {right.float().mean():.1%} of the training pictures")
+    print(f"averaged weights: {right.float().mean():.1%} of the training images")

@@ -1,6 +1,6 @@
 """polyak's augmentation and optimizer around timm's datasets and models.
 
-python examples/with_timm.py FOLDER    (a folder with a folder of pictures a class)
+python examples/with_timm.py FOLDER    (a folder with a folder of images a class)
 """
 
 import sys
@@ -25,9 +25,9 @@ optimizer = AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 scheduler = CosineLRScheduler(optimizer, t_initial=3)
 loader = DataLoader(data, batch_size=16, shuffle=True, num_workers=0)
 for epoch in range(3):
-    data.transform.epoch = epoch  # pixels are a function of (seed, epoch, picture)
-    for pictures, labels in loader:
-        loss = functional.cross_entropy(model(pictures), labels)
+    data.transform.epoch = epoch  # pixels are a function of (seed, epoch, image)
+    for images, labels in loader:
+        loss = functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -76,7 +76,7 @@ class Browser:
         return self._send("POST", "/execute/async", {"script": wrapped, "args": list(arguments)})
 
     def see(self, file: Path, whole: bool = False) -> None:
-        """Save a picture of the window, or of the whole page, as PNG."""
+        """Save an image of the window, or of the whole page, as PNG."""
         found = self.tell("Page.captureScreenshot", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(found["data"]))
 

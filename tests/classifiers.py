@@ -1,4 +1,4 @@
-"""Classifiers that nobody trained, but whose answers differ from picture to picture."""
+"""Classifiers that nobody trained, but whose answers differ from image to image."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def made(name="compact", size=16, classes=CLASSES, seed=0, fraction=1.0, **more)
     options = {"size": (size, size), "widths": (8, 8)} if name == "compact" else {}
     network = build(name, len(classes), **options)
     page = Preprocessing((size, size), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), fraction)
-    images = Images.of(np.stack([p for p in pictures(500) if p.shape == (40, 31, 3)]))
+    images = Images.of(np.stack([p for p in some_images(500) if p.shape == (40, 31, 3)]))
     loader = Loader(images, np.zeros(len(images), int), Policy.centre(fraction), size=page.size,
                     mean=page.mean, std=page.std, batch_size=100, seed=0)  # fmt: skip
     (batch,) = loader.epoch(0)
@@ -34,7 +34,7 @@ def made(name="compact", size=16, classes=CLASSES, seed=0, fraction=1.0, **more)
 
 @torch.no_grad()
 def spread(network, images):
-    """Turn the head away from what all pictures have in common, and let it speak up."""
+    """Turn the head away from what all images have in common, and let it speak up."""
     head = network.get_submodule(head_names(network)[0])
     found = []
     handle = head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
@@ -62,8 +62,8 @@ def mixed(mean="probabilities"):
     return Classifier(members, CLASSES, 1.3, "one", mean=mean)
 
 
-def pictures(n=64, seed=3):
-    """Pictures of five sizes: uint8 (H, W, 3)."""
+def some_images(n=64, seed=3):
+    """Images of five sizes: uint8 (H, W, 3)."""
     draw = np.random.default_rng(seed)
     sizes = [(16, 16), (40, 31), (9, 21), (100, 130), (32, 48)]
     low = [draw.integers(0, 256, (3, 3, 3), dtype=np.uint8) for _ in range(n)]

@@ -1,4 +1,4 @@
-"""What tests may ask for: small pictures that can be learnt, the real ones if at hand."""
+"""What tests may ask for: small images that can be learnt, the real ones if at hand."""
 
 import os
 from pathlib import Path
@@ -14,22 +14,22 @@ from typed import FAST
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """Four classes of 24 noisy 32-pixel JPEG pictures: a red, green, blue or white square."""
+    """Four classes of 24 noisy 32-pixel JPEG images: a red, green, blue or white square."""
     folder = tmp_path_factory.mktemp("tiny")
     for label, colour in enumerate([(250, 40, 40), (40, 250, 40), (40, 40, 250), (250, 250, 250)]):
         (folder / f"square {label}").mkdir()
         for number in range(24):
             noise = np.random.default_rng([label, number])
-            picture = noise.integers(0, 120, (32, 32, 3), dtype=np.uint8)
+            image = noise.integers(0, 120, (32, 32, 3), dtype=np.uint8)
             top, left = noise.integers(0, 16, 2)
-            picture[top : top + 16, left : left + 16] = colour
-            Image.fromarray(picture).save(folder / f"square {label}" / f"{number}.jpg", quality=90)
+            image[top : top + 16, left : left + 16] = colour
+            Image.fromarray(image).save(folder / f"square {label}" / f"{number}.jpg", quality=90)
     return folder
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real pictures and weights, or a skip that says how to get it."""
+    """The folder of real images and weights, or a skip that says how to get it."""
     folder = Path(os.environ.get("POLYAK_DATA", Path.home() / ".cache/polyak-data"))
     if not folder.is_dir():
         pytest.skip("no real data: set POLYAK_DATA to a folder with cifar10, hymenoptera, weights")

@@ -25,8 +25,8 @@ JOINED = ("three", "ensemble")  # runs of several members
 WEIGHTS = "mobilenetv2_100.safetensors"
 # words of the documentation that stand for something of the reader's
 NAMES = {
-    "FILE": WEIGHTS, "DATA": "photos", "FOLDER": "photos", "PICTURE.png": "holiday/0.jpg",
-    "PICTURES": "holiday", "RUN": "runs/a", "MODEL": "runs/a", "NAME": "photos",
+    "FILE": WEIGHTS, "DATA": "photos", "FOLDER": "photos", "IMAGE.png": "holiday/0.jpg",
+    "IMAGES": "holiday", "RUN": "runs/a", "MODEL": "runs/a", "NAME": "photos",
 }  # fmt: skip
 FIGURE = {"value": 0.9, "low": 0.8, "high": 0.95}
 PLAN = {
@@ -40,7 +40,7 @@ PLAN = {
 
 
 def photographs(folder: Path, each: int, first: int = 0) -> None:
-    """Draw so many pictures of 12 pixels: a bright or a dark square in noise."""
+    """Draw so many images of 12 pixels: a bright or a dark square in noise."""
     folder.mkdir(parents=True)
     for number in range(first, first + each):
         draw = np.random.default_rng([number, len(folder.name)])

@@ -13,12 +13,12 @@ import pytest
 from jobs import results
 from polyak import __version__, cli
 from polyak.verbs import VERBS
-from typed import FAST, one_line, picture
+from typed import FAST, image, one_line
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_folder, tmp_path_factory) -> Path:
-    """A finished run on the small pictures that knows them well."""
+    """A finished run on the small images that knows them well."""
     out = tmp_path_factory.mktemp("trained")
     choices = [
         *FAST,
@@ -209,7 +209,7 @@ def test_evaluate_aligns_classes_by_name(trained, tiny_folder, tmp_path, capsys)
 
 def test_predict_names_classes_and_what_it_could_not_read(trained, tiny_folder, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     typed = ["predict", str(trained), str(tiny_folder / "square 2"), str(bad), "--format", "json"]
     assert cli.main([*typed, "--top", "2"]) == 0
     said = capsys.readouterr()
@@ -237,12 +237,12 @@ def test_predict_follows_links_as_train_does(trained, tiny_folder, tmp_path, cap
 
 def test_predict_writes_a_table(trained, tiny_folder, tmp_path, capsys):
     out = tmp_path / "said.csv"
-    picture = tiny_folder / "square 1" / "3.jpg"
-    assert cli.main(["predict", str(trained), str(picture), "--out", str(out)]) == 0
+    image = tiny_folder / "square 1" / "3.jpg"
+    assert cli.main(["predict", str(trained), str(image), "--out", str(out)]) == 0
     header, row = out.read_text().splitlines()
     assert header == "path,class1,probability1,error"
     assert row.split(",")[1] == "square 1"
-    assert cli.main(["predict", str(trained), str(picture)]) == 0
+    assert cli.main(["predict", str(trained), str(image)]) == 0
     assert "square 1" in capsys.readouterr().out
 
 
@@ -253,7 +253,7 @@ class Pwn:
 
 def test_no_model_but_ours_is_loaded(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    picture().save("a.png")
+    image().save("a.png")
     Path("model.pth").write_bytes(pickle.dumps(Pwn()))
     Path("model.safetensors").write_bytes(pickle.dumps(Pwn()))
     Path("empty.safetensors").touch()
@@ -265,7 +265,7 @@ def test_no_model_but_ours_is_loaded(tmp_path, monkeypatch, capsys):
 
 def test_a_truncated_or_altered_model_is_refused(trained, tmp_path, capsys):
     whole = (trained / "model.safetensors").read_bytes()
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     for cut in (8, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / "m.safetensors").write_bytes(whole[:cut])
         assert cli.main(["predict", str(tmp_path / "m.safetensors"), str(tmp_path / "a.png")]) == 76

@@ -50,7 +50,7 @@ def test_the_end_says_how_good_how_sure_and_what_next():
     assert "next: polyak predict runs/m.safetensors" in text
 
 
-def test_a_run_without_held_out_pictures_admits_it():
+def test_a_run_without_held_out_images_admits_it():
     assert "was not measured" in follow([END | {"evaluation": None}])
 
 

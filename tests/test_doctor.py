@@ -107,10 +107,10 @@ def test_splits_are_told(tiny_folder, tmp_path):
         shutil.copytree(tiny_folder, tmp_path / part)
     page = told(str(tmp_path))
     assert page["splits"] == "96 train, 96 val, 96 test"
-    assert "another split" in page["note"]  # every picture stands in all three
+    assert "another split" in page["note"]  # every image stands in all three
 
 
-def test_pictures_that_look_the_same_are_told(tiny_folder, tmp_path):
+def test_images_that_look_the_same_are_told(tiny_folder, tmp_path):
     from PIL import Image
 
     first = sorted(tiny_folder.rglob("*.jpg"))[0]
@@ -119,7 +119,7 @@ def test_pictures_that_look_the_same_are_told(tiny_folder, tmp_path):
     again = copy / first.relative_to(tiny_folder).with_name("again.jpg")
     Image.open(first).resize((64, 64)).save(again, quality=90)
     before, after = (
-        int(told(str(folder))["note"].partition(" pictures look the same")[0])
+        int(told(str(folder))["note"].partition(" images look the same")[0])
         for folder in (tiny_folder, copy)
     )
     assert after == before + 2

@@ -107,7 +107,7 @@ def test_members_are_measured_and_selected(two, tmp_path, capsys):
     assert main(["ensemble", *two[2], "--out", out, "--fit"]) == 64
 
 
-def test_pictures_are_prepared_once_for_members_that_want_them_alike(monkeypatch, pictures):
+def test_images_are_prepared_once_for_members_that_want_them_alike(monkeypatch, pictures):
     from polyak import inference
 
     made = []
@@ -280,7 +280,7 @@ def test_what_lies_in_another_basin_makes_no_soup(trained, tmp_path, capsys):
     assert "ingredients: members" in capsys.readouterr().out
 
 
-def test_a_soup_wants_pictures_and_one_kind(two, trained, capsys, tmp_path):
+def test_a_soup_wants_images_and_one_kind(two, trained, capsys, tmp_path):
     _, _, files = two
     out = str(tmp_path / "x.st")
     assert main(["ensemble", *files, "--soup", "uniform", "--out", out]) == 64

@@ -13,7 +13,7 @@ from PIL import Image
 from jobs import results
 from polyak import cli
 from polyak.rundir import directory
-from typed import one_line, picture
+from typed import image, one_line
 
 
 @pytest.fixture
@@ -23,22 +23,22 @@ def folder(tiny_folder, tmp_path) -> Path:
     return copy
 
 
-def test_odd_pictures_are_used(folder, train):
+def test_odd_images_are_used(folder, train):
     cats = folder / "square 0"
-    picture(1).convert("CMYK").save(cats / "cmyk.jpg")
+    image(1).convert("CMYK").save(cats / "cmyk.jpg")
     Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(cats / "deep.png")
-    transparent = picture(2).convert("P")
+    transparent = image(2).convert("P")
     transparent.save(cats / "palette.png", transparency=0)
     for turn in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = turn
-        picture(10 + turn).save(cats / f"turned{turn}.jpg", exif=exif)
-    picture(3, (1, 1)).save(cats / "dot.png")
-    picture(4, (1, 5000)).save(cats / "line.png")
+        image(10 + turn).save(cats / f"turned{turn}.jpg", exif=exif)
+    image(3, (1, 1)).save(cats / "dot.png")
+    image(4, (1, 5000)).save(cats / "line.png")
     for number, name in enumerate(("고양이", "🐈", "new\nline", "\u202egpj.exe", "=1+1")):
         (folder / name).mkdir()
         for i in range(5):
-            picture(100 + 10 * number + i).save(folder / name / f"{i}.png")
+            image(100 + 10 * number + i).save(folder / name / f"{i}.png")
     code, out, _ = train(folder)
     assert code == 0
     total = 96 + 1 + 1 + 1 + 8 + 2 + 25
@@ -49,7 +49,7 @@ def test_odd_pictures_are_used(folder, train):
 def test_bad_files_are_left_out_by_name(folder, train, tmp_path):
     cats = folder / "square 0"
     (cats / "empty.jpg").touch()
-    (cats / "text.jpg").write_text("I am no picture")
+    (cats / "text.jpg").write_text("I am no image")
     whole = (cats / "0.jpg").read_bytes()
     for tenth in range(10):
         (cats / f"cut{tenth}.jpg").write_bytes(whole[: 1 + len(whole) * tenth // 10])
@@ -71,7 +71,7 @@ def test_bad_files_are_left_out_by_name(folder, train, tmp_path):
 
 def test_a_class_of_one_and_an_empty_class_are_told(folder, train):
     (folder / "alone").mkdir()
-    picture().save(folder / "alone" / "1.png")
+    image().save(folder / "alone" / "1.png")
     (folder / "nobody").mkdir()
     code, out, _ = train(folder)
     assert code == 0
@@ -146,7 +146,7 @@ def test_unusable_data_leaves_with_65(case, tmp_path, train):
         data.mkdir()
     if case == "one class":
         (data / "cat").mkdir()
-        picture().save(data / "cat" / "1.png")
+        image().save(data / "cat" / "1.png")
     if case == "no images":
         for name in ("cat", "dog"):
             (data / name).mkdir()

@@ -16,7 +16,7 @@ from polyak import cli, load
 from polyak.errors import DataError, UsageError
 from polyak.jobs.plan import plan
 from polyak.recipe import make
-from typed import FAST, one_line, picture
+from typed import FAST, image, one_line
 
 SEEDS = {"a": "0", "b": "1"}
 
@@ -85,7 +85,7 @@ def test_copies_under_other_names_are_known_and_new_images_are_measured(
         label = tmp_path / "moved" / name.split("/")[0]
         label.mkdir(parents=True, exist_ok=True)
         shutil.copy(tiny_folder / name, label / f"copy {place}.jpg")
-    picture(1).save(tmp_path / "moved/square 1/new.png")
+    image(1).save(tmp_path / "moved/square 1/new.png")
     (tmp_path / "moved/square 2/broken.jpg").write_text("no image")
     found = said(capsys, runs / "a", tmp_path / "moved")
     assert found["images"]["found"] == 74 and found["n"] == 1
@@ -143,7 +143,7 @@ def test_what_was_asked_of_test_stays_of_test(runs, tiny_folder, tmp_path, capsy
         folder = f"square {label}"
         for split in ("train", "test"):
             (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
-            picture(label + 9 * (split == "test")).save(tmp_path / split / folder / "new.png")
+            image(label + 9 * (split == "test")).save(tmp_path / split / folder / "new.png")
     found = said(capsys, runs / "a", tmp_path)
     assert found["n"] == 4 and found["images"]["validation"] == found["images"]["training"] == 0
     assert not [note for note in found["notes"] if "biased" in note or "trained" in note]
@@ -158,12 +158,12 @@ def test_a_run_of_before_digests_is_known_by_its_data_unchanged(
 ):
     old = without_digests(runs / "a", tmp_path / "old")
     copy = shutil.copytree(tiny_folder, tmp_path / "copy")
-    picture(2).save(copy / "square 1/new.png")
+    image(2).save(copy / "square 1/new.png")
     shutil.copy(tiny_folder / sorted(of(old, "train"))[0], copy / "square 2/again.jpg")
     assert said(capsys, old, tiny_folder)["n"] == 24
     found = said(capsys, old, copy)
     assert found["n"] == 25 and found["images"]["trained_on"] == 73
-    picture(3).save(copy / "square 1/1.jpg")
+    image(3).save(copy / "square 1/1.jpg")
     found = said(capsys, old, copy)
     assert found["n"] == 98 and "without digests" in found["images"]["unknown"]
     many = without_digests(runs / "many", tmp_path / "old many")
@@ -202,7 +202,7 @@ def test_images_that_joined_models_were_chosen_by_are_known(runs, tmp_path, caps
     for label in range(4):
         (tmp_path / f"new/square {label}").mkdir(parents=True)
         for number in range(2):
-            picture(10 * label + number).save(tmp_path / f"new/square {label}/{number}.png")
+            image(10 * label + number).save(tmp_path / f"new/square {label}/{number}.png")
     joined = tmp_path / "joined.safetensors"
     typed = ["ensemble", str(runs / "a"), str(runs / "b"), "--data", str(tmp_path / "new")]
     assert cli.main([*typed, "--out", str(joined)]) == 0
@@ -210,7 +210,7 @@ def test_images_that_joined_models_were_chosen_by_are_known(runs, tmp_path, caps
     assert said(capsys, joined, tmp_path / "new")["images"]["validation"] == 0
     assert cli.main([*typed, "--out", str(joined), "--fit"]) == 0
     capsys.readouterr()
-    picture(99).save(tmp_path / "new/square 0/9.png")
+    image(99).save(tmp_path / "new/square 0/9.png")
     found = said(capsys, joined, tmp_path / "new")
     assert found["n"] == 9 and found["images"]["validation"] == 8
 

@@ -134,8 +134,8 @@ def test_cores_obey_every_group_around_this_process(groups, files, own):
     assert machine.cores() == 3
 
 
-def test_decoded_pictures_obey_the_container_too(groups, tmp_path):
-    """Eight pictures of 300 bytes and a quarter of 4,000: three are kept."""
+def test_decoded_images_obey_the_container_too(groups, tmp_path):
+    """Eight images of 300 bytes and a quarter of 4,000: three are kept."""
     for number in range(8):
         Image.new("RGB", (10, 10)).save(tmp_path / f"{number}.png")
     groups(one("jobs/7/", 9000, 5000), V1)

@@ -78,7 +78,7 @@ def test_gaps_cancel_within_a_bin_and_not_across():
     ],
 )
 def test_bins_are_fifteen_and_hold_their_upper_end(sure, expected):
-    """The first picture is right, the second wrong."""
+    """The first image is right, the second wrong."""
     probabilities = np.stack([sure, 1 - np.array(sure)], axis=1)
     found = metrics.evaluate(probabilities, np.array([0, 1]), resamples=10)
     assert found.ece.value == pytest.approx(expected)
@@ -315,7 +315,7 @@ def test_what_accuracy_does_not_say_is_told(matrix, said):
     assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
 
 
-def test_fifty_thousand_pictures_are_quick_and_small():
+def test_fifty_thousand_images_are_quick_and_small():
     logits, labels = scores(50_000, 100)
     probabilities = metrics.softmax(logits)
     tracemalloc.start()

@@ -14,7 +14,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def links(page: Path) -> list[str]:
-    """List what a page links to within the house, pictures included."""
+    """List what a page links to within the house, images included."""
     found = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8")))
     return [link for link in found if "://" not in link]
 
@@ -91,7 +91,7 @@ def test_who_divides_two_figures_of_a_table_finds_the_third(page):
     assert len(rows) >= 8
     for what, *columns in rows:
         own, other, ratio = (float(one.split(" ")[0].replace(",", "")) for one in columns[:3])
-        found = own / other if re.search(r"pictures/s|epoch|사진|에폭", what) else other / own
+        found = own / other if re.search(r"images/s|epoch|사진|에폭", what) else other / own
         assert found == pytest.approx(ratio, abs=0.005), what
 
 

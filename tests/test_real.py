@@ -1,4 +1,4 @@
-"""The same promises on real pictures and in real processes: minutes, for `make test-slow`."""
+"""The same promises on real images and in real processes: minutes, for `make test-slow`."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_photographs_from_weights(real_data, tmp_path):
 
 
 def test_twenty_kills_of_real_processes(real_data, tmp_path):
-    """CIFAR-10's pictures, whole commands, killed at any moment from their first import on."""
+    """CIFAR-10's images, whole commands, killed at any moment from their first import on."""
     source = tmp_path / "some"
     for folder in sorted((real_data / "cifar10/train").iterdir()):
         (source / folder.name).mkdir(parents=True)

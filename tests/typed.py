@@ -15,5 +15,5 @@ def one_line(text: str) -> str:
     return text
 
 
-def picture(seed: int = 0, size=(20, 24)) -> Image.Image:
+def image(seed: int = 0, size=(20, 24)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8))

@@ -49,7 +49,7 @@ INJECTIONS = [
 def run_directory(
     folder: Path, names: list[str], data: str = "", n: int = 90, path="{}.jpg"
 ) -> Path:
-    """Write a run directory by hand: predictions for n pictures of some classes."""
+    """Write a run directory by hand: predictions for n images of some classes."""
     folder.mkdir(parents=True)
     (folder / "predictions").mkdir()
     k = len(names)

@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/lecture.md with polyak's own rules, schedules and layers.
+"""Draw the images of docs/lecture.md with polyak's own rules, schedules and layers.
 
-    python docs/pictures/draw.py
+    python docs/images/draw.py
 
 Text stays text and nothing depends on the clock: the same versions write the same files.
 """
@@ -132,7 +132,7 @@ def dropout():
 
 
 def main():
-    """Draw all pictures."""
+    """Draw all images."""
     with matplotlib.rc_context(STYLE):
         for draw in (saddle, ravine, steps, cycles, average, dropout):
             draw()

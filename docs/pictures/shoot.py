@@ -1,7 +1,7 @@
 """Photograph the upper part of a run's page for README, in a headless Chromium.
 
 polyak train digits --epochs 4 --widths 16 32 32 --ensemble snapshots --name digits
-python docs/pictures/shoot.py runs/page
+python docs/images/shoot.py runs/page
 """
 
 import sys

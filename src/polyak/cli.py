@@ -18,7 +18,7 @@ HELP = """polyak: image classifiers by the book
 
 {verbs}
 
-DATA is a folder with one folder of pictures a class (or train/ val/ test/ with those inside), a CSV
+DATA is a folder with one folder of images a class (or train/ val/ test/ with those inside), a CSV
 with the columns path,label[,split], or 'digits'. MODEL is a run directory or a model file.
 
   polyak VERB --help           all options of a verb
@@ -26,7 +26,7 @@ with the columns path,label[,split], or 'digits'. MODEL is a run directory or a 
   polyak --version             the version
 
 First steps:  polyak train digits
-              polyak predict runs/digits PICTURE.png"""
+              polyak predict runs/digits IMAGE.png"""
 
 
 OWN = ("--help", "--version", "--completion")

@@ -140,9 +140,9 @@ def _cells(row: dict, narrow: bool) -> list[str]:
 def predictions(found: "Predictions", top: int) -> Table:
     """Lay out predictions as a table for a terminal, best class first."""
     apart = [] if found.disagreement is None else [f"{value:.1%}" for value in found.disagreement]
-    table = Table("picture", *(f"class {i + 1}" for i in range(top)))
+    table = Table("image", *(f"class {i + 1}" for i in range(top)))
     if apart:  # before the classes: a row may have fewer of them than the table
-        table = Table("picture", "disagreement", *(f"class {i + 1}" for i in range(top)))
+        table = Table("image", "disagreement", *(f"class {i + 1}" for i in range(top)))
     for row, (path, best) in enumerate(zip(found.paths, found.top(top), strict=True)):
         cells = [f"{escape(shown(name))} {probability:.1%}" for name, probability in best]
         cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
@@ -181,7 +181,7 @@ def _lecture(cell: CellEvent) -> Table:
 
 
 def _measured(result: "PlanResult") -> Table:
-    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "pictures")
+    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "images")
     for row in result.rows.values():
         figure = row.accuracy
         table.add_row(

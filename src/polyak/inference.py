@@ -219,7 +219,7 @@ def check_finite(
 
     Args:
         answers: float (N, ...).
-        images: opened pictures.
+        images: opened images.
         positions: int (N,), where each answer's image stands.
         largest: what every number must stay below.
 

@@ -18,7 +18,7 @@ _PACKAGES = ("polyak", "torch", "torchvision", "timm", "numba", "numpy", "pillow
 
 
 class Threads(NamedTuple):
-    """How many threads compute and how many load pictures.
+    """How many threads compute and how many load images.
 
     >>> Threads(compute=2, loader=1)
     Threads(compute=2, loader=1)
@@ -88,7 +88,7 @@ def describe() -> dict[str, Any]:
 def threads(total: int | None = None, device: str = "cpu") -> Threads:
     """Split threads between computing and loading; together they may pass `total` by one.
 
-    A processor that trains is given every core, for loading small pictures takes a few percent of
+    A processor that trains is given every core, for loading small images takes a few percent of
     one; from 4 cores up a quarter loads. Beside a GPU everything but one core loads.
 
     Args:

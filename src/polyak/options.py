@@ -16,7 +16,7 @@ from polyak.errors import UsageError, nearest
 from polyak.recipe import recipe as recipes
 
 MISTAKE = 2  # what tyro leaves with
-TRAIN = """Train a classifier on a folder of pictures, a CSV, or 'digits'.
+TRAIN = """Train a classifier on a folder of images, a CSV, or 'digits'.
 
 Examples: polyak train digits
           polyak train photos --budget 10m

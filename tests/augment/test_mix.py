@@ -1,4 +1,4 @@
-"""Mixup and cutmix: what goes into pictures goes into targets."""
+"""Mixup and cutmix: what goes into images goes into targets."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ N, K = 64, 64
 
 
 def batch():
-    # picture i is the constant i, target i is its unit vector: a mixture can be read off both
+    # image i is the constant i, target i is its unit vector: a mixture can be read off both
     images = torch.arange(N).float()[:, None, None, None].expand(N, 3, 8, 8).clone()
     return images, soft(torch.arange(N), K)
 
 
 @pytest.mark.parametrize("mix", [mixup, cutmix])
 @pytest.mark.parametrize("step", range(6))
-def test_pictures_and_targets_are_mixed_alike(mix, step):
+def test_images_and_targets_are_mixed_alike(mix, step):
     images, targets = mix(*batch(), seed=3, step=step)
     inked = images.mean(dim=(1, 2, 3))
     torch.testing.assert_close(inked, targets @ torch.arange(K).float(), rtol=1e-4, atol=1e-3)

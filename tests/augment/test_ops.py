@@ -97,9 +97,9 @@ def test_colours_keep_grey_and_compose(a, b, c):
     np.testing.assert_allclose(both, colour.hue(a + b), atol=1e-9)
 
 
-# the border shows only where another operation has moved the picture: tests/augment/test_warp.py
+# the border shows only where another operation has moved the image: tests/augment/test_warp.py
 @pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - {"border"}))
-def test_every_operation_changes_the_picture_within_bounds(name):
+def test_every_operation_changes_the_image_within_bounds(name):
     changed = 0
     for index in range(8):
         image = IMAGE // 4 * 3 + 30  # levels that leave room at both ends

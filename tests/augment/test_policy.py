@@ -36,7 +36,7 @@ def test_different_policies_have_different_digests():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_row_depends_on_its_own_picture_only(name):
+def test_a_row_depends_on_its_own_image_only(name):
     policy, order = Policy.named(name), np.random.default_rng(0).permutation(64)
     whole = plan(policy, seed=5, epoch=2)
     parts = [policy.plan(5, 2, [i], [(60, 90)], **CALL) for i in order]

@@ -51,15 +51,15 @@ def test_shear_and_light_are_told_from_each_other():
 
 
 def test_the_sheet_shows_the_original_and_is_a_function_of_the_seed():
-    picture = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
-    how = [picture], ["noise"], Policy.named("strong"), (96, 96)
+    image = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    how = [image], ["noise"], Policy.named("strong"), (96, 96)
     one, again, other = (np.asarray(sheet(*how, seed=seed)) for seed in (0, 0, 1))
     assert (one == again).all() and (one != other).any()
-    rows = [(one[top : top + 192, 14 : 14 + 192] == picture).all() for top in range(40, 100)]
+    rows = [(one[top : top + 192, 14 : 14 + 192] == image).all() for top in range(40, 100)]
     assert sum(rows) == 1
 
 
-def test_the_verb_writes_a_picture_and_nothing_else(tiny_folder, tmp_path, capsys):
+def test_the_verb_writes_an_image_and_nothing_else(tiny_folder, tmp_path, capsys):
     out = tmp_path / "sheet.png"
     asked = [
         "augment",
@@ -85,7 +85,7 @@ def test_the_verb_writes_a_picture_and_nothing_else(tiny_folder, tmp_path, capsy
     ("more", "code", "line"),
     [
         (["--policy", "lectur"], 64, "no such operation: lectur"),
-        (["--out", "a.gif"], 64, "unknown kind of picture"),
+        (["--out", "a.gif"], 64, "unknown kind of image"),
         (["--epochs", "0"], 64, "impossible --epochs"),
         (["--size", "5"], 64, "impossible --size"),
         (["--out", "/nowhere/at/all.png"], 74, "cannot write"),
@@ -96,7 +96,7 @@ def test_mistakes_get_a_line(tiny_folder, capsys, more, code, line):
     assert line in capsys.readouterr().err
 
 
-def test_pictures_that_cannot_be_read_are_passed_over(tiny_folder, tmp_path, capsys):
+def test_images_that_cannot_be_read_are_passed_over(tiny_folder, tmp_path, capsys):
     folder = tmp_path / "data/a"
     folder.mkdir(parents=True)
     good = next(tiny_folder.rglob("*.jpg")).read_bytes()

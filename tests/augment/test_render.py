@@ -30,7 +30,7 @@ def test_identity_is_exact():
 
 
 @pytest.mark.parametrize("size", [(224, 224), (100, 31), (375, 500), (3, 700), (1, 1), (640, 640)])
-def test_a_whole_picture_resizes_as_pillow_does(size):
+def test_a_whole_image_resizes_as_pillow_does(size):
     image = noise(size[0] * 5 // 3 + 1, size[1] * 2)
     if size == (640, 640):
         image = noise(8, 8)  # enlarging
@@ -48,7 +48,7 @@ def test_centre_is_resize_and_centre_crop():
     assert np.abs(out - pillow).max() <= 1.01
 
 
-def test_light_on_small_pictures_is_pad_and_crop():
+def test_light_on_small_images_is_pad_and_crop():
     image = noise(32, 32)
     padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="symmetric")
     windows = [padded[y : y + 32, x : x + 32] for y in range(5) for x in range(5)]
@@ -60,7 +60,7 @@ def test_light_on_small_pictures_is_pad_and_crop():
     assert met == set(range(50))
 
 
-def test_one_picture_and_a_batch_and_threads_agree_bit_for_bit():
+def test_one_image_and_a_batch_and_threads_agree_bit_for_bit():
     images = np.stack([noise(40, 60, seed) for seed in range(16)])
     plan = Policy.named("light").plan(3, 5, np.arange(16), [(40, 60)] * 16, (24, 24), **RAW)
     batch, single, threaded = (np.full((16, 24, 24, 3), np.nan, np.float32) for _ in range(3))
@@ -83,7 +83,7 @@ def test_strange_shapes_survive(shape, name, size):
         assert np.isfinite(out).all() and 0 <= out.min() and out.max() <= 1
 
 
-def test_values_are_clipped_to_what_a_picture_can_hold():
+def test_values_are_clipped_to_what_an_image_can_hold():
     white = np.full((8, 8, 3), 255, np.uint8)
     out = drawn(Policy.parse("brightness(by=3..3)"), white, (8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
     assert (out == 1.0).all()

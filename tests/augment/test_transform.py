@@ -37,7 +37,7 @@ def png(image):
     return file.getvalue()
 
 
-def test_every_kind_of_picture_gives_the_same_pixels():
+def test_every_kind_of_image_gives_the_same_pixels():
     given = transform()
     given.epoch = 0
     kinds = [IMAGE, Image.fromarray(IMAGE), torch.from_numpy(IMAGE).permute(2, 0, 1)]
@@ -51,7 +51,7 @@ def test_bytes_are_decoded_and_drawn_by_the_plan():
     assert (plain(png(IMAGE)).permute(1, 2, 0).numpy() == IMAGE).all()
 
 
-def test_grey_pictures_become_three_channels():
+def test_grey_images_become_three_channels():
     plain = Policy.centre(1.0).transform((40, 50), (0.0,) * 3, (1 / 255,) * 3)
     out = plain(IMAGE[..., 0])
     assert (out == torch.from_numpy(IMAGE[..., 0]).float()).all()
@@ -91,8 +91,8 @@ def test_pickles():
     assert (again(IMAGE) == given(IMAGE)).all()
 
 
-@pytest.mark.parametrize("wrong", [b"no picture", "a name", IMAGE.astype(float), IMAGE[..., :2]])
-def test_what_is_no_picture_is_refused(wrong):
+@pytest.mark.parametrize("wrong", [b"no image", "a name", IMAGE.astype(float), IMAGE[..., :2]])
+def test_what_is_no_image_is_refused(wrong):
     with pytest.raises(DataError, match="cannot augment"):
         transform()(wrong)
 

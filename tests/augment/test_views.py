@@ -19,7 +19,7 @@ def looks(name, image=IMAGE, size=(32, 32), fraction=1.0):
     return results
 
 
-def test_flip_is_the_picture_and_its_mirror():
+def test_flip_is_the_image_and_its_mirror():
     plain, mirrored = looks("flip")
     assert (plain == IMAGE).all() and (mirrored == IMAGE[:, ::-1]).all()
 

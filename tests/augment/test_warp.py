@@ -120,7 +120,7 @@ def test_lens_agrees_with_opencv(k1, k2):
     assert np.abs(out - expected)[inside].max() <= 2.5  # OpenCV rounds places to 1/32 pixel
 
 
-def test_fisheye_and_back_is_the_picture():
+def test_fisheye_and_back_is_the_image():
     image = smooth(96, 96)
     bent = np.clip(np.round(drawn("fisheye(by=0.6..0.6)", image)), 0, 255).astype(np.uint8)
     back = drawn("fisheye(by=-0.6..-0.6)", bent)
@@ -215,7 +215,7 @@ def test_every_policy_survives_strange_shapes(name, shape, size):
 @pytest.mark.parametrize(
     "text", ["centre(fraction=0.5)", "centre(fraction=0.5) | rotate(degrees=9..9)"]
 )
-def test_a_picture_decoded_smaller_is_drawn_by_the_same_row(text):
+def test_an_image_decoded_smaller_is_drawn_by_the_same_row(text):
     image = smooth(241, 401)
     half = Image.fromarray(image).reduce(2)
     plan = Policy.parse(text).plan(0, 0, [0], [(241, 401)], (30, 30), **RAW)

@@ -22,7 +22,7 @@ def uniform(tree):
 
 @pytest.mark.parametrize("budget", [0, 5000, 10**9])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_pictures_are_the_decoded_files_kept_or_not(ragged, budget, threads):
+def test_images_are_the_decoded_files_kept_or_not(ragged, budget, threads):
     images = Images.open(ragged, threads, budget)
     for i in range(len(ragged)):
         assert np.array_equal(images[i], decode(ragged.source.read(i)))
@@ -37,7 +37,7 @@ def test_the_budget_is_kept_and_used(ragged):
     assert Images.open(ragged).kept == 20
 
 
-def test_kept_pictures_need_no_files(uniform):
+def test_kept_images_need_no_files(uniform):
     images = Images.open(uniform, budget=10**9)
     for i in range(len(uniform)):
         Path(uniform.source.place(i)).unlink()
@@ -45,7 +45,7 @@ def test_kept_pictures_need_no_files(uniform):
 
 
 @pytest.mark.parametrize("budget", [0, 4000, 10**9])
-def test_a_block_is_its_pictures(uniform, budget):
+def test_a_block_is_its_images(uniform, budget):
     images = Images.open(uniform, budget=budget)
     positions = np.array([7, 3, 19, 3])
     assert images.uniform

@@ -134,7 +134,7 @@ def test_batches_are_what_training_wants(uniform):
     assert batch.labels.tolist() == uniform.labels[batch.indices].tolist()
 
 
-def test_evaluation_at_the_own_size_is_the_normalised_picture(uniform):
+def test_evaluation_at_the_own_size_is_the_normalised_image(uniform):
     loader = Loader(
         images := Images.open(uniform),
         uniform.labels,
@@ -163,7 +163,7 @@ def test_a_batch_stays_whole_until_two_more_were_taken(uniform):
 
 
 @pytest.mark.parametrize("name", ["ragged", "uniform"])
-def test_a_picture_that_vanishes_is_left_out_and_never_replaced(name, request):
+def test_an_image_that_vanishes_is_left_out_and_never_replaced(name, request):
     data = request.getfixturevalue(name)
     loader = _loader(data, budget=0)
     whole = _taken(loader.epoch(0))
@@ -184,7 +184,7 @@ def test_a_batch_of_nothing_but_failures_stops_loudly(ragged):
     loader = _loader(ragged, budget=0)
     for i in range(len(ragged)):
         Path(ragged.source.place(i)).unlink()
-    with pytest.raises(DataError, match="no picture of a batch could be read"):
+    with pytest.raises(DataError, match="no image of a batch could be read"):
         list(loader.epoch(0))
     assert not _workers()
 

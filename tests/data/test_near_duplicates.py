@@ -1,4 +1,4 @@
-"""Pictures that look the same: found, kept on one side, and told; others are left alone."""
+"""Images that look the same: found, kept on one side, and told; others are left alone."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def thing(seed, side=96):
-    """A picture of something: a few blots of its own."""
+    """An image of something: a few blots of its own."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
 
@@ -42,7 +42,7 @@ def things(folder, each=6):
 
 
 def names_with(data, name):
-    """Names of the pictures in the group of one."""
+    """Names of the images in the group of one."""
     group = data.groups[data.paths.index(name)]
     return {data.paths[i] for i in np.flatnonzero(data.groups == group)}
 
@@ -72,7 +72,7 @@ def test_the_same_thing_again_is_found_and_other_things_are_not(tmp_path):
     same = {"a/0.jpg", "a/again.jpg", "a/larger.png", "a/darker.jpg", "a/cropped.webp"}
     assert names_with(data, "a/0.jpg") == same and len(np.unique(data.groups)) == 12
     (line,) = [line for line in data.warnings if "same" in line]
-    assert line.startswith("5 pictures look the same as others (a/0.jpg and a/")
+    assert line.startswith("5 images look the same as others (a/0.jpg and a/")
 
 
 def test_one_thing_in_two_classes_is_not_joined(tmp_path):
@@ -135,7 +135,7 @@ def test_a_fixed_camera_leaves_something_to_judge_by(tmp_path):
         put(Image.fromarray(noisy.astype(np.uint8)), folder / f"a/seen {i}.jpg")
     data = grouped(scan(find(folder)))
     assert len(set(near_duplicates(data))) == 7 and len(set(data.groups)) == 36
-    assert any(line.startswith("30 pictures of a look the same, too") for line in data.warnings)
+    assert any(line.startswith("30 images of a look the same, too") for line in data.warnings)
     assert (split(data, 0.2, 0).splits[data.labels == 0] == "val").sum() == 7
 
 
@@ -146,10 +146,10 @@ def test_what_leaks_between_given_splits_is_told(tmp_path):
     assert not grouped(scan(find(folder.parent))).warnings
     put(thing(3), folder.parent / "test/a/seen.jpg", quality=60)
     (_, line) = grouped(scan(find(folder.parent))).warnings
-    assert line == "2 pictures look the same as one of another split; scores flatter"
+    assert line == "2 images look the same as one of another split; scores flatter"
 
 
-def test_small_plain_and_unreadable_pictures_look_like_nothing(tmp_path):
+def test_small_plain_and_unreadable_images_look_like_nothing(tmp_path):
     folder = things(tmp_path / "data", each=3)
     for i in range(3):
         put(thing(0, 31), folder / f"a/small {i}.jpg", quality=90 - i)

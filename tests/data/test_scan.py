@@ -51,7 +51,7 @@ def test_every_file_is_used_or_quarantined_with_its_reason(tree, scene, encoded)
     assert "symbolic links" in reasons["b/loop.jpg"]
 
 
-def test_labels_never_move_to_another_picture(tree, scene, encoded):
+def test_labels_never_move_to_another_image(tree, scene, encoded):
     files = {}
     for i in range(300):  # more than a task of the scan holds
         label = "abc"[i % 3]
@@ -102,9 +102,9 @@ def test_a_file_too_large_is_refused_unread(tree):
     assert time.perf_counter() - begin < 5
 
 
-def test_no_picture_at_all(tree):
+def test_no_image_at_all(tree):
     root = tree({"a/1.jpg": b"", "b/1.jpg": b"text"})
-    with pytest.raises(DataError, match=r"no picture can be used.*2 files left out.*empty file"):
+    with pytest.raises(DataError, match=r"no image can be used.*2 files left out.*empty file"):
         scan(find(root))
 
 
@@ -122,7 +122,7 @@ def test_empty_classes_are_left_out_and_named(tree):
     assert "2 of 4 classes left out, empty: b, d" in data.warnings
 
 
-def test_a_class_whose_training_pictures_all_fail_is_refused_when_val_has_it(tree):
+def test_a_class_whose_training_images_all_fail_is_refused_when_val_has_it(tree):
     files = {"train/a/1.jpg": (8, 8, 0), "train/b/1.jpg": b"x", "train/c/1.jpg": (8, 8, 2)}
     root = tree({**files, "val/b/1.jpg": (8, 8, 1)})
     with pytest.raises(DataError, match="val holds a class that train lacks: b"):

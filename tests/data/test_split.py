@@ -85,7 +85,7 @@ def test_however_large_the_share_something_is_left_to_train_on():
     assert "train" in chosen.splits[:20]
 
 
-def test_a_class_of_copies_of_one_picture_stays_in_train():
+def test_a_class_of_copies_of_one_image_stays_in_train():
     chosen = split(_data([0] * 20 + [1] * 5, [*range(20), *[99] * 5]), 0.2, 0)
     assert set(chosen.splits[-5:]) == {"train"}
 

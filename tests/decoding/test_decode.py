@@ -183,7 +183,7 @@ def test_the_first_frame_stands_for_an_animation(kind, encoded):
     assert decode(data)[3, 3].tolist() == [255, 0, 0]
 
 
-def test_a_multi_picture_jpeg_is_its_first(scene, encoded):
+def test_a_multi_image_jpeg_is_its_first(scene, encoded):
     data = encoded(scene(30, 20), "MPO", save_all=True, append_images=[Image.new("RGB", (5, 5))])
     assert decode(data).shape == (30, 20, 3)
 
@@ -265,7 +265,7 @@ def test_only_jpegs_shrink_and_never_beyond_an_eighth(scene, encoded):
     assert decode(cmyk, min_size=(8, 8)).shape == (64, 64, 3)
 
 
-def test_a_shrunk_picture_keeps_its_mean(scene, encoded):
+def test_a_shrunk_image_keeps_its_mean(scene, encoded):
     data = encoded(scene(256, 256), "JPEG", quality=95)
     assert abs(decode(data).mean() - decode(data, min_size=(32, 32)).mean()) < 1
 

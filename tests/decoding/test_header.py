@@ -113,7 +113,7 @@ def test_text_that_inflates_to_a_gigabyte_is_refused():
         (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000: convert"),
     ],
 )
-def test_what_is_no_picture_says_what_it_is(data, reason):
+def test_what_is_no_image_says_what_it_is(data, reason):
     with pytest.raises(Unreadable, match=reason):
         read_header(data)
 

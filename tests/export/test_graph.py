@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from classifiers import CLASSES, made, mixed, pictures
+from classifiers import CLASSES, made, mixed, some_images
 from polyak.data import Images
 from polyak.errors import UsageError
 from polyak.export.check import said_bare, said_of
@@ -12,7 +12,7 @@ from polyak.export.graph import Graph
 from polyak.metrics import softmax
 from polyak.model import Classifier
 
-IMAGES = Images.of(pictures(20))
+IMAGES = Images.of(some_images(20))
 
 
 def runner(graph):
@@ -37,7 +37,7 @@ def test_a_graph_says_what_the_classifier_says(one):
     assert np.abs(said_of(IMAGES, runner(Graph(one))) - said).max() < 1e-5
 
 
-def test_a_bare_graph_gives_logits_of_prepared_pictures():
+def test_a_bare_graph_gives_logits_of_prepared_images():
     members = [made(seed=s, temperature=0.5 + s).handed()[0] for s in range(3)]
     one = Classifier(members, CLASSES, 1.5, "flip")
     said, _ = one.probabilities(IMAGES, views="one")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from classifiers import CLASSES, made, mixed, pictures
+from classifiers import CLASSES, made, mixed, some_images
 from polyak.data import Images
 from polyak.errors import RefusedError, UsageError
 from polyak.export import hub, to_hub
@@ -45,7 +45,7 @@ def folder(one, tmp_path_factory):
 
 
 def test_timm_alone_loads_it(one, folder, tmp_path):
-    images, batches = Images.of(pictures(16)), []
+    images, batches = Images.of(some_images(16)), []
     said_bare(one, images, lambda batch: batches.append(batch) or np.zeros((len(batch), 3)))
     np.save(tmp_path / "p.npy", np.concatenate(batches))
     line = [sys.executable, "-W", "ignore", "-c", ALONE, str(folder), str(tmp_path / "p.npy")]
@@ -74,7 +74,7 @@ def test_the_card_tells_data_metrics_limits_and_licence(folder):
     assert yaml.safe_load(head)["library_name"] == "timm"
     assert "| train | 244 |" in text and "| test |" not in text and "3 files" in text
     assert "| accuracy | 95.40% | 90.90% to 97.80% |" in text
-    assert "153 pictures of val, which also chose" in text
+    assert "153 images of val, which also chose" in text
     assert "## Limits" in text
     assert "mobilenetv2&#95;100.safetensors" in text and "does not know" in text
     assert "secret" not in text  # a place on its maker's disk is nobody's business

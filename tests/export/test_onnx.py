@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classifiers import CLASSES, made, mixed, pictures
+from classifiers import CLASSES, made, mixed, some_images
 from polyak import __version__
 from polyak.data import Images
 from polyak.errors import DataError, RefusedError, UsageError
@@ -30,30 +30,30 @@ def runtime(path):
     [made(temperature=0.6, fraction=0.875), made("mobilenetv2_050", 32, views="flip"), mixed()],
     ids=["compact", "timm", "ensemble"],
 )
-def test_64_pictures_one_at_a_time(one, tmp_path):
-    """Pictures of five sizes that the export did not check itself with."""
+def test_64_images_one_at_a_time(one, tmp_path):
+    """Images of five sizes that the export did not check itself with."""
     found = to_onnx(one, tmp_path / "m.onnx")
     assert found.n == found.same == 64 and found.difference < 1e-4
-    run, images = runtime(tmp_path / "m.onnx"), pictures(64)
+    run, images = runtime(tmp_path / "m.onnx"), some_images(64)
     said = np.concatenate([run(image[None]) for image in images])
     want, _ = one.probabilities(Images.of(images))
     assert np.abs(said - want).max() < 1e-4
     assert (said.argmax(1) == want.argmax(1)).all()
-    assert len(np.unique(want.argmax(1))) > 1  # pictures that are told apart
+    assert len(np.unique(want.argmax(1))) > 1  # images that are told apart
 
 
 def test_batches_of_any_length(tmp_path):
     one = made()
     to_onnx(one, tmp_path / "m.onnx")
-    run, batch = runtime(tmp_path / "m.onnx"), np.stack(pictures(64)[::5])
+    run, batch = runtime(tmp_path / "m.onnx"), np.stack(some_images(64)[::5])
     alone = np.concatenate([run(picture[None]) for picture in batch])
     assert np.allclose(run(batch), alone, atol=1e-6)
 
 
-def test_bare_takes_normalised_pictures(tmp_path):
+def test_bare_takes_normalised_images(tmp_path):
     one = made(temperature=1.5, views="flip", fraction=0.8)
     to_onnx(one, tmp_path / "m.onnx", bare=True)
-    page, image = one.preprocessing, Images.of(pictures(64))
+    page, image = one.preprocessing, Images.of(some_images(64))
     logits = said_bare(one, image, runtime(tmp_path / "m.onnx"))
     assert np.abs(softmax(logits) - one.probabilities(image, views="one")[0]).max() < 1e-4
     (wanted,) = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).get_inputs()
@@ -113,10 +113,10 @@ def test_a_number_that_is_none_gets_no_name(tmp_path, monkeypatch):
         to_onnx(made(), tmp_path / "m.onnx")
 
 
-def test_own_pictures_check_it(tmp_path):
+def test_own_images_check_it(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number, picture in enumerate(pictures(70)):
+    for number, picture in enumerate(some_images(70)):
         Image.fromarray(picture).save(folder / f"{number}.png")
     (folder / "broken.png").write_bytes(b"no")
     assert to_onnx(made(), tmp_path / "m.onnx", data=str(folder)).n in (63, 64)

@@ -1,4 +1,4 @@
-"""Matrices draw what the compiled loops draw, for every view and pictures of every shape."""
+"""Matrices draw what the compiled loops draw, for every view and images of every shape."""
 
 import numpy as np
 import pytest
@@ -21,20 +21,20 @@ def test_a_view_is_drawn_as_the_loops_draw_it(views, fraction):
     for policy in policies(views, fraction):
         prepare = Prepare(page, policy)
         for shape in SHAPES:
-            picture = np.random.default_rng(shape).integers(0, 256, (*shape, 3), dtype=np.uint8)
+            image = np.random.default_rng(shape).integers(0, 256, (*shape, 3), dtype=np.uint8)
             row = policy.plan(0, 0, [0], [shape], page.size, page.mean, page.std)[0]
             want = np.empty((*page.size, 3), np.float32)
-            render(picture, row, want)
-            drawn = prepare(torch.from_numpy(picture)[None])[0].permute(1, 2, 0).numpy()
+            render(image, row, want)
+            drawn = prepare(torch.from_numpy(image)[None])[0].permute(1, 2, 0).numpy()
             # a hundredth of a level of 255, over a spread of 0.2
             assert np.abs(drawn - want).max() < 0.01 / 255 / 0.2, (str(policy), shape)
 
 
-def test_a_picture_of_the_networks_size_stays_as_it_is():
+def test_an_image_of_the_networks_size_stays_as_it_is():
     page = Preprocessing((8, 8), (0.0,) * 3, (1.0,) * 3, 1.0)
-    picture = torch.arange(192, dtype=torch.uint8).reshape(1, 8, 8, 3)
-    drawn = Prepare(page, Policy.centre(1.0))(picture)
-    assert torch.equal(drawn, picture.permute(0, 3, 1, 2) * (1 / torch.tensor(255.0)))
+    image = torch.arange(192, dtype=torch.uint8).reshape(1, 8, 8, 3)
+    drawn = Prepare(page, Policy.centre(1.0))(image)
+    assert torch.equal(drawn, image.permute(0, 3, 1, 2) * (1 / torch.tensor(255.0)))
 
 
 @pytest.mark.parametrize("text", ["rotate(degrees=5..5)", "centre | border(mode=edge)", "lecture"])

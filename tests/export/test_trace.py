@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from classifiers import CLASSES, made, mixed, pictures
+from classifiers import CLASSES, made, mixed, some_images
 from polyak.data import Images
 from polyak.errors import UsageError
 from polyak.export import to_torch
@@ -21,15 +21,15 @@ import json, sys, numpy as np, torch
 files = {"polyak.json": ""}
 with open(sys.argv[1], "rb") as file:
     module = torch.export.load(file, extra_files=files).module()
-pictures = np.load(sys.argv[2])
-said = [module(torch.from_numpy(pictures[name][None]))[0].tolist() for name in pictures.files]
+images = np.load(sys.argv[2])
+said = [module(torch.from_numpy(images[name][None]))[0].tolist() for name in images.files]
 assert "polyak" not in sys.modules
 print(json.dumps([said, json.loads(files["polyak.json"])]))
 """
 
 
 def test_torch_alone_loads_an_ensemble(tmp_path):
-    one, images = mixed(), pictures(10)
+    one, images = mixed(), some_images(10)
     found = to_torch(one, tmp_path / "m.pt2")
     assert found.same == 64 and found.difference < 1e-4
     np.savez(tmp_path / "p.npz", *images)

@@ -38,7 +38,7 @@ def test_every_size_keeps_room_for_its_convolutions(size):
     assert max(max(side) for side in sides) <= 63
 
 
-def test_a_64_pixel_picture_costs_what_one_of_32_does():
+def test_a_64_pixel_image_costs_what_one_of_32_does():
     assert Compact(2, (64, 64)).stages[0][0](torch.rand(1, 24, 32, 32)).shape[2:] == (32, 32)
     network, seen = Compact(2, (64, 64)), []
     network.stages[0].register_forward_hook(lambda _l, inputs, _o: seen.append(inputs[0].shape))
@@ -56,7 +56,7 @@ def test_whitened_patches_have_no_correlation_and_unit_variance(size):
     assert torch.equal(out[:, 12:], -out[:, :12])
 
 
-def test_grey_pictures_are_whitened_without_amplified_rounding():
+def test_grey_images_are_whitened_without_amplified_rounding():
     network = Compact(2, (8, 8))
     grey = pictures(500, (8, 8))[:, :1].expand(-1, 3, -1, -1)
     network.whiten(grey)
@@ -85,7 +85,7 @@ def test_whitening_is_never_learnt_and_moves_no_gradient():
         torch.full((4, 3, 32, 32), float("nan")),
         torch.rand(1, 3, 3, 3),
     ],
-    ids=["grey", "one picture", "nan", "too few"],
+    ids=["grey", "one image", "nan", "too few"],
 )
 def test_whiten_refuses_what_it_cannot_use(images):
     with pytest.raises(ValueError, match=r"whiten|finite"):
@@ -160,7 +160,7 @@ def test_the_layout_of_memory_does_not_change_the_answer():
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_it_learns_64_pictures_by_heart():
+def test_it_learns_64_images_by_heart():
     torch.manual_seed(0)
     network, images = Compact(4, (16, 16), (16, 16)), pictures(64, (16, 16))
     labels = torch.arange(64) % 4
@@ -180,12 +180,12 @@ def test_its_description_is_plain():
     assert json.dumps([network.classes, network.size, network.widths]) == "[3, [16, 24], [8]]"
 
 
-def test_widths_follow_the_time_and_the_pictures():
+def test_widths_follow_the_time_and_the_images():
     assert Compact.widths_for(750, 540, 45_000) == (32, 128, 128)
-    # sixteen times the work: twice as wide (four times the cost a picture), four times as long
+    # sixteen times the work: twice as wide (four times the cost an image), four times as long
     assert Compact.widths_for(16 * 750, 540, 45_000) == (64, 256, 256)
     assert Compact.widths_for(750, 16 * 540, 45_000) == (64, 256, 256)
-    # a GPU for an hour does not buy what 45,000 pictures cannot use
+    # a GPU for an hour does not buy what 45,000 images cannot use
     assert Compact.widths_for(50_000, 3600, 45_000) == (64, 256, 256)
     assert Compact.widths_for(1e9, 3600, 720_000) == (128, 512, 512)
     assert Compact.widths_for(0.1, 1, 45_000) == (16, 64, 64)

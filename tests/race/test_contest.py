@@ -1,4 +1,4 @@
-"""The race on pictures: the same for all, the same every time, and nothing lost when it stops."""
+"""The race on images: the same for all, the same every time, and nothing lost when it stops."""
 
 import html
 import json
@@ -24,7 +24,7 @@ HOSTILE = ("<img src=x onerror=alert(1)>", '"><b>bold', "\u202egnp", "{{ 7 * 7 }
 
 @pytest.fixture(scope="session")
 def contest(tiny_folder):
-    """A small race on small pictures, but for what is said otherwise."""
+    """A small race on small images, but for what is said otherwise."""
 
     def made(data=tiny_folder, optimizers=("sgd", "momentum"), **how):
         how = {"steps": 6, "seeds": 2, "sweep": (1.0,), **SMALL, **how}
@@ -46,7 +46,7 @@ def finished(contest):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Pictures in folders whose names want to be markup, and the page of a race on them."""
+    """Images in folders whose names want to be markup, and the page of a race on them."""
     data = tmp_path_factory.mktemp("<script>alert(1)<script>")
     for label, name in enumerate(HOSTILE):
         (data / name).mkdir()
@@ -249,7 +249,7 @@ def test_data_that_is_not_there_is_told(tmp_path, capsys):
 
 @pytest.fixture
 def speed(monkeypatch):
-    """A machine of known speed: 10 ms a step, 0.1 ms a picture looked at."""
+    """A machine of known speed: 10 ms a step, 0.1 ms an image looked at."""
     monkeypatch.setattr(Course, "seconds", lambda *how: (0.01, 0.0001))
 
 
@@ -270,7 +270,7 @@ def test_a_budget_is_split_between_sweep_and_race(contest, speed):
 
 def test_nobody_runs_longer_than_train_would(contest, speed):
     found = plan(contest, budget="10h")
-    # 76 pictures: batches of 8, and 40 epochs, the most that train decides on from scratch
+    # 76 images: batches of 8, and 40 epochs, the most that train decides on from scratch
     assert found.steps == 40 * (76 // 8)
 
 

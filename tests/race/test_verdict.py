@@ -7,14 +7,14 @@ from scipy import stats
 from polyak.race.verdict import accuracy, compared, crossed
 
 
-def race(draw, optimizers, seeds, pictures, better=0.0, luck=0.03):
-    """Right or wrong, bool by optimizer: pictures are hard or easy for all, seeds lucky or not."""
-    ease = draw.normal(1.0, 1.0, pictures)
+def race(draw, optimizers, seeds, images, better=0.0, luck=0.03):
+    """Right or wrong, bool by optimizer: images are hard or easy for all, seeds lucky or not."""
+    ease = draw.normal(1.0, 1.0, images)
     right = {}
     for k in range(optimizers):
         chance = 1 / (1 + np.exp(-(ease + 5 * draw.normal(0, luck, (seeds, 1)))))
         chance = chance + (better if k == 0 else 0)
-        right[f"rule {k}"] = draw.uniform(size=(seeds, pictures)) < chance
+        right[f"rule {k}"] = draw.uniform(size=(seeds, images)) < chance
     return right
 
 
@@ -26,9 +26,9 @@ def test_where_pictures_agree_it_is_students_interval_over_seeds():
 
 
 def test_where_seeds_agree_it_is_students_interval_over_pictures():
-    pictures = np.random.default_rng(0).uniform(size=40)
-    found = crossed(np.tile(pictures, (3, 1)), 0.99)
-    student = stats.ttest_1samp(pictures, 0).confidence_interval(0.99)
+    images = np.random.default_rng(0).uniform(size=40)
+    found = crossed(np.tile(images, (3, 1)), 0.99)
+    student = stats.ttest_1samp(images, 0).confidence_interval(0.99)
     assert (found.low, found.high) == pytest.approx((student.low, student.high))
 
 

@@ -32,7 +32,7 @@ def pictures(n: int, side: int) -> Dataset:
         (32, "a/mobilenetv2_100.safetensors", "mobilenetv2_100", None),
     ],
 )
-def test_the_model_follows_pictures_and_weights(side, weights, model, size):
+def test_the_model_follows_images_and_weights(side, weights, model, size):
     found = resolve(make(data="x", weights=weights), pictures(1000, side))
     assert (found.model, found.size) == (model, size)
     assert found.reasons["model"]

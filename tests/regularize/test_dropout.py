@@ -81,7 +81,7 @@ def test_gradients_are_the_mask(mode):
     assert torch.autograd.gradcheck(seeded, x)
 
 
-def test_whole_channels_and_whole_pictures_share_a_fate():
+def test_whole_channels_and_whole_images_share_a_fate():
     torch.manual_seed(0)
     maps = SpatialDropout(0.5)(torch.ones(8, 16, 4, 4))
     assert (maps.amax((2, 3)) == maps.amin((2, 3))).all()

@@ -49,13 +49,13 @@ def test_the_page_of_a_real_run_tells_its_figures(tiny_folder, tmp_path):
         assert f"{100 * said[part]:.2f} %" in text
     for row in end["table"]:
         assert f">{row['name']}" in text
-    assert text.count("data:image/jpeg") >= 2 * 8  # before and after, of eight pictures
+    assert text.count("data:image/jpeg") >= 2 * 8  # before and after, of eight images
     assert text.count("stroke-dasharray") == 3 * 2  # two snapshots, on each of three charts
     assert "polyak train" in text
     assert str(end["images_per_second"]) in text
     spent = end["spent"]
     assert 0 < spent["compute"] < end["seconds"]
-    assert min(spent["wait"], spent["decode"]) >= 0  # kept pictures cost nothing
+    assert min(spent["wait"], spent["decode"]) >= 0  # kept images cost nothing
     assert spent["render"] > 0
     for kind in ("wait", "compute"):
         assert f"{spent[kind]:.1f} seconds" in text
@@ -125,7 +125,7 @@ def test_before_the_temperature_is_before_it(tmp_path):
     assert mean == pytest.approx(squared.max(1).mean(), abs=1e-6)
 
 
-def test_pictures_outside_the_data_are_not_opened(tmp_path):
+def test_images_outside_the_data_are_not_opened(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "secret.jpg")
@@ -169,7 +169,7 @@ def test_the_time_adds_up(tmp_path):
     text = report(run_directory(tmp_path / "run", ["a", "b", "c"])).read_text()
     shares = [float(share) for share in re.findall(r"<i style=\"width:([\d.]+)%", text)]
     assert shares == pytest.approx([100 * 1.5 / 9, 100 * 6 / 9, 100 * 1.5 / 9])
-    assert "decoding 4.2 seconds, rendering 3.8 seconds; 20.0 pictures a second" in text
+    assert "decoding 4.2 seconds, rendering 3.8 seconds; 20.0 images a second" in text
 
 
 @pytest.mark.parametrize("classes", [100, 1000])

@@ -23,15 +23,15 @@ from polyak.recipe.decode_size import decode_size
 
 @pytest.fixture(scope="module")
 def large_folder(tmp_path_factory):
-    """Two classes of 10 JPEG pictures of 520x600: smooth noise, dark above or below."""
+    """Two classes of 10 JPEG images of 520x600: smooth noise, dark above or below."""
     folder = tmp_path_factory.mktemp("large")
     for label in range(2):
         (folder / f"class {label}").mkdir()
         for number in range(10):
             noise = np.random.default_rng([label, number]).integers(0, 256, (13, 15, 3), np.uint8)
             noise[: 6 if label else 3] //= 3
-            picture = Image.fromarray(noise).resize((600, 520), Image.Resampling.BICUBIC)
-            picture.save(folder / f"class {label}" / f"{number}.jpg", quality=90)
+            image = Image.fromarray(noise).resize((600, 520), Image.Resampling.BICUBIC)
+            image.save(folder / f"class {label}" / f"{number}.jpg", quality=90)
     return folder
 
 
@@ -47,7 +47,7 @@ def test_neither_memory_nor_the_verb_changes_a_number(job, large_folder, tmp_pat
 
 
 def _held_out(folder, tmp_path):
-    """The validation part of the run, as a CSV beside the pictures."""
+    """The validation part of the run, as a CSV beside the images."""
     lines = (tmp_path / "runs/job/split.csv").read_text().splitlines()
     rows = [line.split(",") for line in lines]
     path, split = rows[0].index("path"), rows[0].index("split")
@@ -59,7 +59,7 @@ def _held_out(folder, tmp_path):
     return str(table)
 
 
-def test_pictures_are_decoded_no_larger_than_the_network_needs(large_folder):
+def test_images_are_decoded_no_larger_than_the_network_needs(large_folder):
     data = scan(find(str(large_folder)))
     assert decode_size(make(data="x", size=16, model="compact"), data) == (256, 256)
     images = Images.open(data, min_size=min_size_for((16, 16)))
@@ -90,6 +90,6 @@ def test_a_first_pass_does_not_wait_for_the_compiler(large_folder, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_small_pictures_cost_no_look_at_the_network(tiny_folder, monkeypatch):
+def test_small_images_cost_no_look_at_the_network(tiny_folder, monkeypatch):
     monkeypatch.setattr(sizes, "model_of", None)
     assert decode_size(make(data="x"), scan(find(str(tiny_folder)))) is None

@@ -67,7 +67,7 @@ def test_the_model_file_predicts_what_the_probe_says(job, tmp_path, strategy):
     assert end["chosen"] == strategy
 
 
-def test_two_held_out_pictures_do_not_calibrate_alone():
+def test_two_held_out_images_do_not_calibrate_alone():
     sure = np.log(np.array([[0.9, 0.1]] * 200, np.float32))  # and right nine times of ten
     labels = np.array([0] * 180 + [1] * 20)
     found = Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, sure)
@@ -75,7 +75,7 @@ def test_two_held_out_pictures_do_not_calibrate_alone():
     assert metrics.fit_temperature(wrong.log_probs, wrong.labels) > 1.5
     assert calibrated(found, labels, wrong) == pytest.approx(1, abs=0.1)
     assert calibrated(found, labels, None) == pytest.approx(1, abs=0.01)
-    found.log_probs[:] = np.nan  # no class had two pictures
+    found.log_probs[:] = np.nan  # no class had two images
     assert calibrated(found, labels, None) == 1
 
 
@@ -128,7 +128,7 @@ def test_views_are_averaged_as_the_model_file_averages_them(job, tmp_path):
     assert model.views == "flip" and abs(best[0][1] - float(said[3])) < 1e-5
 
 
-def test_pictures_that_turn_out_broken_are_left_out_and_named(job, tiny_folder, tmp_path):
+def test_images_that_turn_out_broken_are_left_out_and_named(job, tiny_folder, tmp_path):
     shutil.copytree(tiny_folder, tmp_path / "data")
     broken = tmp_path / "data" / "square 1" / "3.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
@@ -234,7 +234,7 @@ def test_what_sleeps_runs_once_where_nothing_is_random(job, tmp_path, monkeypatc
     called = FrozenFeatureCache.__call__
 
     def look(self, images, indices):
-        if indices[0] >= 0:  # a picture of somebody's
+        if indices[0] >= 0:  # an image of somebody's
             looked.append(bool(self.tables) and self.filled[indices].all())
         return called(self, images, indices)
 
@@ -253,7 +253,7 @@ def test_what_sleeps_runs_once_where_nothing_is_random(job, tmp_path, monkeypatc
 
 def test_an_earlier_run_is_a_source_and_its_head_is_known_by_name(job, tiny_folder, tmp_path):
     jobs.run(job(transfer="linear", name="first"))
-    # the same pictures, their classes in another order, and one that is new
+    # the same images, their classes in another order, and one that is new
     for number, name in enumerate(["z", "b", "new", "a"]):
         shutil.copytree(tiny_folder / f"square {number}", tmp_path / "data" / name)
     shutil.copytree(tiny_folder / "square 1", tmp_path / "data" / "square 1")

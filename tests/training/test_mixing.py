@@ -1,4 +1,4 @@
-"""Mixing in training: the loss of mixed pictures, and runs that repeat and resume."""
+"""Mixing in training: the loss of mixed images, and runs that repeat and resume."""
 
 from functools import partial
 

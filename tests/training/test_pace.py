@@ -68,7 +68,7 @@ def finish_seconds(trained, held_out=0, views=1):
     return validator.finish_seconds()
 
 
-def test_the_end_keeps_no_more_time_than_there_are_pictures():
+def test_the_end_keeps_no_more_time_than_there_are_images():
     assert finish_seconds(100) > 2.0  # the statistics of two averages
     assert finish_seconds(200) - finish_seconds(100) == pytest.approx(2.0)
     assert finish_seconds(10_000) == finish_seconds(20_000) < 100

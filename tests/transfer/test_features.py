@@ -1,4 +1,4 @@
-"""Features: those of the network's own forward pass, once, shared, and never of other pictures."""
+"""Features: those of the network's own forward pass, once, shared, and never of other images."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_they_are_the_networks_own(network, images):
 
 def test_the_disk_gives_back_the_same_bits_and_computes_nothing(network, images, tmp_path):
     first = extract(network, images, PAGE, DIGESTS, folder=tmp_path)
-    images.block = images.take = None  # pictures that can no longer be looked at
+    images.block = images.take = None  # images that can no longer be looked at
     second = extract(network, images, PAGE, DIGESTS, folder=tmp_path)
     assert (first.cached, second.cached) == (False, True)
     assert isinstance(second.table, np.memmap)
@@ -223,7 +223,7 @@ def test_a_new_table_holds_nothing_yet_and_all_of_its_place(tmp_path):
         new.table[:] = 1
 
 
-def test_pictures_that_cannot_be_read_are_named(network, tmp_path):
+def test_images_that_cannot_be_read_are_named(network, tmp_path):
     for number in range(20):
         file = tmp_path / f"{number:02}.png"
         Image.new("RGB", (9, 9), (number, 0, 0)).save(file)

@@ -51,14 +51,14 @@ def test_what_is_remembered_is_what_would_be_computed(name, staged):
 
 
 def counted(network, memory):
-    """Count the pictures that go through the first convolution: of the network, of its twin."""
+    """Count the images that go through the first convolution: of the network, of its twin."""
     seen = [], []
     for one, numbers in zip((network, memory.twin), seen, strict=True):
         one.conv_stem.register_forward_hook(lambda _, i, __, n=numbers: n.append(len(i[0])))
     return seen
 
 
-def test_the_frozen_part_sees_one_picture():
+def test_the_frozen_part_sees_one_image():
     network, tuning = tuned("mobilenetv3_small_050")
     memory = FrozenFeatureCache.of(network, tuning, 8)
     assert memory is not None

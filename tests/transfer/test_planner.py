@@ -6,7 +6,7 @@ import pytest
 from polyak.transfer import planner, probe
 
 
-def pictures(each, noise, seed=0):
+def images(each, noise, seed=0):
     draw = np.random.default_rng(seed)
     labels = np.repeat([0, 1], each)
     x = np.stack([labels * 2 - 1, 0 * labels], 1) + noise * draw.normal(size=(2 * each, 2))
@@ -28,15 +28,15 @@ def pictures(each, noise, seed=0):
 def test_the_cell_follows_counts_and_the_best_stage(each, best, amount, kind, strategy):
     by_stage = {}
     for name in ("stage", "maps", "head"):
-        x, labels = pictures(each, 0.5 if name == best else 3.0)
+        x, labels = images(each, 0.5 if name == best else 3.0)
         by_stage[name] = probe(x, labels, 2)
     found = planner.cell(labels, by_stage)
     assert (found.amount, found.kind, found.strategy) == (amount, kind, strategy)
     assert str(each) in found.why and best in found.why
 
 
-def test_the_curve_rises_and_judges_by_pictures_it_did_not_see():
-    x, labels = pictures(150, 1.5)
+def test_the_curve_rises_and_judges_by_images_it_did_not_see():
+    x, labels = images(150, 1.5)
     points = planner.curve(x, labels, 2, 0.1)
     assert [point["each"] for point in points] == [5, 10, 20, 50, 100]
     assert [point["n"] for point in points] == [10, 20, 40, 100, 200]
@@ -45,9 +45,9 @@ def test_the_curve_rises_and_judges_by_pictures_it_did_not_see():
     assert all(abs(point["accuracy"] - 0.5) < 0.12 for point in nonsense)
 
 
-def test_what_looks_like_a_learnt_picture_does_not_judge_the_curve():
+def test_what_looks_like_a_learnt_image_does_not_judge_the_curve():
     things, labels = np.random.default_rng(0).normal(size=(60, 100)), np.arange(60) % 2
-    x = np.repeat(things, 5, 0).astype(np.float32)  # five pictures of each thing; nothing to learn
+    x = np.repeat(things, 5, 0).astype(np.float32)  # five images of each thing; nothing to learn
     labels, groups = np.repeat(labels, 5), np.repeat(np.arange(60), 5)
     flattered = planner.curve(x, labels, 2, 0.01)[-1]
     honest = planner.curve(x, labels, 2, 0.01, groups=groups)[-1]
@@ -58,8 +58,8 @@ def test_what_looks_like_a_learnt_picture_does_not_judge_the_curve():
     assert honest["each"] < 100  # nothing is left to judge
 
 
-def test_a_class_of_one_picture_has_a_curve():
-    x, labels = pictures(30, 1.0)
+def test_a_class_of_one_image_has_a_curve():
+    x, labels = images(30, 1.0)
     labels[-1] = 2
     assert len(planner.curve(x, labels, 3, 0.1)) == 3
 

@@ -37,7 +37,7 @@ def test_the_solution_is_scikit_learns(n, width, l2):
     np.testing.assert_allclose(ours, peer.predict_proba(standard), atol=2e-5)
 
 
-def test_a_few_pictures_do_not_settle_how_much_a_feature_varies():
+def test_a_few_images_do_not_settle_how_much_a_feature_varies():
     draw = np.random.default_rng(0)
     x = draw.normal(size=(2000, 50)).astype(np.float32)
     x[:, 25:] *= 10  # another stage
@@ -84,7 +84,7 @@ def test_features_that_do_not_change_do_no_harm():
     assert np.abs(odd.weight[:, -2:]).max() == 0
 
 
-def test_pictures_of_one_thing_judge_nothing_that_learnt_from_it():
+def test_images_of_one_thing_judge_nothing_that_learnt_from_it():
     things, labels = np.random.default_rng(0).normal(size=(60, 100)), np.arange(60) % 2
     x, labels = np.repeat(things, 5, 0).astype(np.float32), np.repeat(labels, 5)
     groups = np.repeat(np.arange(60), 5)
@@ -104,7 +104,7 @@ def test_folds_are_even_and_singles_always_train():
 
 
 @pytest.mark.parametrize("counts", [(20, 1), (1, 1, 1), (2, 2)])
-def test_classes_of_one_picture(counts):
+def test_classes_of_one_image(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
     x = np.eye(len(counts), dtype=np.float32)[labels]
     x += 0.01 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
@@ -116,7 +116,7 @@ def test_classes_of_one_picture(counts):
 
 def test_features_that_never_change_leave_the_frequencies():
     labels = np.array([0] * 30 + [1] * 10)
-    for width in (3, 60):  # narrower and wider than there are pictures
+    for width in (3, 60):  # narrower and wider than there are images
         found = transfer.probe(np.ones((40, width), np.float32), labels, 2)
         said = np.exp(found.logits(np.ones((1, width), np.float32)))
         assert (said / said.sum()).ravel() == pytest.approx([0.75, 0.25], abs=0.01)

@@ -1,4 +1,4 @@
-"""The choice: gains picture by picture, drawn to what is known before; the cheapest of the best."""
+"""The choice: gains image by image, drawn to what is known before; the cheapest of the best."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from polyak.transfer.ranking import Row
 
 
 def row(strategy, right, n=1000):
-    """A row that was right `right` times, and not always on the pictures that another was."""
+    """A row that was right `right` times, and not always on the images that another was."""
     said = np.random.default_rng(right).permutation(np.where(np.arange(n) < right, 0.9, 0.1))
     return Row.of(strategy, np.log([said, 1 - said]).T, np.zeros(n, int), 1.0)
 
 
-def test_a_gain_is_measured_on_the_pictures_of_both():
+def test_a_gain_is_measured_on_the_images_of_both():
     hard = np.random.default_rng(0).exponential(size=400)  # for every strategy
     base = replace(row("linear", 200, 400), losses=hard)
     better = replace(base, strategy="few", losses=hard - 0.3 - 0.1 * np.cos(np.arange(400)))
@@ -40,7 +40,7 @@ def test_a_run_cut_short_is_believed_by_its_share():
     gains = [ranking.gain(replace(worse, share=share), base) for share in (1.0, 0.5, 0.25, 1e-9)]
     # from what was measured, -0.1, to what is expected before: 6 % of 0.8
     assert gains == pytest.approx([-0.1, -0.026, 0.011, 0.048], abs=1e-5)
-    # 400 pictures, of which trials of a few percent saw next to nothing
+    # 400 images, of which trials of a few percent saw next to nothing
     rows = [base, *(replace(worse, strategy=name, share=0.04) for name in ("few", "many"))]
     assert ranking.choose(rows, 400)[0].strategy == "many"
     assert ranking.choose([replace(row, share=1.0) for row in rows], 400)[0].strategy == "linear"
@@ -79,22 +79,22 @@ def test_probes_are_compared_by_nll_not_by_a_coarse_accuracy():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "chosen"), [(2, "few"), (20, "few"), (100, "few"), (500, "many"), (9000, "many")]
+    ("images", "chosen"), [(2, "few"), (20, "few"), (100, "few"), (500, "many"), (9000, "many")]
 )
-def test_where_trials_do_not_tell_more_pictures_pay_for_more_stages(pictures, chosen):
+def test_where_trials_do_not_tell_more_images_pay_for_more_stages(images, chosen):
     rows = [row("linear", 5, 10), *(row(name, 7, 10) for name in ("few", "many", "all"))]
-    assert ranking.choose(rows, pictures)[0].strategy == chosen
+    assert ranking.choose(rows, images)[0].strategy == chosen
 
 
 def test_fine_tunings_are_told_apart_among_themselves():
     hard = np.random.default_rng(0).exponential(size=120)
-    luck = np.random.default_rng(1).normal(0, 1, 120)  # what fine-tuning does to each picture
+    luck = np.random.default_rng(1).normal(0, 1, 120)  # what fine-tuning does to each image
     few = replace(row("few", 80, 120), losses=hard + luck)
     many = replace(few, strategy="many", losses=hard + luck - 0.1)
     rows = [replace(row("linear", 80, 120), losses=hard), few, many]
     expected = ranking.expectations(rows, 10)
     assert expected["many"] - expected["few"] == pytest.approx(0.1, abs=0.02)
-    # four pictures of the one do not hide what all say of the other
+    # four images of the one do not hide what all say of the other
     short = replace(few, losses=np.where(np.arange(120) < 4, few.losses + 2, np.nan))
     cut = ranking.expectations([rows[0], short, many], 10)
     assert cut["many"] == pytest.approx(ranking.gain(many, rows[0]))

@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment: operations that choose among the others for every picture.
+"""RandAugment and TrivialAugment: operations that choose among the others for every image.
 
 Sources: Cubuk et al., RandAugment, 2020; Müller and Hutter, TrivialAugment, 2021. One choice in
 each is to do nothing, as there.
@@ -26,7 +26,7 @@ _SIGNED = {  # amount at full magnitude: (RandAugment's, TrivialAugment's wide)
 def rand(
     draft: Draft, on: np.ndarray, draw: ops.Draw, count: float = 2, magnitude: float = 0.3
 ) -> None:
-    """Apply `count` operations, chosen anew for every picture, all at one `magnitude` of 0 to 1."""
+    """Apply `count` operations, chosen anew for every image, all at one `magnitude` of 0 to 1."""
     for slot in range(int(count)):
         choice = np.floor(draw(f"choice {slot}") * (len(_SIGNED) + 5))
 
@@ -45,7 +45,7 @@ def rand(
 
 
 def trivial(draft: Draft, on: np.ndarray, draw: ops.Draw) -> None:
-    """Apply one operation, chosen anew for every picture, at any strength up to a wide limit."""
+    """Apply one operation, chosen anew for every image, at any strength up to a wide limit."""
     choice = np.floor(draw("choice") * (len(_SIGNED) + 5))
     for place, (name, (parameter, _, full)) in enumerate(_SIGNED.items()):
         _FAMILY[name](draft, on & (choice == place), draw, **{parameter: full})

@@ -43,7 +43,7 @@ def brightness(factor: ArrayLike) -> np.ndarray:
 
 
 def contrast(factor: ArrayLike, pivot: ArrayLike = 0.5) -> np.ndarray:
-    """Push values away from (or to) the grey `pivot`; torchvision takes each picture's mean.
+    """Push values away from (or to) the grey `pivot`; torchvision takes each image's mean.
 
     >>> contrast(2.0) @ [0.75, 0.5, 0.25, 1.0]
     array([1. , 0.5, 0. ])
@@ -55,7 +55,7 @@ def contrast(factor: ArrayLike, pivot: ArrayLike = 0.5) -> np.ndarray:
 
 
 def saturation(factor: ArrayLike) -> np.ndarray:
-    """Blend with the grey picture: 0 is grey, 1 leaves it, 2 doubles the distance to grey.
+    """Blend with the grey image: 0 is grey, 1 leaves it, 2 doubles the distance to grey.
 
     >>> np.round(saturation(0.0) @ [1.0, 0.0, 0.0, 1.0], 3)
     array([0.299, 0.299, 0.299])

@@ -1,4 +1,4 @@
-"""A plan's row in words: what a picture went through, read off the composed maps."""
+"""A plan's row in words: what an image went through, read off the composed maps."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from polyak.augment.colour import GREY, YIQ
 
 
 def describe(row: np.ndarray, size: tuple[int, int], mean: ArrayLike, std: ArrayLike) -> list[str]:
-    """Say what a row does to its picture; what does nothing is not said.
+    """Say what a row does to its image; what does nothing is not said.
 
     Args:
         row: float32 (COLUMNS,), of `Policy.plan`.

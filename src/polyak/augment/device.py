@@ -1,4 +1,4 @@
-"""The same plan drawn by torch, for pictures that already are tensors on a device.
+"""The same plan drawn by torch, for images that already are tensors on a device.
 
 The coordinates are the kernels'; only the sampling is `grid_sample`. Agrees with `render` to about
 a level where a map does not shrink; shrinking takes blocks and a triangle over them for every map,

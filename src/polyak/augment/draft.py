@@ -1,4 +1,4 @@
-"""What a policy's operations have composed so far: maps, colours and rows, a row a picture."""
+"""What a policy's operations have composed so far: maps, colours and rows, a row an image."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ class Draft:
     """Compose operations, then give the rows.
 
     Args:
-        sizes: int (n, 2), height and width of the pictures.
+        sizes: int (n, 2), height and width of the images.
         size: (height, width) of the result.
         mean: float (3,), in [0, 1].
         std: float (3,), in [0, 1].

@@ -1,8 +1,8 @@
 """Geometry as maps from output pixel to input pixel: 3x3 matrices, one a row, composed by
 multiplication.
 
-Coordinates are (x, y, 1) in pixels, pixel centres at +0.5, so a picture of width W spans 0 to
-W. A map says where each output pixel comes from; the chain `first`, `then` on the picture is
+Coordinates are (x, y, 1) in pixels, pixel centres at +0.5, so an image of width W spans 0 to
+W. A map says where each output pixel comes from; the chain `first`, `then` on the image is
 therefore `first @ then` on the maps.
 """
 
@@ -50,7 +50,7 @@ def frame(
 
 
 def flip(width: ArrayLike) -> np.ndarray:
-    """Mirror left and right about the middle of a picture `width` pixels wide.
+    """Mirror left and right about the middle of an image `width` pixels wide.
 
     >>> flip(8) @ [0.5, 0.5, 1.0]
     array([7.5, 0.5, 1. ])
@@ -59,7 +59,7 @@ def flip(width: ArrayLike) -> np.ndarray:
 
 
 def vflip(height: ArrayLike) -> np.ndarray:
-    """Mirror top and bottom about the middle of a picture `height` pixels high.
+    """Mirror top and bottom about the middle of an image `height` pixels high.
 
     >>> vflip(8) @ [0.5, 0.5, 1.0]
     array([0.5, 7.5, 1. ])
@@ -68,7 +68,7 @@ def vflip(height: ArrayLike) -> np.ndarray:
 
 
 def shift(down: ArrayLike, right: ArrayLike) -> np.ndarray:
-    """Move the picture's content down and right by pixels.
+    """Move the image's content down and right by pixels.
 
     >>> shift(0, 1) @ [1.5, 0.5, 1.0]
     array([0.5, 0.5, 1. ])
@@ -136,7 +136,7 @@ def perspective(corners: ArrayLike, size: tuple[int, int]) -> np.ndarray:
 
 
 def about(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Let a map fix the middle of a picture of `size` instead of its corner.
+    """Let a map fix the middle of an image of `size` instead of its corner.
 
     >>> about(affine(xx=3.0), (2, 2)) @ [1.0, 1.0, 1.0]
     array([1., 1., 1.])

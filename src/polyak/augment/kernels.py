@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 MATRIX = 0  # 9 numbers: 3x3 map, output pixel (x, y, 1) to input pixel
 COLOUR = 9  # 12 numbers: 3x4 map from levels 0..255 to normalised values
 LOW, HIGH = 21, 24  # 3 numbers each: bounds of the normalised values
-SOURCE = 27  # 2 numbers: height and width of the picture the map was made for
+SOURCE = 27  # 2 numbers: height and width of the image the map was made for
 BORDER = 29  # 0 reflect, 1 edge, 2 colour
 FILL = 30  # 3 numbers: border colour in levels 0..255
 HOLE = 33  # 4 numbers: top, left, bottom, right in output pixels
@@ -37,7 +37,7 @@ _steps = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)  # unsigned: no 
 
 @jit
 def shrunk(n, made_for):
-    """Tell the factor from pixels of the plan's picture to pixels of this one (decoded smaller)."""
+    """Tell the factor from pixels of the plan's image to pixels of this one (decoded smaller)."""
     for power in (1.0, 2.0, 4.0, 8.0):
         if n == np.ceil(made_for / power):
             return 1.0 / power
@@ -59,7 +59,7 @@ def _taps(scale, offset, n, border, start, weight, cover):
         inside = min(middle + support / 2, n) - max(middle - support / 2, 0.0)
         cover[i] = min(max(inside / support, 0.0), 1.0)
         if not 0.0 <= middle <= n:
-            if border == REFLECT:  # about the outer edge of the picture: ... b a | a b c ...
+            if border == REFLECT:  # about the outer edge of the image: ... b a | a b c ...
                 middle = abs(middle - 2.0 * n * np.floor(middle / (2.0 * n) + 0.5))
             middle = min(max(middle, 0.0), n)
         first = max(int(np.floor(middle - support + 0.5)), 0)
@@ -79,7 +79,7 @@ def _taps(scale, offset, n, border, start, weight, cover):
 
 @jit
 def _down(image, first, weight, y, left, size, sums):
-    """Add rows of the picture by weight, two a pass; a row beyond the last has weight 0."""
+    """Add rows of the image by weight, two a pass; a row beyond the last has weight 0."""
     for i in range(size):
         sums[i] = _zero
     for k in range(0, weight.shape[1], 2):

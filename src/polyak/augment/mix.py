@@ -1,4 +1,4 @@
-"""Mixup and cutmix: pairs of pictures of a batch, and targets mixed as the pictures are.
+"""Mixup and cutmix: pairs of images of a batch, and targets mixed as the images are.
 
 Which pairs and how much is a function of (seed, step, rank); nothing has to be saved to resume.
 Sources: Zhang et al., mixup, 2018; Yun et al., CutMix, 2019.
@@ -36,7 +36,7 @@ def mixup(
     rank: int = 0,
     alpha: float = 0.2,
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Blend every picture with another of the batch, one weight from Beta(alpha, alpha) a batch.
+    """Blend every image with another of the batch, one weight from Beta(alpha, alpha) a batch.
 
     Args:
         images: float (N, C, H, W), any layout and device.
@@ -70,7 +70,7 @@ def cutmix(
     rank: int = 0,
     alpha: float = 1.0,
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Paste a rectangle of another picture of the batch into every picture, the same place in all.
+    """Paste a rectangle of another image of the batch into every image, the same place in all.
 
     Args:
         images: float (N, C, H, W), any layout and device.
@@ -104,7 +104,7 @@ def cutmix(
 
 
 def _draw(purpose, images, alpha, counters):
-    """Draw the share that every picture keeps, and the other picture of each pair."""
+    """Draw the share that every image keeps, and the other image of each pair."""
     import torch
 
     if not 0.0 < alpha < float("inf"):

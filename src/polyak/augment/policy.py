@@ -1,7 +1,7 @@
 """What to draw: a list of operations with ranges and probabilities, and the plan that it makes.
 
 A policy is text, `crop(scale=0.35..1, ratio=0.75..1.33, on=large) | flip(p=alternate)`, and a
-function: the plan's row of a picture depends on (seed, epoch, index) and nothing else.
+function: the plan's row of an image depends on (seed, epoch, index) and nothing else.
 """
 
 import hashlib
@@ -63,8 +63,8 @@ class Operation:
     Args:
         name: one of `OPERATIONS`.
         parameters: (name, number or (low, high)) pairs.
-        p: probability to apply; "alternate": a picture is met both ways in any two epochs.
-        on: "any", "small" (a picture no larger than the result either way) or "large".
+        p: probability to apply; "alternate": an image is met both ways in any two epochs.
+        on: "any", "small" (an image no larger than the result either way) or "large".
 
     >>> str(Operation("flip", p=0.5))
     'flip(p=0.5)'
@@ -149,13 +149,13 @@ class Policy:
         self, seed: int, epoch: int, indices: ArrayLike, sizes: ArrayLike, size: tuple[int, int],
         mean: ArrayLike, std: ArrayLike,
     ) -> np.ndarray:  # fmt: skip
-        """Draw every random number of some pictures, as one row each.
+        """Draw every random number of some images, as one row each.
 
         Args:
             seed: any integer.
             epoch: counts from 0.
-            indices: int (n,); the pictures' positions in the data.
-            sizes: int (n, 2); height and width of the pictures as stored.
+            indices: int (n,); the images' positions in the data.
+            sizes: int (n, 2); height and width of the images as stored.
             size: (height, width) of the result, pixels.
             mean: three numbers in [0, 1], subtracted.
             std: three numbers in [0, 1], divided by.
@@ -177,7 +177,7 @@ class Policy:
         _check_call(indices, sizes, size, mean, std)
         draft = Draft(sizes, size, mean, std)
         once, anew = keys.keys("picture", seed, indices), keys.keys("look", seed, epoch, indices)
-        # one call for the numbers that operations usually need: a few pictures at a time stay cheap
+        # one call for the numbers that operations usually need: a few images at a time stay cheap
         usual = np.arange(_USUAL * len(self.operations))
         blocks = keys.uniform("augment", anew[:, None], usual).T.reshape(-1, _USUAL, len(anew))
         for place, (operation, block) in enumerate(zip(self.operations, blocks, strict=True)):

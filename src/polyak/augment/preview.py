@@ -1,4 +1,4 @@
-"""A sheet of pictures beside what the network sees of them, each with its parameters."""
+"""A sheet of images beside what the network sees of them, each with its parameters."""
 
 import textwrap
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _MEAN = (0.485, 0.456, 0.406)  # ImageNet's: what contrast turns about, what a h
 
 
 def sheet(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     names: Sequence[str],
     policy: Policy,
     size: tuple[int, int],
     epochs: int = 4,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw a row a picture: the original, then what the first epochs draw.
+    """Draw a row an image: the original, then what the first epochs draw.
 
     Args:
-        pictures: uint8 (H, W, 3) each.
+        images: uint8 (H, W, 3) each.
         names: a caption for each original.
         policy: what to draw.
         size: (height, width) of what the network sees, pixels.
@@ -36,7 +36,7 @@ def sheet(
         seed: of the policy.
 
     Returns:
-        RGB picture; the same for the same arguments.
+        RGB image; the same for the same arguments.
 
     >>> sheet([np.zeros((40, 60, 3), np.uint8)], ["dark"], Policy.named("light"), (32, 32)).size
     (1044, 337)
@@ -44,22 +44,22 @@ def sheet(
     times = max(1, round(CELL / max(size)))
     cell = size[0] * times, size[1] * times
     rows = []
-    for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
-        cells = [(_fitted(picture, cell), [name, f"{picture.shape[1]} x {picture.shape[0]}"])]
+    for index, (pixels, name) in enumerate(zip(images, names, strict=True)):
+        cells = [(_fitted(pixels, cell), [name, f"{pixels.shape[1]} x {pixels.shape[0]}"])]
         for epoch in range(epochs):
-            drawn, words = _drawn(picture, policy, size, (seed, epoch, index))
+            drawn, words = _drawn(pixels, policy, size, (seed, epoch, index))
             enlarged = drawn.resize((cell[1], cell[0]), Image.Resampling.NEAREST)
             cells.append((enlarged, _lines(words, cell[1])))
         rows.append(cells)
     return _laid_out(rows, cell, str(policy))
 
 
-def _drawn(picture, policy, size, counters):
+def _drawn(pixels, policy, size, counters):
     seed, epoch, index = counters
     call = {"size": size, "mean": _MEAN, "std": (1.0, 1.0, 1.0)}
-    plan = policy.plan(seed, epoch, [index], [picture.shape[:2]], **call)
+    plan = policy.plan(seed, epoch, [index], [pixels.shape[:2]], **call)
     out = np.empty((*size, 3), np.float32)
-    render(picture, plan[0], out)
+    render(pixels, plan[0], out)
     levels = np.clip(np.rint(255.0 * (out + np.array(_MEAN))), 0, 255).astype(np.uint8)
     return Image.fromarray(levels), describe(plan[0], **call) or ["as it is"]
 
@@ -70,9 +70,9 @@ def _lines(words, width):
     return [line.replace("_", " ") for line in lines]
 
 
-def _fitted(picture, cell):
-    """The whole picture, as large as the cell takes, on paper."""
-    whole, image = Image.new("RGB", (cell[1], cell[0]), PAPER), Image.fromarray(picture)
+def _fitted(pixels, cell):
+    """The whole image, as large as the cell takes, on paper."""
+    whole, image = Image.new("RGB", (cell[1], cell[0]), PAPER), Image.fromarray(pixels)
     factor = min(cell[0] / image.height, cell[1] / image.width)
     shape = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     smooth = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.NEAREST
@@ -90,7 +90,7 @@ def _laid_out(rows, cell, title):
     height = top + sum(cell[0] + 4 + LINE * lines + GAP for lines in deep)
     canvas = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(canvas)
-    pen.text((GAP, GAP), "the picture", INK, large)
+    pen.text((GAP, GAP), "the image", INK, large)
     pen.text((2 * GAP + cell[1], GAP), "what the network sees, epoch after epoch", INK, large)
     for k, line in enumerate(head):
         pen.text((GAP, GAP + 24 + LINE * k), line, SOFT, small)

@@ -1,8 +1,8 @@
-"""Draw it: a picture and a row of a plan in, normalised pixels out, one resample into the batch.
+"""Draw it: an image and a row of a plan in, normalised pixels out, one resample into the batch.
 
 Interpolation is bilinear; shrinking widens the triangle by the factor (antialiased, Pillow's
-BILINEAR); an output pixel that falls on an input pixel is that pixel, exactly. Outside the picture:
-its reflection about the edge, its edge, or a colour. Rendering is pure: the same picture and row
+BILINEAR); an output pixel that falls on an input pixel is that pixel, exactly. Outside the image:
+its reflection about the edge, its edge, or a colour. Rendering is pure: the same image and row
 give the same bytes, whatever the number of threads.
 """
 
@@ -19,7 +19,7 @@ _STILL = np.zeros((2, 1, 1), np.float32), *np.zeros((2, 1, 5), np.float32)
 
 
 def render(image: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
-    """Draw one picture into its place of the batch, without the interpreter lock.
+    """Draw one image into its place of the batch, without the interpreter lock.
 
     Args:
         image: uint8 (H, W, 3), at least 1x1; may be decoded at 1/2, 1/4 or 1/8 size.
@@ -39,7 +39,7 @@ def render(image: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
 
 
 def render_batch(images: np.ndarray, plan: np.ndarray, out: np.ndarray) -> None:
-    """Draw pictures of one size, without the interpreter lock; one call where no map is slanted.
+    """Draw images of one size, without the interpreter lock; one call where no map is slanted.
 
     Args:
         images: uint8 (n, H, W, 3).
@@ -77,24 +77,24 @@ def _upright(images, plan, out):
 
 def _warp(image, row, out):
     height, width, _ = image.shape
-    picture = _own(image).reshape(height, width * 3)
+    flat = _own(image).reshape(height, width * 3)
     sy, sx, *part = survey(row, height, width, out.shape[0], out.shape[1])
     made_of = height, width, 0, 0, 1, 1
     if max(sy, sx) > 1.02:  # less does not show
-        picture, block = soften(picture, (sy, sx), part)
+        flat, block = soften(flat, (sy, sx), part)
         made_of = height, width, part[0], part[1], *block
-    if min(picture.shape[0], picture.shape[1] // 3) < 2:  # the sampler looks at 2 x 2 pixels
-        picture = _twofold(picture)
+    if min(flat.shape[0], flat.shape[1] // 3) < 2:  # the sampler looks at 2 x 2 pixels
+        flat = _twofold(flat)
     field = _STILL
     if row[row_of.FIELD] != 0:
         cells, key = int(row[row_of.FIELD + 1]), int(row[row_of.FIELD + 2])
         h, w, _ = out.shape
         field = geometry.field(key, cells), geometry.spline(cells, h), geometry.spline(cells, w)
-    warp(picture, made_of, row, (sy, sx), field, out)
+    warp(flat, made_of, row, (sy, sx), field, out)
 
 
-def _twofold(picture):
-    pixels = picture.reshape(picture.shape[0], -1, 3)
+def _twofold(flat):
+    pixels = flat.reshape(flat.shape[0], -1, 3)
     return np.tile(pixels, [2 if n == 1 else 1 for n in pixels.shape]).reshape(
         max(len(pixels), 2), -1
     )
@@ -109,7 +109,7 @@ def _check(images, plan, out):
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         why = f"{images.dtype} {images.shape[1:]} is not uint8 (height, width, 3)"
         raise UsageError("cannot render", where="image", why=why)
-    if images[:1].size >= 2**31:  # offsets into a picture are 32 bits
+    if images[:1].size >= 2**31:  # offsets into an image are 32 bits
         raise UsageError("cannot render", where="image", why=f"{images.shape[1:]} is over 2 GiB")
     if 0 in images.shape[1:3]:
         raise UsageError("cannot render", where="image", why=f"{images.shape[1:]} holds no pixel")
@@ -121,7 +121,7 @@ def _check(images, plan, out):
         why = f"{out.dtype} {out.shape[1:]} is not contiguous float32 (height, width, 3)"
         raise UsageError("cannot render", where="out", why=why)
     if not len(images) == len(plan) == len(out):
-        why = f"{len(images)} pictures, {len(plan)} rows, {len(out)} places"
+        why = f"{len(images)} images, {len(plan)} rows, {len(out)} places"
         raise UsageError("cannot render", where="the batch", why=why)
 
 
@@ -136,7 +136,7 @@ def decode_scale(plan: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: (height, width) of the result.
 
     Returns:
-        int64 (n,) of 1, 2, 4 or 8; the picture decoded at that fraction is drawn by the same row.
+        int64 (n,) of 1, 2, 4 or 8; the image decoded at that fraction is drawn by the same row.
 
     >>> from polyak.augment import Policy
     >>> sizes = [(900, 1200), (400, 400), (224, 300)]

@@ -1,4 +1,4 @@
-"""What a warp needs before it may shrink: the picture averaged until sampling cannot alias."""
+"""What a warp needs before it may shrink: the image averaged until sampling cannot alias."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ import numpy as np
 def soften(
     image: np.ndarray, steps: Sequence[float], part: Sequence[int]
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Average a part of a picture for a map that steps over more than a pixel.
+    """Average a part of an image for a map that steps over more than a pixel.
 
     Blocks of pixels, then a triangle over blocks: together as wide as the triangle of an upright
     resize by `steps`, and fine enough that the sampler's own triangle adds little.

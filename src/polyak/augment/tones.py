@@ -17,7 +17,7 @@ def toned(
         sharp: 0 changes nothing, -1 takes the mean of neighbours, 1 goes as far the other way.
 
     Returns:
-        uint8 (H, W, 3), a new picture.
+        uint8 (H, W, 3), a new image.
 
     Source: Pillow's ImageOps and ImageEnhance, the operations of AutoAugment (Cubuk et al. 2019).
 

@@ -14,7 +14,7 @@ from polyak.decoding.header import read_header
 from polyak.decoding.unreadable import Unreadable
 from polyak.errors import DataError
 
-Picture = Image.Image | np.ndarray | torch.Tensor
+AnyImage = Image.Image | np.ndarray | torch.Tensor
 
 
 class Plans(Protocol):
@@ -29,12 +29,12 @@ class Plans(Protocol):
 
 
 class Transform:
-    """Turn one picture into what a network takes; pickles, and works in forked and spawned workers.
+    """Turn one image into what a network takes; pickles, and works in forked and spawned workers.
 
-    The row of a picture depends on (seed, epoch, picture): its bytes stand for its index, so that
+    The row of an image depends on (seed, epoch, image): its bytes stand for its index, so that
     workers need no seeds. `transform.epoch = 3` is seen by all workers, also persistent ones, and
-    makes every pixel independent of their number. Left alone, epochs advance by themselves: a
-    picture met again by the same worker, or by another epoch's workers, is drawn anew.
+    makes every pixel independent of their number. Left alone, epochs advance by themselves: an
+    image met again by the same worker, or by another epoch's workers, is drawn anew.
 
     Args:
         policy: what to draw.
@@ -74,7 +74,7 @@ class Transform:
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def __call__(self, picture: Picture | bytes) -> torch.Tensor:
+    def __call__(self, image: AnyImage | bytes) -> torch.Tensor:
         """Draw an image: PIL, uint8 numpy (H, W[, 3]), uint8 tensor (3, H, W), or bytes of a file.
 
         Files and PIL images become the pixels that polyak trains on: upright by their EXIF
@@ -87,18 +87,18 @@ class Transform:
             DataError: this is no image, or one that cannot be decoded.
         """
         try:
-            return self._drawn(picture)
+            return self._drawn(image)
         except Unreadable as error:
-            where = getattr(picture, "filename", "") or type(picture).__name__
+            where = getattr(image, "filename", "") or type(image).__name__
             raise DataError("cannot augment", where=where, why=error.reason) from error
 
-    def _drawn(self, picture) -> torch.Tensor:
-        if isinstance(picture, bytes):
-            plan = self._plan(picture, size := read_header(picture).size)
+    def _drawn(self, given) -> torch.Tensor:
+        if isinstance(given, bytes):
+            plan = self._plan(given, size := read_header(given).size)
             scale = int(decode_scale(plan, self.size)[0])
-            image = decode(picture, min_size=(-(-size[0] // scale), -(-size[1] // scale)))
+            image = decode(given, min_size=(-(-size[0] // scale), -(-size[1] // scale)))
         else:
-            image = np.ascontiguousarray(pixels(picture))
+            image = np.ascontiguousarray(pixels(given))
             plan = self._plan(image, image.shape[:2])
         out = np.empty((*self.size, 3), np.float32)
         render(image, plan[0], out)
@@ -120,7 +120,7 @@ class Transform:
         return shared + self._met[index]
 
 
-def pixels(picture: Picture) -> np.ndarray:
+def pixels(given: AnyImage) -> np.ndarray:
     """Read an image that is in memory, or that PIL has opened: uint8 (H, W, 3).
 
     Raises:
@@ -130,14 +130,14 @@ def pixels(picture: Picture) -> np.ndarray:
     >>> pixels(np.zeros((4, 5), np.uint8)).shape
     (4, 5, 3)
     """
-    if isinstance(picture, Image.Image):
-        return image_pixels(picture)
-    array = picture
-    if isinstance(picture, torch.Tensor):
-        array = picture.detach().cpu().numpy()
+    if isinstance(given, Image.Image):
+        return image_pixels(given)
+    array = given
+    if isinstance(given, torch.Tensor):
+        array = given.detach().cpu().numpy()
         array = np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[0] in (1, 3) else array
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (2, 3):
-        what = f"{type(picture).__name__} {getattr(picture, 'dtype', '')}".strip()
+        what = f"{type(given).__name__} {getattr(given, 'dtype', '')}".strip()
         why = "neither PIL, uint8 numpy or tensor, nor the bytes of an image"
         raise DataError("cannot augment", where=what, why=why)
     array = array if array.ndim == 3 else array[..., None]

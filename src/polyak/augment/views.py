@@ -1,4 +1,4 @@
-"""Test-time views: several fixed looks at every picture, whose probabilities are averaged.
+"""Test-time views: several fixed looks at every image, whose probabilities are averaged.
 
 Source: CS231n lecture 7, slide "Random crops and scales", testing: average a fixed
 set of crops (ResNet: ten crops at five scales).
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from polyak.augment.policy import Policy
 from polyak.errors import UsageError
 
-_STEP = 1 / 32  # a shift of one pixel for pictures of 32 pixels, in proportion for larger ones
+_STEP = 1 / 32  # a shift of one pixel for images of 32 pixels, in proportion for larger ones
 _FLIPS = ("", " | flip")
 
 
@@ -24,11 +24,11 @@ def views(
     std: ArrayLike,
     fraction: float = 0.875,
 ) -> list[np.ndarray]:
-    """Plan every view of some pictures; no view is random.
+    """Plan every view of some images; no view is random.
 
     Args:
         name: one of `VIEWS`: "one", "flip", "flip+shift", "ten", "scales".
-        sizes: int (n, 2); height and width of the pictures as stored.
+        sizes: int (n, 2); height and width of the images as stored.
         size: (height, width) of the result, pixels.
         mean: three numbers in [0, 1].
         std: three numbers in [0, 1].

@@ -68,7 +68,7 @@ def _displace(points, amplitude_x, amplitude_y, down, right, xs, ys):
 
 @jit
 def _inside(cs, n, border, cover, scale):
-    """Bring coordinates into the picture by the border's rule; tell in `cover` what was inside."""
+    """Bring coordinates into the image by the border's rule; tell in `cover` what was inside."""
     size, most, turns = np.float32(n), np.float32(2 * n), np.float32(0.5 / n)
     if border == FILLED:
         for i in range(cover.size):
@@ -135,7 +135,7 @@ def _blend(pixels, right, down, planes):
 
 @jit
 def _map(row, n, m):
-    """Read a row's map for a picture that may have been decoded smaller than it was planned for."""
+    """Read a row's map for an image that may have been decoded smaller than it was planned for."""
     fy = np.float32(shrunk(n, float(row[SOURCE])))
     fx = np.float32(shrunk(m, float(row[SOURCE + 1])))
     matrix = np.empty(9, np.float32)
@@ -148,7 +148,7 @@ def _map(row, n, m):
 
 @entry
 def survey(row, n, m, h, w):
-    """Measure a map: mean steps in input pixels, and the part of the picture that it uses.
+    """Measure a map: mean steps in input pixels, and the part of the image that it uses.
 
     >>> from polyak.augment.kernels import COLOUR, COLUMNS, HIGH
     >>> row = np.zeros(COLUMNS, np.float32)
@@ -193,10 +193,10 @@ def _folded(low, high, n, border):
 
 
 @entry
-def warp(picture, made_of, row, steps, field, out):
-    """Draw any map by sampling bilinearly a picture, or a softened part of it.
+def warp(image, made_of, row, steps, field, out):
+    """Draw any map by sampling bilinearly an image, or a softened part of it.
 
-    uint8 (H', W' * 3) into float32 (h, w, 3). `made_of`: the whole picture's height and width, the
+    uint8 (H', W' * 3) into float32 (h, w, 3). `made_of`: the whole image's height and width, the
     part's top and left in it, height and width of a block. `steps`: of the map. `field`:
     `geometry.field`, then `geometry.spline` by rows and by columns.
 
@@ -211,7 +211,7 @@ def warp(picture, made_of, row, steps, field, out):
     """
     n, m, top, left, by, bx = made_of
     matrix, lens, amplitude_x, amplitude_y = _map(row, n, m)
-    h, w, border, flat = out.shape[0], out.shape[1], int(row[BORDER]), picture.ravel()
+    h, w, border, flat = out.shape[0], out.shape[1], int(row[BORDER]), image.ravel()
     xs, ys, cover = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w, np.float32)
     at, pixels, planes = (
         np.empty(w, np.int32),
@@ -232,7 +232,7 @@ def warp(picture, made_of, row, steps, field, out):
             for x in range(w):
                 xs[x] = (xs[x] - np.float32(left)) / np.float32(bx)
                 ys[x] = (ys[x] - np.float32(top)) / np.float32(by)
-        _corners(picture.shape[0], picture.shape[1] // 3, xs, ys, at)
-        _fetch(flat, np.uint64(picture.shape[1]), at, pixels)
+        _corners(image.shape[0], image.shape[1] // 3, xs, ys, at)
+        _fetch(flat, np.uint64(image.shape[1]), at, pixels)
         _blend(pixels, xs, ys, planes)
         finish(row, planes, cover, y, out)

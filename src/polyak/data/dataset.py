@@ -1,4 +1,4 @@
-"""The pictures that can be used, what is known about each, and what was left out and why."""
+"""The images that can be used, what is known about each, and what was left out and why."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ UNEVEN = 5  # times as many images of the largest class as of the smallest are w
 
 @dataclass(frozen=True)
 class Dataset:
-    """Hold the usable pictures of a source, in a fixed order.
+    """Hold the usable images of a source, in a fixed order.
 
     Args:
         source: gives the bytes of n images, and the names by which tables know them.
         labels: int64 (n,), positions in `classes`.
-        classes: class names in natural order; each has a picture to train on.
+        classes: class names in natural order; each has an image to train on.
         sizes: int64 (n, 2), upright (height, width), pixels.
         digests: uint64 (n, 2), a hash of each file's bytes.
         splits: (n,) of "train", "val", "test", or "" before `split`.
-        groups: int64 (n,), one number for pictures of a class that look the same, which no split
+        groups: int64 (n,), one number for images of a class that look the same, which no split
             may part; None where nobody has looked.
         quarantine: (path, reason) of every file that was left out.
         warnings: one line for each thing that the user should know.
@@ -78,7 +78,7 @@ class Dataset:
         return self.source.keys
 
     def take(self, positions: ArrayLike) -> "Dataset":
-        """Keep the pictures at some positions (integers or a boolean mask), in their order."""
+        """Keep the images at some positions (integers or a boolean mask), in their order."""
         chosen = np.asarray(positions)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
@@ -93,11 +93,11 @@ class Dataset:
         )
 
     def part(self, name: str) -> "Dataset":
-        """Keep the pictures of one split."""
+        """Keep the images of one split."""
         return self.take(self.splits == name)
 
     def copies(self) -> np.ndarray:
-        """Number the pictures so that exact copies of one class have one number: int64 (n,)."""
+        """Number the images so that exact copies of one class have one number: int64 (n,)."""
         facts = np.column_stack([self.labels.astype(np.uint64), self.digests])
         return np.unique(facts, axis=0, return_inverse=True)[1].reshape(-1)
 
@@ -125,7 +125,7 @@ class Dataset:
         )
 
     def without(self, failed: Sequence[tuple[int, str]]) -> "Dataset":
-        """Move pictures to quarantine: `failed` lists (position, reason)."""
+        """Move images to quarantine: `failed` lists (position, reason)."""
         if not failed:
             return self
         kept = np.ones(len(self), bool)

@@ -1,4 +1,4 @@
-"""Decoded pictures: kept in memory when they fit, else decoded from their files each time."""
+"""Decoded images: kept in memory when they fit, else decoded from their files each time."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,15 +43,15 @@ class Decoding:
 
 
 class Images:
-    """Give the pictures of a data set as uint8 (H, W, 3), by position.
+    """Give the images of a data set as uint8 (H, W, 3), by position.
 
     Make one with `Images.open` (files) or `Images.of` (pixels already in memory).
 
     Args:
         source: bytes and names by position.
         sizes: int64 (n, 2), upright (height, width).
-        starts: int64 (n,), where each picture begins in `pixels`; -1 for those not kept.
-        pixels: uint8, all kept pictures one after another.
+        starts: int64 (n,), where each image begins in `pixels`; -1 for those not kept.
+        pixels: uint8, all kept images one after another.
         decoding: how files become pixels; None: there are no files, the pixels were made.
         digests: uint64 (n, 2), a hash of each file's bytes that they must still have; None checks
             nothing.
@@ -95,13 +95,13 @@ class Images:
         min_size: tuple[int, int] | None = None,
         bits: int | None = None,
     ) -> "Images":
-        """Decode as many pictures as fit the budget; `failed` then lists (position, reason).
+        """Decode as many images as fit the budget; `failed` then lists (position, reason).
 
         Args:
             source: a data set, a source, or paths.
             threads: how many files at once; default one a processor.
-            budget: bytes of decoded pictures to keep; default a quarter of the available memory.
-            pixel_cap: the most pixels that a picture may have; default as the data set was scanned.
+            budget: bytes of decoded images to keep; default a quarter of the available memory.
+            pixel_cap: the most pixels that an image may have; default as the data set was scanned.
             min_size: (height, width) that large JPEGs may be shrunk to while decoding, in whole
                 powers of two; `sizes` then are the smaller ones. The same whether kept or not.
             bits: of 16 that grey images of 16 bits are scaled by; default what the data set uses.
@@ -152,17 +152,17 @@ class Images:
 
     @property
     def kept(self) -> int:
-        """How many pictures are in memory."""
+        """How many images are in memory."""
         return int((self._starts >= 0).sum())
 
     @property
     def uniform(self) -> bool:
-        """Whether all pictures have one size, so that `block` works."""
+        """Whether all images have one size, so that `block` works."""
         return self._stride > 0
 
     @property
     def good(self) -> np.ndarray:
-        """Positions of the pictures that did not fail: int64."""
+        """Positions of the images that did not fail: int64."""
         return np.setdiff1d(np.arange(len(self)), [position for position, _ in self.failed])
 
     def take(self, positions: ArrayLike) -> "Images":
@@ -198,7 +198,7 @@ class Images:
         return nullcontext() if self.keeps(position) else turn(int(self.sizes[position].prod()))
 
     def __getitem__(self, position: int) -> np.ndarray:
-        """Give one picture: uint8 (H, W, 3), not to be written to.
+        """Give one image: uint8 (H, W, 3), not to be written to.
 
         Raises:
             Unreadable: the file cannot be decoded, or is no longer what it was.
@@ -214,7 +214,7 @@ class Images:
             raise
 
     def block(self, positions: np.ndarray) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Give pictures of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
+        """Give images of one size: uint8 (n, H, W, 3), and (row, reason) where one failed."""
         height, width = self.sizes[0].tolist()
         starts = self._starts[positions]
         if (starts >= 0).all() and not (starts % self._stride).any():
@@ -255,7 +255,7 @@ class Images:
 
 
 def _measure(source, positions, sizes, threads, limits):
-    """Write the size that each picture will have decoded; return those that failed."""
+    """Write the size that each image will have decoded; return those that failed."""
     pixel_cap, min_size = limits
     failed = []
 

@@ -30,7 +30,7 @@ class Batch:
         labels: int64 (N,).
         indices: int64 numpy (N,), positions in the loader's labels.
         work: seconds that the loader's threads spent on it: (decoding, rendering), files read and
-            pictures that lie in memory included in the first.
+            images that lie in memory included in the first.
 
     >>> import torch
     >>> batch = Batch(torch.zeros(2, 3, 8, 8), torch.tensor([1, 0]), np.array([7, 3]))
@@ -48,7 +48,7 @@ class Loader:
     """Decode and augment on threads, ahead of training.
 
     Args:
-        images: pictures by position.
+        images: images by position.
         labels: int64 (n,).
         policy: what to draw; `Policy.centre()` for evaluation.
         size: (height, width) of the result.
@@ -58,11 +58,11 @@ class Loader:
         seed: of order and augmentation.
         threads: of the pool; default one a processor. Batches do not depend on it.
         shuffle: training: a new order every epoch, and the last incomplete batch left out (unless
-            it is the only one). Without: every picture once, in order.
+            it is the only one). Without: every image once, in order.
         rank: of this process; it takes every `world`-th sample of each global batch.
         world: number of processes.
 
-    Pictures that fail are left out of their batch and listed in `failed` as (position, reason).
+    Images that fail are left out of their batch and listed in `failed` as (position, reason).
 
     >>> images = Images.of(np.zeros((5, 8, 8, 3), np.uint8))
     >>> loader = Loader(images, np.arange(5), Policy.centre(1.0), size=(8, 8), mean=(0, 0, 0),
@@ -112,7 +112,7 @@ class Loader:
         return min(self.batch_size, len(self.labels))
 
     def in_order(self, batch_size: int) -> "Loader":
-        """Give a loader of the same pictures that yields each once, in order, alone."""
+        """Give a loader of the same images that yields each once, in order, alone."""
         still = copy.copy(self)
         still.batch_size, still.shuffle, still.rank, still.world = batch_size, False, 0, 1
         return still
@@ -125,7 +125,7 @@ class Loader:
         """Yield the batches of an epoch, beginning with number `start` at no cost for those before.
 
         Raises:
-            DataError: no picture of a batch could be read.
+            DataError: no image of a batch could be read.
         """
         order = self._order(epoch)
         share = -(-self.batch_size // self.world)
@@ -189,14 +189,14 @@ class Loader:
                 with self.images.turn(position):
                     opened = time.perf_counter()
                     try:
-                        picture = self.images[position]
+                        image = self.images[position]
                     except Unreadable as error:
                         failed.append((row, error.reason))
                         continue
                     finally:
                         decoding += time.perf_counter() - opened
-                    render(picture, plan[row], out[row])
-                    del picture
+                    render(image, plan[row], out[row])
+                    del image
         rendering = time.perf_counter() - began - decoding
         return [(part.start + row, reason) for row, reason in failed], decoding, rendering
 
@@ -222,7 +222,7 @@ class Loader:
         if not kept.any():
             row, reason = failed[0]
             raise DataError(
-                "no picture of a batch could be read",
+                "no image of a batch could be read",
                 where=self.images.source.place(indices[row]),
                 why=reason,
                 then="see that the data is still where it was",
@@ -231,6 +231,6 @@ class Loader:
 
 
 def _chunk(share, threads, uniform):
-    """How many pictures a task draws: work for every thread, but more than the hand-over costs."""
+    """How many images a task draws: work for every thread, but more than the hand-over costs."""
     least = 32 if uniform else 4
     return max(1, min(share, max(least, -(-share // (2 * threads)))))

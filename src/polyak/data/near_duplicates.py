@@ -1,4 +1,4 @@
-"""Pictures that look the same: one thing photographed twice, one file saved again or mirrored.
+"""Images that look the same: one thing photographed twice, one file saved again or mirrored.
 
 Parted between training and judging they flatter the score, so splits and folds keep them together.
 """
@@ -26,16 +26,16 @@ from polyak.errors import PolyakError, shown
 
 SIDE = 16  # pixels of a thumbnail: its dot products, below 2**24, are exact in float32
 ALIKE = 0.98  # correlation of two thumbnails of one thing
-SMALLEST = 32  # pixels: smaller pictures, of one digit say, correlate so much anyhow
-MOST = 20_000  # pictures of a class; of a larger one only exact copies are found
+SMALLEST = 32  # pixels: smaller images, of one digit say, correlate so much anyhow
+MOST = 20_000  # images of a class; of a larger one only exact copies are found
 _MOST_TOLD = 5  # classes
 _ROWS = 1024  # of an image, or of the table of correlations, at once
 
 
 def grouped(data: Dataset, threads: int | None = None, images: Images | None = None) -> Dataset:
-    """Find the pictures of each class that look the same, and tell of them in `warnings`.
+    """Find the images of each class that look the same, and tell of them in `warnings`.
 
-    Two pictures look the same when their grey thumbnails, 16 x 16, correlate by 0.98, as they are
+    Two images look the same when their grey thumbnails, 16 x 16, correlate by 0.98, as they are
     or one of them mirrored or turned by quarters; what looks like either of two such belongs to
     them too. More than half of a class that looks the same, as before a fixed camera, is not kept
     together: nothing would be left to judge by. The answer is remembered on disk.
@@ -43,7 +43,7 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     Args:
         data: a scanned data set.
         threads: how many files at once; default one a processor.
-        images: the same pictures, perhaps decoded already.
+        images: the same images, perhaps decoded already.
 
     Returns:
         The same with `groups`.
@@ -76,12 +76,12 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
 def near_duplicates(
     data: Dataset, threads: int | None = None, images: Images | None = None
 ) -> np.ndarray:
-    """Number the groups of pictures that look the same: int64 (n,).
+    """Number the groups of images that look the same: int64 (n,).
 
     Args:
         data: a scanned data set.
         threads: how many files at once; default one a processor.
-        images: the same pictures, perhaps decoded already.
+        images: the same images, perhaps decoded already.
 
     >>> from polyak.data.scan import scan
     >>> from polyak.data.sources import find
@@ -120,7 +120,7 @@ def near_duplicates(
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Shrink a picture to what can be compared: grey, whole numbers about their mean."""
+    """Shrink an image to what can be compared: grey, whole numbers about their mean."""
     height, width, _ = pixels.shape
     grey = Image.new("L", (width, height))
     for top in range(0, height, _ROWS):  # Pillow's copies are of some rows at a time
@@ -156,7 +156,7 @@ def _pairs(thumbs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Join the groups that pairs of pictures bind together."""
+    """Join the groups that pairs of images bind together."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -173,15 +173,15 @@ def _told(
     if len(near):
         twins = np.flatnonzero(groups == groups[near[0]])[:2]
         names = " and ".join(shown(data.paths[i]) for i in twins)
-        yield f"{len(near)} pictures look the same as others ({names}): --val keeps them together"
+        yield f"{len(near)} images look the same as others ({names}): --val keeps them together"
     part = np.unique(data.splits, return_inverse=True)[1].reshape(-1)
     leaks = np.intersect1d(mixed(groups, part), near)
     if len(leaks):
-        yield f"{len(leaks)} pictures look the same as one of another split; scores flatter"
+        yield f"{len(leaks)} images look the same as one of another split; scores flatter"
     large = np.unique(data.labels[whole])
     for label in large[:_MOST_TOLD]:
         count, name = whole[data.labels == label].sum(), shown(data.classes[label])
-        yield f"{count} pictures of {name} look the same, too many to keep together; scores flatter"
+        yield f"{count} images of {name} look the same, too many to keep together; scores flatter"
     if len(large) > _MOST_TOLD:
         yield f"so it is with {len(large) - _MOST_TOLD} more classes"
 

@@ -31,16 +31,16 @@ def scan(
     Args:
         listing: what `find` found.
         threads: how many files at once; default one a processor.
-        pixel_cap: the most pixels that a picture may have.
+        pixel_cap: the most pixels that an image may have.
         classes: the classes of a trained model, when the data is to be judged by it; then classes
-            without pictures are no mistake, and the model knows how many bits to scale by.
+            without images are no mistake, and the model knows how many bits to scale by.
 
     Returns:
-        The usable pictures, and every other file with its reason in `quarantine`. Where grey images
+        The usable images, and every other file with its reason in `quarantine`. Where grey images
         of 16 bits use fewer, all of them together, `bits` says how many.
 
     Raises:
-        DataError: no picture can be used, fewer than two classes, or a class that training (or the
+        DataError: no image can be used, fewer than two classes, or a class that training (or the
             given `classes`) lacks.
 
     >>> from polyak.data.sources import find
@@ -109,14 +109,14 @@ def _reported(remarks: dict[str, list[str]]) -> Iterator[str]:
 def _refuse_all(data):
     path, reason = data.quarantine[0]
     raise DataError(
-        "no picture can be used",
+        "no image can be used",
         where=str(data.root),
         why=f"{len(data.quarantine)} files left out; the first, {path}: {reason}",
     )
 
 
 def _fill_classes(data: Dataset) -> Dataset:
-    """Keep the classes that have a picture to train on, and renumber."""
+    """Keep the classes that have an image to train on, and renumber."""
     refuse_unseen(data.classes, data.labels, data.splits)
     used = np.unique(data.labels)
     empty = [name for i, name in enumerate(data.classes) if i not in set(used.tolist())]

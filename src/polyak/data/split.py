@@ -13,9 +13,9 @@ from polyak.errors import UsageError, counted, shown
 def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
     """Mark a share of every class as "val" when the source has no validation part of its own.
 
-    The choice goes by the seed and the content of the pictures, not by names or order. Copies of
-    one file, and pictures that look the same (`groups`), stay together; copies that contradict each
-    other stay in train. A class of one picture, or one group, stays in train, with a warning.
+    The choice goes by the seed and the content of the images, not by names or order. Copies of
+    one file, and images that look the same (`groups`), stay together; copies that contradict each
+    other stay in train. A class of one image, or one group, stays in train, with a warning.
 
     Args:
         data: a scanned data set.

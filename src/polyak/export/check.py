@@ -1,4 +1,4 @@
-"""What leaves polyak must say what polyak says, on 64 pictures, before it gets its name."""
+"""What leaves polyak must say what polyak says, on 64 images, before it gets its name."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,19 +15,19 @@ from polyak.errors import DataError, RefusedError, counted
 from polyak.model import Classifier
 from polyak.targets import SINGLE_LABEL
 
-COUNT = 64  # pictures
+COUNT = 64  # images
 TOLERANCE = 1e-4  # of a probability: rounding, not another model
-CHUNK = 16  # pictures a call, at most: exported files take batches of any length
-PIXELS = 1 << 22  # a call, or one larger picture
+CHUNK = 16  # images a call, at most: exported files take batches of any length
+PIXELS = 1 << 22  # a call, or one larger image
 
 Run = Callable[[np.ndarray], np.ndarray]
 
 
 class Agreement(NamedTuple):
-    """How an exported model compares with polyak on the same pictures.
+    """How an exported model compares with polyak on the same images.
 
     Attributes:
-        n: pictures.
+        n: images.
         same: of them, how many got the same class.
         difference: the largest of any two probabilities.
 
@@ -75,7 +75,7 @@ def require(polyak: np.ndarray, other: np.ndarray, what: str) -> Agreement:
 
 
 def samples(classifier: Classifier, data: str | None = None) -> Images:
-    """Open the pictures to check with: up to 64 of a folder, else made-up ones of four sizes.
+    """Open the images to check with: up to 64 of a folder, else made-up ones of four sizes.
 
     Raises:
         DataError: none there, or none can be read.
@@ -94,14 +94,14 @@ def samples(classifier: Classifier, data: str | None = None) -> Images:
             failed[position] = error.reason
     if not readable:
         position, reason = min(failed.items())
-        raise DataError("no picture can be read", where=images.source.place(position), why=reason)
+        raise DataError("no image can be read", where=images.source.place(position), why=reason)
     return images.take(readable)
 
 
 def made_up(size: tuple[int, int]) -> list[np.ndarray]:
-    """Make 64 pictures of blocks and noise, smaller and larger than a network's: uint8 (H, W, 3).
+    """Make 64 images of blocks and noise, smaller and larger than a network's: uint8 (H, W, 3).
 
-    >>> {picture.shape for picture in made_up((8, 8))} == {(8, 8, 3), (7, 20, 3), (17, 8, 3),
+    >>> {image.shape for image in made_up((8, 8))} == {(8, 8, 3), (7, 20, 3), (17, 8, 3),
     ...                                                    (21, 12, 3)}
     True
     """
@@ -118,7 +118,7 @@ def made_up(size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def said_of(images: Images, run: Run) -> np.ndarray:
-    """Run a model on uint8 (n, H, W, 3) batches of pictures of one size: (N, K), in their order."""
+    """Run a model on uint8 (n, H, W, 3) batches of images of one size: (N, K), in their order."""
     parts: dict[int, np.ndarray] = {}
     for positions in _alike(images):
         batch = np.stack([images[i] for i in positions])
@@ -127,7 +127,7 @@ def said_of(images: Images, run: Run) -> np.ndarray:
 
 
 def said_bare(classifier: Classifier, images: Images, run: Run) -> np.ndarray:
-    """Run a model on prepared float32 (n, 3, h, w) batches of pictures: (N, K), in their order."""
+    """Run a model on prepared float32 (n, 3, h, w) batches of images: (N, K), in their order."""
     member = next(m for m in classifier.members if m.weight > 0)
     size, mean, std, fraction, _ = member.preprocessing
     loader = Loader(

@@ -29,10 +29,10 @@ def inputs(classifier: Classifier, bare: bool = False) -> tuple[str, str]:
     k = len(classifier.classes)
     bits = min(member.preprocessing.bits for member in classifier.members if member.weight > 0)
     if not bare:
-        into = "pictures: uint8 (batch, height, width, 3), RGB, decoded, of any size"
+        into = "images: uint8 (batch, height, width, 3), RGB, decoded, of any size"
         into += f"; levels of 16-bit files times 255 / {(1 << bits) - 1}" if bits < 16 else ""
         return into, f"probabilities: float32 (batch, {k})"
     member = next(member for member in classifier.members if member.weight > 0)
     height, width = member.preprocessing.size
-    into = f"pictures: float32 (batch, 3, {height}, {width}), RGB in [0, 1] less mean, over std"
+    into = f"images: float32 (batch, 3, {height}, {width}), RGB in [0, 1] less mean, over std"
     return into, f"logits: float32 (batch, {k}), whose softmax is the probabilities"

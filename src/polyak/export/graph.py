@@ -13,15 +13,15 @@ from polyak.targets import TargetKind
 
 
 class Graph(nn.Module):
-    """Compute what a classifier says of pictures, members, views and temperatures included.
+    """Compute what a classifier says of images, members, views and temperatures included.
 
     Args:
         classifier: its networks are shared, not copied.
-        bare: leave preparing out: one view, prepared pictures in, logits out whose softmax is the
+        bare: leave preparing out: one view, prepared images in, logits out whose softmax is the
             probabilities.
 
     Raises:
-        UsageError: bare, and members want pictures of different sizes or colours.
+        UsageError: bare, and members want images of different sizes or colours.
 
     >>> from polyak.model import Member
     >>> from polyak.networks.build import build, spec
@@ -53,18 +53,18 @@ class Graph(nn.Module):
         if bare and len(prepared) > 1:
             raise UsageError(
                 "these members share no input",
-                why="they want pictures of different sizes or colours",
+                why="they want images of different sizes or colours",
                 then="leave --bare away: the graph then prepares for each of them",
             )
         self.takers: list[list[int]] = list(prepared.values())
         prepares = [] if bare else [Prepare(*one) for one in prepared]
         self.pages: nn.ModuleList = nn.ModuleList(prepares)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Say probabilities (N, K) of uint8 (N, H, W, 3); bare: logits of float32 (N, 3, h, w)."""
         log_probs: list[list[Tensor]] = [[] for _ in self.networks]
         for number, takers in enumerate(self.takers):
-            inputs = pictures if self.bare else self.pages[number](pictures)
+            inputs = images if self.bare else self.pages[number](images)
             for taker in takers:
                 log_probs[taker].append(self.kind.log_probs(self.networks[taker](inputs)))
         parts = [

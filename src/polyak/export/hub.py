@@ -38,7 +38,7 @@ def to_hub(
     Args:
         classifier: one timm network.
         folder: must not exist; appears whole or not at all.
-        data: a folder of pictures to check with; made-up ones by default.
+        data: a folder of images to check with; made-up ones by default.
         licence: for the card, an identifier of the hub; default what is known of the source.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A classifier as one ONNX file: pictures in, probabilities out, for any runtime."""
+"""A classifier as one ONNX file: images in, probabilities out, for any runtime."""
 
 import contextlib
 import importlib.util
@@ -37,7 +37,7 @@ def to_onnx(
         path: the file; replaced whole or left alone.
         bare: leave preparing out: normalised float32 (N, 3, h, w) in, logits out, one view. Else
             uint8 (N, H, W, 3) of any size in, probabilities out, all views.
-        data: a folder of pictures to check with; made-up ones by default.
+        data: a folder of images to check with; made-up ones by default.
         opset: version of ONNX's operators that the file asks for; default torch's own choice.
 
     Returns:

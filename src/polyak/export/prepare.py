@@ -1,8 +1,8 @@
-"""Preparing pictures inside a graph: crop, resize and normalise of any size, as matrix products.
+"""Preparing images inside a graph: crop, resize and normalise of any size, as matrix products.
 
-Every test-time view is an upright map, so a picture is drawn by one matrix down and one across.
+Every test-time view is an upright map, so an image is drawn by one matrix down and one across.
 Both are computed from its height and width: an output pixel is a mean of input pixels, weighted by
-a triangle that widens when the picture shrinks. `augment.kernels` has the same in loops.
+a triangle that widens when the image shrinks. `augment.kernels` has the same in loops.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from polyak.networks.preprocessing import Preprocessing
 
 
 class Prepare(nn.Module):
-    """Draw pictures as one view of them wants: uint8 (N, H, W, 3) to float32 (N, 3, h, w).
+    """Draw images as one view of them wants: uint8 (N, H, W, 3) to float32 (N, 3, h, w).
 
     Args:
         preprocessing: size, colours; its crop is the policy's already.
@@ -42,22 +42,22 @@ class Prepare(nn.Module):
         self.register_buffer("scale", (1 / (255 * std))[:, None, None])
         self.register_buffer("offset", (-mean / std)[:, None, None])
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Draw and normalise."""
-        height, width = (_number(n, pictures) for n in pictures.shape[1:3])
+        height, width = (_number(n, images) for n in images.shape[1:3])
         fit = torch.minimum(height / self.size[0], width / self.size[1])
-        down = resample(self.lines[0], fit, height, pictures.shape[1], self.size[0])
-        across = resample(self.lines[1], fit, width, pictures.shape[2], self.size[1])
-        rows = torch.matmul(down, pictures.float().flatten(2))  # (N, h, W * 3)
+        down = resample(self.lines[0], fit, height, images.shape[1], self.size[0])
+        across = resample(self.lines[1], fit, width, images.shape[2], self.size[1])
+        rows = torch.matmul(down, images.float().flatten(2))  # (N, h, W * 3)
         rows = rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
         return torch.matmul(rows, across.T) * self.scale + self.offset
 
 
 def lines(policy: Policy, size: tuple[int, int]) -> tuple[tuple[float, float, float], ...]:
-    """Find a view's map as numbers (a, b, c) down and across, good for pictures of every size.
+    """Find a view's map as numbers (a, b, c) down and across, good for images of every size.
 
-    Output place i comes from place fit * (a * i + b) + c * n of a picture's n pixels, where fit is
-    how many of its pixels make one of the result's. Plans of three pictures tell them.
+    Output place i comes from place fit * (a * i + b) + c * n of an image's n pixels, where fit is
+    how many of its pixels make one of the result's. Plans of three images tell them.
 
     Raises:
         UsageError: the map is not upright, or what lies outside is not a reflection.
@@ -69,7 +69,7 @@ def lines(policy: Policy, size: tuple[int, int]) -> tuple[tuple[float, float, fl
     sizes = [(height, width), (2 * height, width), (height, 2 * width)]
     plan = policy.plan(0, 0, np.arange(3), sizes, size, (0, 0, 0), (1, 1, 1))
     if row_of.kinds(plan).any() or (plan[:, row_of.BORDER] != row_of.REFLECT).any():
-        why = "only crop, resize, flip and shift are matrices of a picture's height and width"
+        why = "only crop, resize, flip and shift are matrices of an image's height and width"
         raise UsageError("cannot export this view", where=str(policy), why=why)
     found = []
     for taller, step, place, n in ((1, 4, 5, height), (2, 0, 2, width)):

@@ -1,4 +1,4 @@
-"""From a classifier to torch's exported program, whose batch and picture size are free."""
+"""From a classifier to torch's exported program, whose batch and image size are free."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def to_torch(
         classifier: one network or members.
         path: the file; replaced whole or left alone.
         bare: see `to_onnx`.
-        data: a folder of pictures to check with; made-up ones by default.
+        data: a folder of images to check with; made-up ones by default.
 
     Returns:
         How the file's answers compare with polyak's.

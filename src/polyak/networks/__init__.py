@@ -1,4 +1,4 @@
-"""Networks: polyak's own for small pictures, and every timm model by name."""
+"""Networks: polyak's own for small images, and every timm model by name."""
 
 from polyak.networks.build import STAGES, build, from_spec, spec
 from polyak.networks.compact import Compact

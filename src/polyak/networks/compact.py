@@ -1,4 +1,4 @@
-"""polyak's own network, for pictures up to 64 pixels and minutes of training.
+"""polyak's own network, for images up to 64 pixels and minutes of training.
 
 A frozen first layer that whitens the data's own patches, then a few wide pairs of convolutions
 with max pooling, started as identities, normalised without a learnt scale. Source: Jordan, "94 % on
@@ -17,16 +17,16 @@ PATCH = 2  # pixels a side of a whitened patch
 SIDE = 3  # pooling stops here: a 3x3 convolution on less sees mostly padding
 LOGIT_SCALE = 1 / 9
 # the smallest share of the strongest direction's variance that is signal: below it lies rounding
-# (grey pictures have eight such directions of twelve)
+# (grey images have eight such directions of twelve)
 NOISE = 1e-6
 
 REFERENCE = (32, 128, 128)  # widths whose speed `widths_for` starts from
-REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 pictures
+REFERENCE_EPOCHS = 9.0  # what they are the right size for, on 45,000 images
 
 # how to train it (docs/log.md); the learning rate belongs to momentum 0.85 and is in proportion to
 # the batch
 MOMENTUM = 0.85
-# peak rate for a picture of the batch, by rule: Nesterov's tuned, the others from sweeps (log.md)
+# peak rate for an image of the batch, by rule: Nesterov's tuned, the others from sweeps (log.md)
 RATE_PER_PICTURE = {
     "nesterov": 3 / 1024, "momentum": 3 / 1024, "sgd": 1 / 64, "rmsprop": 1 / 16_000,
     "adam": 1 / 6_400, "adamw": 1 / 6_400, "nadam": 1 / 6_400,
@@ -36,11 +36,11 @@ LABEL_SMOOTHING = 0.2
 
 
 class Compact(nn.Module):
-    """Classify small pictures: float32 (N, 3, height, width) to logits (N, classes).
+    """Classify small images: float32 (N, 3, height, width) to logits (N, classes).
 
     Args:
         classes: how many, at least 2.
-        size: (height, width) of the pictures, each at least 8 pixels.
+        size: (height, width) of the images, each at least 8 pixels.
         widths: channels of each pair of convolutions, first to last.
 
     Raises:
@@ -67,7 +67,7 @@ class Compact(nn.Module):
         self.classes = classes
         self.size: tuple[int, ...] = tuple(size)
         self.widths: tuple[int, ...] = tuple(widths)
-        # from 48 pixels the first layer strides: a picture costs what one of half its size does
+        # from 48 pixels the first layer strides: an image costs what one of half its size does
         self.stride = 2 if min(size) >= 48 else 1
         channels = 2 * 3 * PATCH * PATCH
         self.register_buffer("whitening", torch.zeros(channels, 3, PATCH, PATCH))
@@ -83,7 +83,7 @@ class Compact(nn.Module):
         self.head: nn.Linear = nn.Linear(channels, classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits (N, classes) of normalised pictures (N, 3, height, width)."""
+        """Compute logits (N, classes) of normalised images (N, 3, height, width)."""
         return self.head(self.features(images)) * LOGIT_SCALE
 
     def features(self, images: Tensor) -> Tensor:
@@ -96,17 +96,17 @@ class Compact(nn.Module):
         return self.stages(functional.relu(x)).amax(dim=(2, 3))
 
     @staticmethod
-    def widths_for(speed: float, seconds: float, pictures: int) -> tuple[int, ...]:
+    def widths_for(speed: float, seconds: float, images: int) -> tuple[int, ...]:
         """Choose widths that a machine can train well in a given time.
 
-        The time a picture takes grows with the square of the widths. More time is spent on both,
+        The time an image takes grows with the square of the widths. More time is spent on both,
         wider and longer: widths grow with its fourth root, epochs with its square root. Few
-        pictures earn no great width.
+        images earn no great width.
 
         Args:
-            speed: pictures a second that REFERENCE trains at here, at the size in question.
+            speed: images a second that REFERENCE trains at here, at the size in question.
             seconds: for training alone.
-            pictures: to train on.
+            images: to train on.
 
         Returns:
             Channels of each stage, multiples of 8.
@@ -114,28 +114,28 @@ class Compact(nn.Module):
         Raises:
             ValueError: an argument is not above zero.
 
-        >>> Compact.widths_for(speed=750, seconds=540, pictures=45_000)
+        >>> Compact.widths_for(speed=750, seconds=540, images=45_000)
         (32, 128, 128)
-        >>> Compact.widths_for(speed=12_000, seconds=540, pictures=45_000)
+        >>> Compact.widths_for(speed=12_000, seconds=540, images=45_000)
         (64, 256, 256)
         """
-        if not min(speed, seconds, pictures) > 0:
-            raise ValueError("speed, seconds and pictures must be above zero")
-        affordable = (speed * seconds / pictures / REFERENCE_EPOCHS) ** 0.25
-        useful = 2 * (pictures / 45_000) ** 0.25
+        if not min(speed, seconds, images) > 0:
+            raise ValueError("speed, seconds and images must be above zero")
+        affordable = (speed * seconds / images / REFERENCE_EPOCHS) ** 0.25
+        useful = 2 * (images / 45_000) ** 0.25
         scale = min(max(min(affordable, useful), 0.5), 4.0)
         return tuple(max(16, round(width * scale / 8) * 8) for width in REFERENCE)
 
     @torch.no_grad()
     def whiten(self, images: Tensor, eps: float = 5e-4) -> None:
-        """Set the first layer to the principal directions of the pictures' patches, both signs.
+        """Set the first layer to the principal directions of the images' patches, both signs.
 
         Args:
-            images: float32 (N, 3, height, width), normalised training pictures; 5,000 are plenty.
+            images: float32 (N, 3, height, width), normalised training images; 5,000 are plenty.
             eps: added to each direction's variance before it is divided out.
 
         Raises:
-            ValueError: the pictures are not (N, 3, height, width), not finite, or hold fewer
+            ValueError: the images are not (N, 3, height, width), not finite, or hold fewer
                 patches than a covariance needs.
 
         Source: arXiv 2404.00498, section 3.2.
@@ -228,9 +228,9 @@ def _patch_covariance(images: Tensor, stride: int) -> Tensor:
     patches = images.unfold(2, PATCH, stride).unfold(3, PATCH, stride)
     patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH * PATCH).double()
     if len(patches) < 2 * patches.shape[1]:
-        raise ValueError(f"{len(patches)} patches are too few to whiten by; give more pictures")
+        raise ValueError(f"{len(patches)} patches are too few to whiten by; give more images")
     if not bool(torch.isfinite(images).all()):
-        raise ValueError("a picture to whiten by holds a number that is not finite")
+        raise ValueError("an image to whiten by holds a number that is not finite")
     columns = patches.T
     columns -= columns.mean(1, keepdim=True)  # in place: torch.cov makes a copy of a gigabyte
     return columns @ columns.T / (columns.shape[1] - 1)

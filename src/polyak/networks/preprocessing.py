@@ -1,4 +1,4 @@
-"""What a network expects of a picture: size, colours, crop."""
+"""What a network expects of an image: size, colours, crop."""
 
 import json
 import math
@@ -21,7 +21,7 @@ WHOLE = {"size", "bits"}  # whole numbers
 
 
 class Preprocessing(NamedTuple):
-    """What a network expects of a picture: size in pixels, colours in [0, 1] units.
+    """What a network expects of an image: size in pixels, colours in [0, 1] units.
 
     `fraction` is the share of the shorter side that the centre crop keeps; `bits`, of 16, are those
     that grey images of 16 bits are scaled by: what the training data used.

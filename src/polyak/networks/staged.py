@@ -11,7 +11,7 @@ from polyak.networks.stages import HEAD, stages, tapped
 
 
 class Staged(nn.Module):
-    """Classify by what several stages say of a picture: (N, 3, h, w) to logits (N, classes).
+    """Classify by what several stages say of an image: (N, 3, h, w) to logits (N, classes).
 
     Args:
         backbone: made by `build`; its own head goes.
@@ -47,7 +47,7 @@ class Staged(nn.Module):
         self.pretrained_cfg: dict[str, Any] = config
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits (N, classes) of normalised pictures (N, 3, height, width)."""
+        """Compute logits (N, classes) of normalised images (N, 3, height, width)."""
         return self.head(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stages of a network in depth order, and what each says of a picture: its pooled features.
+"""Stages of a network in depth order, and what each says of an image: its pooled features.
 
 The network's own forward pass runs, whole; features are read off while it does. So they are what
 the network itself computes, whatever its kind.
@@ -26,7 +26,7 @@ def stages(network: nn.Module) -> dict[str, int]:
     mean and maximum of the others.
 
     Args:
-        network: made by `build`, on the CPU or elsewhere; runs once on a black picture.
+        network: made by `build`, on the CPU or elsewhere; runs once on a black image.
 
     >>> stages(Compact(2, (8, 8), (4, 6)))
     {'stages.0': 8, 'stages.1': 12, 'head': 6}
@@ -82,11 +82,11 @@ def tapped(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
 
 
 def pooled(output: Tensor, prefix: int = 0, channels_last: bool = False) -> Tensor:
-    """Pool what a stage says of each picture: (N, D).
+    """Pool what a stage says of each image: (N, D).
 
     Args:
         output: (N, D), tokens (N, T, D), or maps (N, C, h, w).
-        prefix: tokens that stand before those of the picture.
+        prefix: tokens that stand before those of the image.
         channels_last: maps are (N, h, w, C).
 
     >>> pooled(torch.tensor([[[[1.0, 3.0]], [[0.0, 8.0]]]])).tolist()

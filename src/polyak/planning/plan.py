@@ -301,8 +301,8 @@ def command(recipe: Recipe, chosen: str) -> str:
     """Write the exact command that does what was chosen.
 
     >>> from polyak.recipe import make
-    >>> command(make(data="my pictures", weights="w.safetensors", budget="1m"), "few")
-    "polyak train 'my pictures' --weights w.safetensors --transfer few"
+    >>> command(make(data="my images", weights="w.safetensors", budget="1m"), "few")
+    "polyak train 'my images' --weights w.safetensors --transfer few"
     """
     words = ["polyak", "train", recipe.data]
     for name, value in recipe.model_dump(mode="json", exclude_defaults=True).items():

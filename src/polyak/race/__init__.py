@@ -1,4 +1,4 @@
-"""RACE: optimizers side by side, on surfaces that show why, and on the user's own pictures."""
+"""RACE: optimizers side by side, on surfaces that show why, and on the user's own images."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

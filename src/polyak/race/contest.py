@@ -1,4 +1,4 @@
-"""The race on the user's pictures: a small sweep for everybody's rate, then seeds side by side."""
+"""The race on the user's images: a small sweep for everybody's rate, then seeds side by side."""
 
 import difflib
 import math
@@ -92,7 +92,7 @@ def finer(best: float, tried: list[float]) -> list[float]:
 
 
 class Contest:
-    """Race optimizers on pictures: iterate over `events`, then ask for `sweep` and `runs`.
+    """Race optimizers on images: iterate over `events`, then ask for `sweep` and `runs`.
 
     Args:
         data: folder, CSV or `digits`.
@@ -300,7 +300,7 @@ class Contest:
         ]
 
     def right(self) -> dict[str, np.ndarray]:
-        """Which pictures each optimizer got right: bool (seeds, pictures), of whole rounds."""
+        """Which images each optimizer got right: bool (seeds, images), of whole rounds."""
         seeds = self.rounds()
         if not seeds:
             return {}

@@ -124,7 +124,7 @@ class Course:
         return found
 
     def seconds(self, optimizer: str, seed: int) -> tuple[float, float]:
-        """Measure what a step and what the forward pass of one picture takes, in seconds."""
+        """Measure what a step and what the forward pass of one image takes, in seconds."""
         stamps = []
         with closing(self.run(optimizer, 1e-6, seed, REHEARSED, sweep=True)) as running:
             for _ in running:

@@ -1,4 +1,4 @@
-"""What a race on pictures came to: its figures, race.json and race.html."""
+"""What a race on images came to: its figures, race.json and race.html."""
 
 import json
 import math

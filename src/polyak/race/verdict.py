@@ -1,9 +1,9 @@
-"""Which optimizer is better, as far as seeds and pictures can tell.
+"""Which optimizer is better, as far as seeds and images can tell.
 
-Every optimizer is measured on the same pictures with the same seeds. A figure varies with both: the
-variance of a mean is that over seeds plus that over pictures (crossed random effects), with
-Satterthwaite's degrees of freedom. What a seed does to one picture is counted twice, so intervals
-are a little too wide, never too narrow. Differences are taken seed by seed and picture by picture,
+Every optimizer is measured on the same images with the same seeds. A figure varies with both: the
+variance of a mean is that over seeds plus that over images (crossed random effects), with
+Satterthwaite's degrees of freedom. What a seed does to one image is counted twice, so intervals
+are a little too wide, never too narrow. Differences are taken seed by seed and image by image,
 so that what is hard for all cancels.
 Sources: Satterthwaite 1946; Owen, "The pigeonhole bootstrap", 2007; Hsu, "Simultaneous confidence
 intervals for all distances from the best", 1981.
@@ -18,7 +18,7 @@ from polyak.metrics.figures import LEVEL
 
 
 def crossed(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Mean of (seeds, pictures) with its interval; of one seed, the pictures' share alone.
+    """Mean of (seeds, images) with its interval; of one seed, the images' share alone.
 
     >>> crossed(np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])).value
     0.375
@@ -39,7 +39,7 @@ def crossed(values: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def accuracy(right: np.ndarray) -> Estimate:
-    """Accuracy of (seeds, pictures) with its 95 % interval, never narrower than Wilson's.
+    """Accuracy of (seeds, images) with its 95 % interval, never narrower than Wilson's.
 
     >>> print(accuracy(np.ones((3, 100), bool)))
     1.0000 (0.9630 to 1.0000)
@@ -78,13 +78,13 @@ class Verdict:
 
 
 def compared(right: dict[str, np.ndarray]) -> Verdict:
-    """Compare the best with every other: bool (seeds, pictures) by optimizer, all alike in shape.
+    """Compare the best with every other: bool (seeds, images) by optimizer, all alike in shape.
 
     With k optimizers each of the k - 1 intervals is at 1 - 0.05 / (k - 1), so that all hold
     together, whichever came out best (Hsu 1981, with Bonferroni's factor for Dunnett's).
 
-    >>> pictures = np.arange(200)
-    >>> good, bad = np.tile(pictures % 10 > 0, (3, 1)), np.tile(pictures % 2 > 0, (3, 1))
+    >>> images = np.arange(200)
+    >>> good, bad = np.tile(images % 10 > 0, (3, 1)), np.tile(images % 2 > 0, (3, 1))
     >>> compared({"sgd": bad, "adam": good}).text
     'adam: better than every other.'
     >>> compared({"sgd": good, "adam": good}).text

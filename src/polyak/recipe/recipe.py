@@ -97,9 +97,7 @@ class Recipe(BaseModel, frozen=True):
     std: tuple[float, ...] | None = Field(
         None, min_length=3, max_length=3, description="colours' spread in [0, 1] that weights want"
     )
-    epochs: float | None = Field(
-        None, gt=0, le=1e6, description="passes over the training pictures"
-    )
+    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the training images")
     budget: str | None = Field(None, description="wall-clock promise for all: 90s, 10m, 2h")
     optimizer: Optimizer = Field("auto", description="update rule")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = Field(
@@ -141,17 +139,17 @@ class Recipe(BaseModel, frozen=True):
         "auto", description="policy: none, light, ...; --augment.rotate 15 changes one operation"
     )
     mix: Literal["auto", "none", "mixup", "cutmix"] = Field(
-        "auto", description="mix pairs of pictures of a batch, and their labels"
+        "auto", description="mix pairs of images of a batch, and their labels"
     )
     mix_alpha: float | None = Field(
         None, gt=0, le=100, description="how much, Beta(alpha, alpha); default 0.2 mixup, 1 cutmix"
     )
     views: str | None = Field(None, description="test-time views: one, flip, flip+shift")
     size: Annotated[int | None, Field(ge=8, le=1024)] = Field(
-        None, description="side of the network's pictures, pixels"
+        None, description="side of the network's images, pixels"
     )
     batch_size: int | None = Field(
-        None, ge=2, le=1_000_000, description="pictures a step, all processes together"
+        None, ge=2, le=1_000_000, description="images a step, all processes together"
     )
     val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
     patience: int | None = Field(
@@ -168,7 +166,7 @@ class Recipe(BaseModel, frozen=True):
     threads: int | None = Field(
         None, ge=1, le=1024, description="compute threads; default all cores"
     )
-    memory: float | None = Field(None, gt=0, description="GiB for decoded pictures")
+    memory: float | None = Field(None, gt=0, description="GiB for decoded images")
     save_every: float = Field(60.0, ge=0, description="seconds between checkpoints")
     log: Literal["none", "tensorboard", "wandb"] = Field(
         "none", description="who reads along; when that fails, training goes on"

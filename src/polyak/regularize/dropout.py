@@ -78,12 +78,12 @@ class SpatialDropout(Dropout):
     """
 
     def mask_shape(self, x: Tensor) -> tuple[int, ...]:
-        """One fate for each channel of each picture."""
+        """One fate for each channel of each image."""
         return (*x.shape[:2], *[1] * (x.ndim - 2))
 
 
 class StochasticDepth(Dropout):
-    """Drop a residual branch whole, picture by picture: the block is then the identity.
+    """Drop a residual branch whole, image by image: the block is then the identity.
 
     Shapes: (N, ...) to the same; put it on the branch, before it is added.
 
@@ -95,5 +95,5 @@ class StochasticDepth(Dropout):
     """
 
     def mask_shape(self, x: Tensor) -> tuple[int, ...]:
-        """One fate for each picture."""
+        """One fate for each image."""
         return (len(x), *[1] * (x.ndim - 1))

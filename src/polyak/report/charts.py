@@ -86,7 +86,7 @@ def reliability(before: tuple, after: tuple, words) -> str:
     """Draw how often a model is right against how sure it is, before and after the temperature.
 
     Args:
-        before: (confidence, accuracy, pictures) of the bins, each float64 (B,).
+        before: (confidence, accuracy, images) of the bins, each float64 (B,).
         after: the same.
         words: key -> text.
     """
@@ -103,7 +103,7 @@ def reliability(before: tuple, after: tuple, words) -> str:
 
 
 def probes(stages: list, curve: list, words) -> str:
-    """Draw what linear classifiers reach: on each stage alone, and with more pictures a class.
+    """Draw what linear classifiers reach: on each stage alone, and with more images a class.
 
     Args:
         stages: with `stage` and `accuracy`, in their order.
@@ -124,7 +124,7 @@ def probes(stages: list, curve: list, words) -> str:
         axes[1].set_xscale("log")
         axes[1].set_xticks(each, [str(n) for n in each])
         axes[1].minorticks_off()
-        axes[1].set(title=words("with more pictures"), xlabel=words("pictures a class"))
+        axes[1].set(title=words("with more images"), xlabel=words("images a class"))
     return drawn[0]
 
 

@@ -10,13 +10,13 @@ from polyak.report.gather import Answers, Facts
 from polyak.targets import SINGLE_LABEL
 
 MATRIX = 30  # classes that a confusion matrix can be read with
-TILES = 18  # pictures a gallery
+TILES = 18  # images a gallery
 WORST = 20  # pairs of classes, where the matrix would be too large
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Hold one picture that the model and its label disagree about."""
+    """Hold one image that the model and its label disagree about."""
 
     path: str
     label: str
@@ -29,11 +29,11 @@ class Findings:
     """Hold what the predictions of one split show.
 
     Args:
-        split: of which pictures.
+        split: of which images.
         figures: accuracy, nll, ece with intervals.
         matrix: int (K, K), a row a true class.
         pairs: the most frequent confusions.
-        classes: precision, recall and number of pictures of each class.
+        classes: precision, recall and number of images of each class.
         before: reliability at temperature 1.
         after: reliability as the model predicts.
         surest: mistakes, the most confident first.

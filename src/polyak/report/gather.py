@@ -22,7 +22,7 @@ class Answers:
     """What a model said of one part of the data.
 
     Args:
-        paths: n pictures, as the data names them.
+        paths: n images, as the data names them.
         labels: int64 (n,).
         probabilities: float32 (n, K), calibrated.
     """
@@ -43,7 +43,7 @@ class Facts:
         environment: machine, versions, what the user asked for.
         classes: names.
         records: of metrics.jsonl.
-        counts: pictures by (class, split).
+        counts: images by (class, split).
         training: paths of the training part, in its order.
         quarantine: (path, reason) of what was left out.
         notes: what polyak remarked while it read the data.
@@ -123,7 +123,7 @@ def gather(path: Path) -> Facts:
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Read some columns of a CSV, a row at a time: of a million pictures no more is kept."""
+    """Read some columns of a CSV, a row at a time: of a million images no more is kept."""
     if not file.exists():
         return
     with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
@@ -137,7 +137,7 @@ def _table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def _parts(file: Path) -> tuple[Counter, list[str]]:
-    """Count pictures by (class, split), and list those to train on."""
+    """Count images by (class, split), and list those to train on."""
     counts, training = Counter(), []
     for name, label, split in _table(file, ("path", "label", "split")):
         counts[label, split] += 1

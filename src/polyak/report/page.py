@@ -18,12 +18,12 @@ from polyak.report.gather import Facts, gather
 from polyak.report.render import render
 from polyak.report.translations import speaker
 
-SAMPLES = 8  # training pictures shown as they are and as the network saw them
+SAMPLES = 8  # training images shown as they are and as the network saw them
 LISTED = 200  # files left out that are named on the page
 
 
 def report(run: str | Path, language: str = "en", plan: str | Path | None = None) -> Path:
-    """Write `report.html` into a run directory, from what lies there and the pictures it names.
+    """Write `report.html` into a run directory, from what lies there and the images it names.
 
     Args:
         run: a run directory, finished or not.
@@ -86,7 +86,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
 
 
 def root_of(data: str) -> Path | None:
-    """Find the folder that a run's pictures are named from; None where it is gone."""
+    """Find the folder that a run's images are named from; None where it is gone."""
     if data == "digits":
         from polyak.data.sources.digits import list_digits
 
@@ -133,11 +133,11 @@ def _matrix(found: Findings, names: list[str]) -> list[tuple] | None:
 
 
 def _classes(found: Findings, names: list[str]) -> list[tuple]:
-    """List (name, recall, precision, pictures) of each class; of many, the worst recall first."""
+    """List (name, recall, precision, images) of each class; of many, the worst recall first."""
     by_class = found.classes
     order = np.arange(len(names))
     if len(names) > MATRIX:
-        order = np.argsort(by_class.recall, kind="stable")  # classes without pictures come last
+        order = np.argsort(by_class.recall, kind="stable")  # classes without images come last
     columns = (
         column[order].tolist() for column in (by_class.recall, by_class.precision, by_class.support)
     )

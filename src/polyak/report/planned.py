@@ -40,7 +40,7 @@ class Stage(BaseModel):
 
 
 class Point(BaseModel):
-    """What a linear classifier reached with so many pictures of each class."""
+    """What a linear classifier reached with so many images of each class."""
 
     each: int
     accuracy: float
@@ -48,7 +48,7 @@ class Point(BaseModel):
 
 
 class Tried(BaseModel):
-    """What a strategy reached on held-out pictures."""
+    """What a strategy reached on held-out images."""
 
     strategy: str
     accuracy: Figure

@@ -1,4 +1,4 @@
-"""Small pictures for a page, as data URIs: what went wrong, and what the network saw."""
+"""Small images for a page, as data URIs: what went wrong, and what the network saw."""
 
 import base64
 import io
@@ -13,16 +13,16 @@ from polyak.decoding.unreadable import Unreadable
 SIDE = 96  # pixels of a tile
 
 
-def uri(picture: np.ndarray) -> str:
-    """Write a picture, uint8 (H, W, 3), as the data URI of a small JPEG.
+def uri(pixels: np.ndarray) -> str:
+    """Write an image, uint8 (H, W, 3), as the data URI of a small JPEG.
 
     >>> uri(np.zeros((4, 4, 3), np.uint8))[:23]
     'data:image/jpeg;base64,'
     """
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     if max(image.size) > SIDE:
         image.thumbnail((SIDE, SIDE))
-    elif max(image.size) < SIDE // 2:  # pixels of small pictures stay squares
+    elif max(image.size) < SIDE // 2:  # pixels of small images stay squares
         times = SIDE // max(image.size)
         image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     page = io.BytesIO()
@@ -31,7 +31,7 @@ def uri(picture: np.ndarray) -> str:
 
 
 def thumbnails(images: Images) -> list[str]:
-    """Shrink opened pictures; "" where one cannot be read any more.
+    """Shrink opened images; "" where one cannot be read any more.
 
     >>> [text[:10] for text in thumbnails(Images.of(np.zeros((1, 4, 4, 3), np.uint8)))]
     ['data:image']
@@ -52,13 +52,13 @@ def seen(
     size: tuple[int, int],
     seed: int,
 ) -> list[tuple[str, str]]:
-    """Draw training pictures as they are and as the network saw them in its first epoch.
+    """Draw training images as they are and as the network saw them in its first epoch.
 
     Args:
-        images: opened pictures.
+        images: opened images.
         positions: of these in the training part; what is drawn depends on them.
         policy: the augmentation, as its text.
-        size: (height, width) of the network's pictures.
+        size: (height, width) of the network's images.
         seed: of the run.
     """
     good = images.good
@@ -68,7 +68,7 @@ def seen(
     )
     for row, position in enumerate(good):
         out = np.empty((*size, 3), np.float32)
-        picture = images[int(position)]
-        render(picture, plan[row], out)
-        found.append((uri(picture), uri((out.clip(0, 1) * 255).round().astype(np.uint8))))
+        pixels = images[int(position)]
+        render(pixels, plan[row], out)
+        found.append((uri(pixels), uri((out.clip(0, 1) * 255).round().astype(np.uint8))))
     return found

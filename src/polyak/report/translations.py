@@ -7,7 +7,7 @@ from polyak.errors import UsageError
 LANGUAGES = ("en", "ko")
 # English (the key) -> Korean
 KOREAN = {
-    "Cross-validated on the training pictures; the least negative log-likelihood was chosen.": (
+    "Cross-validated on the training images; the least negative log-likelihood was chosen.": (
         "학습 사진에서 교차 검증한 값입니다. 음의 로그 가능도가 가장 낮은 것을 골랐습니다."
     ),
     "accuracy": "정확도",
@@ -22,7 +22,7 @@ KOREAN = {
     "{} classes": "클래스 {}개",
     "{} images": "이미지 {}장",
     "one image": "이미지 한 장",
-    "{} pictures a second": "초당 사진 {}장",
+    "{} images a second": "초당 사진 {}장",
     "{} runs": "실행 {}개 비교",
     "Classes": "클래스별 결과",
     "compared": "비교",
@@ -47,10 +47,10 @@ KOREAN = {
     "not finished": "진행 중",
     "nothing was left out": "제외된 파일이 없습니다",
     "of a run": "전체 학습 대비",
-    "of the pictures": "사진 중 비율",
+    "of the images": "사진 중 비율",
     "passes": "순전파 횟수",
-    "picture cannot be read any more": "사진을 더는 읽을 수 없습니다",
-    "pictures": "사진 수",
+    "image cannot be read any more": "사진을 더는 읽을 수 없습니다",
+    "images": "사진 수",
     "precision": "정밀도",
     "predicted": "예측",
     "Labels worth checking": "확인해 볼 만한 라벨",
@@ -69,7 +69,7 @@ KOREAN = {
     "share of the training": "학습 비중",
     "test": "테스트",
     "The same run again": "같은 실행을 되풀이하는 명령",
-    "These pictures also chose the weights: expect a little less": (
+    "These images also chose the weights: expect a little less": (
         "이 사진들은 가중치 선택에도 쓰였으므로 실제로는 조금 낮을 수 있습니다"
     ),
     "train": "학습",
@@ -110,8 +110,8 @@ KOREAN = {
     "fine-tune the last stage": "마지막 단계 미세 조정",
     "fine-tune the later half": "뒤쪽 절반 미세 조정",
     "a linear classifier on each stage": "단계별 선형 분류기",
-    "with more pictures": "사진이 늘어날 때",
-    "pictures a class": "클래스당 사진 수",
+    "with more images": "사진이 늘어날 때",
+    "images a class": "클래스당 사진 수",
     "strategy": "전략",
     "plan": "계획",
     "Next": "다음",

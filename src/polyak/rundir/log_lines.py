@@ -122,7 +122,7 @@ def _(event: EndEvent) -> list[str]:
         f"{event.seconds:.0f} s{pace}",
         *_counts(event),
         f"model: {event.model}",
-        f"next: polyak predict {event.model} PICTURES",
+        f"next: polyak predict {event.model} IMAGES",
     ]
 
 

@@ -1,6 +1,6 @@
-"""Features once: the frozen backbone runs over the pictures a single time, and the disk remembers.
+"""Features once: the frozen backbone runs over the images a single time, and the disk remembers.
 
-What stands on disk is a table with a row a picture and a block of columns a stage, in a folder
+What stands on disk is a table with a row an image and a block of columns a stage, in a folder
 named by everything that it depends on: weights, stages, preprocessing, the files' own bytes.
 """
 
@@ -33,7 +33,7 @@ from polyak.networks.preprocessing import Preprocessing
 from polyak.networks.stages import stages, tapped
 from polyak.transfer import cache
 
-BATCH = 16  # pictures a forward pass on a processor: maps of more do not fit its caches
+BATCH = 16  # images a forward pass on a processor: maps of more do not fit its caches
 GPU_BATCH = 256
 AHEAD = 4  # batches that wait to be computed
 LARGEST = 1e15  # of a feature: what is larger leaves float32 where many of them are squared
@@ -41,12 +41,12 @@ LARGEST = 1e15  # of a feature: what is larger leaves float32 where many of them
 
 @dataclass(frozen=True)
 class Features:
-    """Hold what the stages of a frozen network say of pictures.
+    """Hold what the stages of a frozen network say of images.
 
     Args:
-        table: float32 (N, D); a row of NaN where a picture could not be read.
+        table: float32 (N, D); a row of NaN where an image could not be read.
         widths: number of columns of each stage, in their order.
-        failed: (position, reason) of the pictures that could not be read.
+        failed: (position, reason) of the images that could not be read.
         cached: whether the table was found on disk.
         unkept: why the disk does not remember it; "" where it does, or was not asked to.
 
@@ -69,7 +69,7 @@ class Features:
 
 @dataclass(frozen=True)
 class View:
-    """Say how pictures are drawn for the backbone: the centre, or one augmented version of each.
+    """Say how images are drawn for the backbone: the centre, or one augmented version of each.
 
     Args:
         policy: augmentation as text; None is the centre, as in evaluation.
@@ -119,34 +119,34 @@ def extraction(
     folder: Path | None = None,
     check: Callable[[], object] = lambda: None,
 ) -> Generator[int, None, Features]:
-    """Run a frozen network over pictures once, or find the result of an earlier run on disk.
+    """Run a frozen network over images once, or find the result of an earlier run on disk.
 
     Args:
         network: on its device; not changed.
-        images: opened pictures.
-        preprocessing: from picture to input.
+        images: opened images.
+        preprocessing: from image to input.
         digests: uint64 (N, 2), a hash of each file's bytes.
-        view: what to draw of each picture.
+        view: what to draw of each image.
         widths: `stages(network)`, where that is known.
         threads: of decoding and rendering.
         folder: of remembered features; None remembers nothing.
         check: called at every batch; may raise to stop.
 
     Yields:
-        How many pictures are done.
+        How many images are done.
 
     Returns:
-        (by `yield from`) the features of all pictures, in their order.
+        (by `yield from`) the features of all images, in their order.
 
     Raises:
-        DataError: no picture could be read.
+        DataError: no image could be read.
         RefusedError: the weights say of one what is not finite.
         DiskError: neither the disk nor memory holds the features.
 
     >>> from polyak.networks import Compact
     >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> pictures = Images.of(np.zeros((40, 8, 8, 3), np.uint8))
-    >>> list(extraction(Compact(2, (8, 8), (4, 6)), pictures, preprocessing, np.zeros((40, 2))))
+    >>> images = Images.of(np.zeros((40, 8, 8, 3), np.uint8))
+    >>> list(extraction(Compact(2, (8, 8), (4, 6)), images, preprocessing, np.zeros((40, 2))))
     [16, 32, 40]
     """
     widths = widths or stages(network)
@@ -187,7 +187,7 @@ class _Work:
     check: Callable[[], object]
 
     def fill(self, new: cache.New) -> Generator[int, None, None]:
-        """Write the rows of all readable pictures, and name the others; done batches stay."""
+        """Write the rows of all readable images, and name the others; done batches stay."""
         device = next(self.network.parameters()).device
         # neighbours are often broken together; mixed, hardly a batch is lost whole
         order = keys.permutation("features", 0, 0, len(self.images))

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 MEMORY = 10  # pairs of steps and changes of gradient that L-BFGS remembers
-TYPICAL = 5  # pictures' worth of belief that a feature varies as much as its neighbours do
+TYPICAL = 5  # images' worth of belief that a feature varies as much as its neighbours do
 
 
 @dataclass(frozen=True)
 class Rotation:
     """Standardise features and turn them to their singular vectors: exact, and never wider than n.
 
-    A few pictures hardly tell how much a feature varies. One that they happen to agree in would be
-    blown up, and the next picture judged by it alone; so each variance is drawn to its stage's
-    mean by as much as TYPICAL pictures would say.
+    A few images hardly tell how much a feature varies. One that they happen to agree in would be
+    blown up, and the next image judged by it alone; so each variance is drawn to its stage's
+    mean by as much as TYPICAL images would say.
 
     Args:
         mean: (D,).
@@ -85,12 +85,12 @@ def solve(
     steps: int = 500,
     start: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Solve B problems on the same pictures at once.
+    """Solve B problems on the same images at once.
 
     Args:
         x: (n, R), from a `Rotation`.
         labels: int64 (n,).
-        masks: (B, n), 1 where a picture takes part in a problem.
+        masks: (B, n), 1 where an image takes part in a problem.
         l2: (B,), strength of each problem.
         spread: (R,), mean square of each column of x.
         classes: K.
@@ -148,7 +148,7 @@ class _Problem:
         self.target = torch.nn.functional.one_hot(labels, classes).to(x.dtype)
 
     def start(self) -> Tensor:
-        """Zero weights, biases of the frequencies: the best that knows no picture."""
+        """Zero weights, biases of the frequencies: the best that knows no image."""
         counts = self.share.T @ self.target + 1e-4
         w = self.x.new_zeros(self.share.shape[1], self.x.shape[1], self.classes)
         w[:, -1] = counts.log()

@@ -1,9 +1,9 @@
-"""Frozen stages at the least cost: their batch norms folded, and once a picture where that serves.
+"""Frozen stages at the least cost: their batch norms folded, and once an image where that serves.
 
 A twin of the network, made for inference, says what the frozen stages say. A step runs the network,
-whatever its code is, on one picture of the batch, and puts what the twin says of the whole batch in
+whatever its code is, on one image of the batch, and puts what the twin says of the whole batch in
 place of what comes out of the last frozen stage; a head that reads frozen stages too is given what
-they said in the same way. Where nothing random changes a picture, what the twin says is kept.
+they said in the same way. Where nothing random changes an image, what the twin says is kept.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ class FrozenFeatureCache:
     Args:
         network: float32 (N, 3, h, w) -> logits (N, K).
         first: the first stage that learns.
-        count: how many pictures there are to remember.
+        count: how many images there are to remember.
         limit: bytes of maps to remember at most; were it more, every step computes all.
     """
 
@@ -102,10 +102,10 @@ class FrozenFeatureCache:
         self.filled[:] = False
 
     def fill(self, batches: Iterable[Batch]) -> Iterator[int]:
-        """Look at every picture once, in batches that are the same in every life of a run.
+        """Look at every image once, in batches that are the same in every life of a run.
 
         Yields:
-            How many pictures are kept.
+            How many images are kept.
         """
         for batch in batches:
             found = self._maps(batch.images)
@@ -118,7 +118,7 @@ class FrozenFeatureCache:
             yield int(self.filled.sum())
 
     def __call__(self, images: Tensor, indices: np.ndarray) -> Tensor:
-        """Compute logits (N, K) of pictures (N, 3, h, w) with these numbers; -1 is nobody's."""
+        """Compute logits (N, K) of images (N, 3, h, w) with these numbers; -1 is nobody's."""
         if self.tables and self.filled[indices].all():
             rows = torch.as_tensor(indices)
             return self._continued(images, [table[rows] for table in self.tables])
@@ -134,7 +134,7 @@ class FrozenFeatureCache:
 
     @torch.no_grad()
     def _maps(self, images: Tensor) -> list[Tensor]:
-        """What the frozen stages say of pictures, at each place."""
+        """What the frozen stages say of images, at each place."""
         twin, early = self.twin, self.names[:-1]
         with tapped(twin, early) as found:
             handle = twin.get_submodule(self.names[-1]).register_forward_hook(_leave)
@@ -147,7 +147,7 @@ class FrozenFeatureCache:
         raise RuntimeError(f"stage {self.names[-1]} was never reached")
 
     def _continued(self, images: Tensor, found: list[Tensor]) -> Tensor:
-        """Run the network on one picture, and let it go on with what was said of all."""
+        """Run the network on one image, and let it go on with what was said of all."""
         handles = [
             place.register_forward_hook(partial(_replaced, maps))
             for place, maps in zip(self.places, found, strict=True)

@@ -16,7 +16,7 @@ from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe
 from polyak.transfer.ranking import Row
 
-MUCH = 200  # pictures a class, median: from here on the lecture speaks of quite a lot of data
+MUCH = 200  # images a class, median: from here on the lecture speaks of quite a lot of data
 DRAWS = 3  # of a curve's subsets
 CELLS = {
     ("little", "similar"): "linear",
@@ -35,7 +35,7 @@ class Cell:
         kind: similar to the source or different from it.
         why: in one line.
 
-    >>> Cell("little", "similar", "12 pictures a class").strategy
+    >>> Cell("little", "similar", "12 images a class").strategy
     'linear'
     """
 
@@ -49,10 +49,10 @@ class Cell:
         return CELLS[self.amount, self.kind]
 
 
-def pictures_a_class(labels: np.ndarray) -> int:
-    """Count a class's pictures, the median over classes that have any.
+def images_a_class(labels: np.ndarray) -> int:
+    """Count a class's images, the median over classes that have any.
 
-    >>> pictures_a_class(np.array([0, 0, 0, 1, 3, 3]))
+    >>> images_a_class(np.array([0, 0, 0, 1, 3, 3]))
     2
     """
     counts = np.bincount(labels)
@@ -60,13 +60,13 @@ def pictures_a_class(labels: np.ndarray) -> int:
 
 
 def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
-    """Find the place of some data: pictures a class, and the stage that tells the classes apart.
+    """Find the place of some data: images a class, and the stage that tells the classes apart.
 
     The later a stage, the more it knows of the source's own classes. Where an earlier one serves
     better than what the source's head read, the data is different from the source.
 
     Args:
-        labels: int (n,), of the training pictures.
+        labels: int (n,), of the training images.
         by_stage: a probe on each stage alone, "head" among them.
 
     Source: slide "Transfer Learning with CNNs", the 2x2 table.
@@ -75,13 +75,13 @@ def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
     >>> cell(labels, {"head": Probe(np.zeros(1), np.zeros(1), 1, None, np.zeros(1))}).amount
     'little'
     """
-    middle = pictures_a_class(labels)
+    middle = images_a_class(labels)
     amount = "much" if middle >= MUCH else "little"
     nlls = {name: one.measured.nll.value for name, one in by_stage.items() if one.measured}
     best = min(nlls, key=lambda name: nlls[name], default=HEAD)
     last = list(by_stage)[-2:]  # the head's input, and the maps that it is pooled from
     kind = "similar" if best in last else "different"
-    why = f"{middle} pictures a class (median; much from {MUCH})"
+    why = f"{middle} images a class (median; much from {MUCH})"
     if nlls:
         why += f"; stage {best} tells them apart best, NLL {nlls[best]:.3f}"
         why += "" if best == HEAD else f" against the head's {nlls[HEAD]:.3f}"
@@ -97,7 +97,7 @@ def curve(
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> list[dict[str, float]]:
-    """Say how a probe's accuracy grows with its pictures a class; the others judge it.
+    """Say how a probe's accuracy grows with its images a class; the others judge it.
 
     Args:
         features: float32 (n, D).
@@ -105,10 +105,10 @@ def curve(
         classes: K.
         l2: strength of the probe.
         seed: of the subsets.
-        groups: int (n,): no picture judges that has the number of one that was learnt from.
+        groups: int (n,): no image judges that has the number of one that was learnt from.
 
     Returns:
-        {"each", "n", "accuracy", "spread"}: pictures a class at most, pictures in all, mean and
+        {"each", "n", "accuracy", "spread"}: images a class at most, images in all, mean and
         standard deviation over DRAWS subsets.
 
     >>> x, labels = np.array([[-1.0], [1.0]] * 30, np.float32), np.array([0, 1] * 30)

@@ -1,6 +1,6 @@
 """Probes: how well a linear classifier does on frozen features, and how that grows with the data.
 
-The strength of L2 is chosen by cross-validation, which also gives the figures: every picture is
+The strength of L2 is chosen by cross-validation, which also gives the figures: every image is
 judged by a classifier that did not see it.
 """
 
@@ -14,7 +14,7 @@ from polyak import keys, metrics
 from polyak.transfer.logistic import Rotation, solve
 
 STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -9, -1))  # 10 to 1e-4, halves of decades
-FOLDS, FEWER_FOLDS, MANY = 5, 3, 1000  # from so many pictures on three folds are enough
+FOLDS, FEWER_FOLDS, MANY = 5, 3, 1000  # from so many images on three folds are enough
 WORSE = 1.02  # a weaker strength whose NLL is so much above the best ends the search
 FIRST, LAST = 1e-3, 1e-5  # tolerances: of the search, of the solution that is kept
 
@@ -27,7 +27,7 @@ class Probe:
         weight: float32 (K, D), on the features as they are.
         bias: float32 (K,).
         l2: its strength, for standardised features.
-        measured: accuracy and NLL by cross-validation; None where no class has two pictures.
+        measured: accuracy and NLL by cross-validation; None where no class has two images.
         log_probs: float32 (n, K), of the training images by classifiers that did not see them; NaN
             where none could.
 
@@ -63,7 +63,7 @@ def probe(
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
-        groups: int (n,), of pictures that cross-validation must not part, as `folds` takes them.
+        groups: int (n,), of images that cross-validation must not part, as `folds` takes them.
 
     Source: the lecture's table, "linear classifier on top"; Bishop 2006, section 4.3.4.
 
@@ -95,25 +95,25 @@ def measured(log_probs: np.ndarray, labels: np.ndarray) -> metrics.Evaluation | 
     )
 
 
-def fold_count(pictures: int) -> int:
-    """Say into how many folds so many pictures are dealt.
+def fold_count(images: int) -> int:
+    """Say into how many folds so many images are dealt.
 
     >>> fold_count(100), fold_count(10_000)
     (5, 3)
     """
-    return FOLDS if pictures < MANY else FEWER_FOLDS
+    return FOLDS if images < MANY else FEWER_FOLDS
 
 
 def folds(
     labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Deal pictures to folds, every class evenly; what is alone in its class is never held out: -1.
+    """Deal images to folds, every class evenly; what is alone in its class is never held out: -1.
 
     Args:
         labels: int (n,).
         seed: of the deal.
         count: of folds.
-        groups: int (n,), one number for pictures of a class that one fold must hold; None: none.
+        groups: int (n,), one number for images of a class that one fold must hold; None: none.
 
     >>> folds(np.array([0, 1, 2]), seed=0).tolist()
     [-1, -1, -1]
@@ -164,7 +164,7 @@ def _validated(x, labels, part, spread, classes):
 
 
 def _solution(x, labels, l2, spread, classes, near):
-    """Solve one strength on all pictures, in double precision, from what the folds found."""
+    """Solve one strength on all images, in double precision, from what the folds found."""
     masks, strengths = torch.ones(1, len(x)).double(), torch.tensor([l2]).double()
     weight, bias = solve(
         x.double(), labels, masks, strengths, spread.double(), classes, tolerance=LAST,

@@ -10,24 +10,24 @@ from polyak import metrics
 from polyak.targets import SINGLE_LABEL, TargetKind
 
 # before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
-# it starts from and may end as; and more stages off fewer, for every tenfold of enough pictures
+# it starts from and may end as; and more stages off fewer, for every tenfold of enough images
 PRIOR_MEAN, PRIOR_STD = 0.06, 0.12
 DEEPER, APART = 0.15, 0.05
-ENOUGH = 100  # pictures of all classes: fewer do not pay for more stages
+ENOUGH = 100  # images of all classes: fewer do not pay for more stages
 NEAR = 0.01  # nats that a cheaper strategy may cost
-THIN = 100  # judging pictures; fewer cannot tell strategies apart
-PROBES = ("linear", "stages")  # known on every training picture, by cross-validation
+THIN = 100  # judging images; fewer cannot tell strategies apart
+PROBES = ("linear", "stages")  # known on every training image, by cross-validation
 CHEAPEST_FIRST = (*PROBES, "few", "many", "all")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a strategy reached on pictures that it had not seen, and what it took.
+    """What a strategy reached on images that it had not seen, and what it took.
 
     Args:
         strategy: its name.
-        losses: float (n,), each picture's negative log-likelihood in nats, NaN where it was not
-            asked; the same pictures in the same order for all strategies.
+        losses: float (n,), each image's negative log-likelihood in nats, NaN where it was not
+            asked; the same images in the same order for all strategies.
         accuracy: of those asked, with its interval.
         nll: the same, nats.
         seconds: of training.
@@ -56,7 +56,7 @@ class Row:
         share: float = 1.0,
         kind: TargetKind = SINGLE_LABEL,
     ) -> "Row":
-        """Measure log-probabilities (n, K), with rows of NaN for pictures that were not asked.
+        """Measure log-probabilities (n, K), with rows of NaN for images that were not asked.
 
         Each strategy is judged at its own temperature, as the model file of a whole run would be.
         """
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def n(self) -> int:
-        """How many pictures judge it."""
+        """How many images judge it."""
         return int((~np.isnan(self.losses)).sum())
 
     def as_json(self) -> dict[str, Any]:
@@ -85,9 +85,9 @@ def gain(
 ) -> float:
     """Say by how many nats a strategy's NLL is expected to be below another's.
 
-    Both are asked of the same pictures, so what is hard for both does not blur their difference.
-    A few pictures prove little: what they say is drawn to what was hoped for before. So does a run
-    cut short: be the pictures ever so many, half a run is believed by half.
+    Both are asked of the same images, so what is hard for both does not blur their difference.
+    A few images prove little: what they say is drawn to what was hoped for before. So does a run
+    cut short: be the images ever so many, half a run is believed by half.
 
     Args:
         row: of the one; by default a fine-tuning.
@@ -114,7 +114,7 @@ def gain(
 
 
 def better_probe(rows: Iterable[Row]) -> Row:
-    """Give the probe of least NLL, which every training picture judged.
+    """Give the probe of least NLL, which every training image judged.
 
     Raises:
         ValueError: no probe was measured.
@@ -127,17 +127,17 @@ def better_probe(rows: Iterable[Row]) -> Row:
     return min((row for row in rows if row.strategy in PROBES), key=lambda row: row.nll.value)
 
 
-def expectations(rows: Sequence[Row], pictures: int) -> dict[str, float]:
+def expectations(rows: Sequence[Row], images: int) -> dict[str, float]:
     """Say by how many nats every strategy is expected to be better than the better probe.
 
     Fine-tunings begin with the same network and are nearer to one another than to the probe: the
-    one that most pictures judged, or of equals the one nearest to a whole run, is compared with the
-    probe, and the others with it. The more pictures there are to learn from, the more stages they
+    one that most images judged, or of equals the one nearest to a whole run, is compared with the
+    probe, and the others with it. The more images there are to learn from, the more stages they
     pay for: of all classes together, since all share the stages.
 
     Args:
         rows: each strategy's last measurement.
-        pictures: to learn from.
+        images: to learn from.
 
     Source: slide "Transfer Learning with CNNs": "quite a lot of data: finetune a larger number".
 
@@ -151,7 +151,7 @@ def expectations(rows: Sequence[Row], pictures: int) -> dict[str, float]:
     expected = {base.strategy: 0.0}
     if not tuned:
         return expected
-    pays = DEEPER * max(0.0, float(np.log10(pictures / ENOUGH)))
+    pays = DEEPER * max(0.0, float(np.log10(images / ENOUGH)))
     deeper = {row.strategy: 0.0 if row.strategy == "few" else pays for row in tuned}
     compared = max(tuned, key=lambda row: (row.n, row.share, -_price(row)))
     first = gain(compared, base, PRIOR_MEAN + deeper[compared.strategy])
@@ -163,15 +163,15 @@ def expectations(rows: Sequence[Row], pictures: int) -> dict[str, float]:
     return expected
 
 
-def choose(rows: Sequence[Row], pictures: int) -> tuple[Row, str]:
+def choose(rows: Sequence[Row], images: int) -> tuple[Row, str]:
     """Take the better probe, or the cheapest fine-tuning that is expected to be better.
 
-    All are compared by NLL, of which each picture says more than whether it was right. Of
+    All are compared by NLL, of which each image says more than whether it was right. Of
     strategies that are expected to be within a hundredth of a nat of the best, the cheapest.
 
     Args:
         rows: each strategy's last measurement.
-        pictures: to learn from.
+        images: to learn from.
 
     Returns:
         (the chosen one, why).
@@ -183,7 +183,7 @@ def choose(rows: Sequence[Row], pictures: int) -> tuple[Row, str]:
     >>> choose(rows, 50)[0].strategy, choose(rows[:2], 50)[0].strategy
     ('many', 'linear')
     """
-    expected = expectations(rows, pictures)
+    expected = expectations(rows, images)
     most = max(expected.values())
     good = [row for row in rows if expected.get(row.strategy, -np.inf) > most - NEAR]
     chosen, base = min(good, key=_price), better_probe(rows)

@@ -32,7 +32,7 @@ def known_probe(
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
-        groups: int (n,), of pictures that cross-validation must not part.
+        groups: int (n,), of images that cross-validation must not part.
         folder: of remembered tables; None remembers nothing.
 
     >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)

@@ -23,7 +23,7 @@ def depths(network: nn.Module) -> dict[str, int]:
     """Say for every parameter how many stages are complete when it is first used.
 
     Args:
-        network: made by `build`; runs once on a black picture.
+        network: made by `build`; runs once on a black image.
 
     >>> from polyak.networks import Compact
     >>> found = depths(Compact(2, (8, 8), (4, 6)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass
 class Options:
     """Join finished runs or model files of the same classes into one model: any architectures, any
-    sizes of pictures; the mean of their probabilities, each at its own temperature.
+    sizes of images; the mean of their probabilities, each at its own temperature.
 
     Example: polyak ensemble runs/a runs/b runs/c --out joined.safetensors --data photos --split val
     """
@@ -54,10 +54,10 @@ def run(arguments: list[str]) -> int:
         then = "polyak ensemble RUN... --out FILE"
         raise UsageError("name the runs to join and the file to write", then=then)
     if options.fit and options.data is None:
-        raise UsageError("--fit needs pictures that no member was trained on", then="add --data")
+        raise UsageError("--fit needs images that no member was trained on", then="add --data")
     if options.soup and (options.data is None or options.fit):
         why = "its choices and its temperature are of the data"
-        raise UsageError("--soup needs pictures", why=why, then="add --data, leave --fit away")
+        raise UsageError("--soup needs images", why=why, then="add --data, leave --fit away")
     from polyak.model import join, load, save
     from polyak.model.held_out import held_out
     from polyak.model.known_splits import CHOSEN_ON, as_text
@@ -81,8 +81,8 @@ def run(arguments: list[str]) -> int:
     count = len(whole.weights)
     members = f"{count} members" if count > 1 else "one network"
     passes = f"{count} forward passes" if count > 1 else "one forward pass"
-    print(f"{members}, {passes} a picture: {shown(options.out)}")
-    print(f"next: polyak predict {shown(options.out)} PICTURES")
+    print(f"{members}, {passes} an image: {shown(options.out)}")
+    print(f"next: polyak predict {shown(options.out)} IMAGES")
     return 0
 
 

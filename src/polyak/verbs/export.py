@@ -15,10 +15,10 @@ ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "hf": "-hf"}
 
 @dataclass
 class Options:
-    """Write a model for programs that know nothing of polyak, and check it on 64 pictures before it
+    """Write a model for programs that know nothing of polyak, and check it on 64 images before it
     gets its name: the same class, probabilities within 0.0001.
 
-    onnx and torch-export hold all that follows decoding: they take a batch of RGB pictures of any
+    onnx and torch-export hold all that follows decoding: they take a batch of RGB images of any
     one size, uint8 (batch, height, width, 3), resize, crop and normalise as polyak does, run all
     members and views, and give probabilities. hf is a folder that timm loads, of one network.
 
@@ -36,7 +36,7 @@ class Options:
     bare: bool = False
     """leave preparing out: normalised float32 (batch, 3, height, width) in, logits out, one view"""
     data: Text = None
-    """pictures to check with, files below a folder; default made-up ones of four sizes"""
+    """images to check with, files below a folder; default made-up ones of four sizes"""
     max_pixels: Text = None
     """of an image; larger ones are left out: 120M, 1G; default as trained"""
     kind: Text = None

@@ -1,4 +1,4 @@
-"""`polyak plan`: which way of transfer learning pays on some pictures, measured."""
+"""`polyak plan`: which way of transfer learning pays on some images, measured."""
 
 import json
 import time
@@ -38,11 +38,11 @@ class Options:
     budget: Word = "5m"
     """wall clock for all: 90s, 10m, 2h"""
     size: Number = None
-    """side of the network's pictures, pixels"""
+    """side of the network's images, pixels"""
     val: float = 0.1
     """share of train held out when no val exists"""
     batch_size: Number = None
-    """pictures a step"""
+    """images a step"""
     seed: int = 0
     """of the split and all that is drawn"""
     device: Word = "auto"

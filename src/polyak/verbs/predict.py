@@ -1,4 +1,4 @@
-"""`polyak predict`: the classes of pictures."""
+"""`polyak predict`: the classes of images."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """Name the class of pictures; files that cannot be read are reported, the rest is predicted.
+    """Name the class of images; files that cannot be read are reported, the rest is predicted.
 
     Example: polyak predict runs/digits photos/ --format csv --out said.csv
     """
@@ -30,7 +30,7 @@ class Options:
     out: File = None
     """write CSV or JSON to this file instead"""
     top: int = 1
-    """classes a picture, best first"""
+    """classes an image, best first"""
     max_pixels: Text = None
     """of an image; larger ones are left out: 120M, 1G; default as trained"""
     views: Text = None
@@ -42,7 +42,7 @@ class Options:
 
 
 def run(arguments: list[str]) -> int:
-    """Print the classes of pictures."""
+    """Print the classes of images."""
     options = parse(Options, arguments, "polyak predict")
     from rich.console import Console
 

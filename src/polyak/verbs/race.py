@@ -1,4 +1,4 @@
-"""`polyak race`: optimizers side by side, on surfaces or on pictures."""
+"""`polyak race`: optimizers side by side, on surfaces or on images."""
 
 import time
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """Race update rules over the lecture's surfaces, or optimizers on your pictures.
+    """Race update rules over the lecture's surfaces, or optimizers on your images.
 
     Without DATA: a page to play with, made in a second. With DATA: the same starting weights and
     batches for all, each at its own best learning rate, several seeds; which one to take, or that
@@ -52,9 +52,9 @@ class Options:
     model: Word = "compact"
     """'compact', 'auto' or any timm model name"""
     size: Number = None
-    """side of the network's pictures, pixels"""
+    """side of the network's images, pixels"""
     batch_size: Number = None
-    """pictures a step"""
+    """images a step"""
     val: float = 0.1
     """share of train held out when no val exists"""
     device: Word = "auto"
@@ -112,7 +112,7 @@ def _surface(name: str, rows: list[dict]) -> "Table":
 
 def _end(row: dict) -> str:
     left = row["left_picture"]
-    return f"{row['distance']:.2g}" if left is None else f"left the picture at step {left}"
+    return f"{row['distance']:.2g}" if left is None else f"left the image at step {left}"
 
 
 def _pictures(options: Options, began: float) -> int:

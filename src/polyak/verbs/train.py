@@ -1,4 +1,4 @@
-"""`polyak train`: from a folder of pictures to a model file."""
+"""`polyak train`: from a folder of images to a model file."""
 
 import os
 import time

@@ -21,7 +21,7 @@ def test_another_kind_of_file(tmp_path):
         find(tmp_path / "x.bin")
 
 
-def test_an_empty_folder_and_pictures_without_class_folders(tree, tmp_path):
+def test_an_empty_folder_and_images_without_class_folders(tree, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no class folders"):
         find(tmp_path / "empty")

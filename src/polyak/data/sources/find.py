@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, a CSV, or the built-in digits."""
+"""Where images come from: a folder, a CSV, or the built-in digits."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -17,7 +17,7 @@ _MEANS = {"train": _TRAIN, "val": _VAL, "test": _TEST}
 _SPLITS = {word: split for split, words in _MEANS.items() for word in words}
 # what people write around these words: seg_train, train_images, TestSet, val2017
 _AROUND = (
-    "set sets data dataset split part images image imgs img pictures pics photos folder dir seg"
+    "set sets data dataset split part images image imgs img images pics photos folder dir seg"
 ).split()
 
 
@@ -115,7 +115,7 @@ def refuse_unseen(classes, labels: np.ndarray, splits: np.ndarray) -> None:
     >>> refuse_unseen(["a", "b"], np.array([0, 1]), np.array(["train", "test"]))
     Traceback (most recent call last):
     ...
-    polyak.errors.DataError: test holds a class that train lacks: b. Next: add pictures of it to \
+    polyak.errors.DataError: test holds a class that train lacks: b. Next: add images of it to \
 train, or move the folder out
     """
     trained = np.unique(labels[(splits == "train") | (splits == "")])
@@ -125,7 +125,7 @@ train, or move the folder out
             raise DataError(
                 f"{part} holds a class that train lacks",
                 where=", ".join(classes[i] for i in unseen[:5]),
-                then="add pictures of it to train, or move the folder out",
+                then="add images of it to train, or move the folder out",
             )
 
 

@@ -1,4 +1,4 @@
-// The race on pictures: curves with bands over seeds, and the sweep that chose the rates.
+// The race on images: curves with bands over seeds, and the sweep that chose the rates.
 "use strict";
 
 const visible = () => data.results.filter(({ optimizer }) => !hidden.has(optimizer));
