@@ -23,7 +23,7 @@ from polyak.networks.preprocessing import Preprocessing
 from polyak.race.surfaces import SURFACES
 from polyak.transfer import planner
 from polyak.verbs import augment as preview
-from typed import picture
+from typed import image
 
 SOURCE = Path(__file__).parent.parent / "src" / "polyak"
 
@@ -143,7 +143,7 @@ def extracted():
 
 def compared(folder):
     for number in range(3):
-        picture(number).save(folder / f"{number}.png")
+        image(number).save(folder / f"{number}.png")
     check.samples(made(), str(folder))
 
 

@@ -77,7 +77,7 @@ def test_findings_are_those_of_scikit_learn(tmp_path):
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     facts = gather(run_directory(tmp_path / "run", ["a", "b", "c"]))
-    found, said = findings(facts), facts.said["val"]
+    found, said = findings(facts), facts.answers["val"]
     assert found is not None
     guesses = said.probabilities.argmax(1)
     assert np.array_equal(found.matrix, confusion_matrix(said.labels, guesses))
@@ -119,7 +119,7 @@ def test_before_the_temperature_is_before_it(tmp_path):
     found = findings(facts)
     assert found is not None
     # the run's temperature was 2: without it, odds are squared, and the model is surer
-    p = facts.said["val"].probabilities.astype(float)
+    p = facts.answers["val"].probabilities.astype(float)
     squared = p**2 / (p**2).sum(1, keepdims=True)
     mean = (found.before.confidence * found.before.images).sum() / found.before.images.sum()
     assert mean == pytest.approx(squared.max(1).mean(), abs=1e-6)

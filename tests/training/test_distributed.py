@@ -25,7 +25,7 @@ def command(data: Path, out: Path, port: int, *more: str) -> list[str]:
         *TORCHRUN, str(port), "-m", "polyak", "train", str(data), "--model", "test_vit",
         "--size", "32", "--batch-size", "16", "--epochs", "2", "--optimizer", "momentum",
         "--learning-rate", "0.05", "--threads", "1", "--val", "0.25", "--out", str(out), "--name",
-        "two", "--device", "cpu", *more,
+        "two", "--device", "cpu", "--precision", "float32", *more,
     ]  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_two_processes_follow_one(tiny_folder, tmp_path, environment):
     one = make(
         data=str(tiny_folder), model="test_vit", size=32, batch_size=16, epochs=2,
         optimizer="momentum", learning_rate=0.05, threads=1, val=0.25, out=str(tmp_path),
-        name="one", device="cpu",
+        name="one", device="cpu", precision="float32",
     )  # fmt: skip
     run(one)
     told = subprocess.run(
