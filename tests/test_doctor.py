@@ -7,7 +7,7 @@ import pytest
 from polyak import machine
 from polyak.doctor import doctor
 from polyak.errors import DataError, counted
-from polyak.jobs.open import open_data
+from polyak.jobs.open import open_data, scan_data
 from polyak.machine import Threads
 from polyak.precision import Precision
 from polyak.recipe import make
@@ -89,7 +89,8 @@ def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
         assert name in page["left out"]
     assert page["classes"] == "4: 22 to 24 images each"
     machine = Machine("cpu", Precision("float32", ""), Threads(1, 1))
-    dataset = open_data(make(data=str(data)), machine).dataset
+    recipe = make(data=str(data))
+    dataset = open_data(recipe, scan_data(recipe), machine).dataset
     assert (len(dataset), len(dataset.quarantine)) == (93, 3)
 
 

@@ -88,8 +88,8 @@ def test_a_name_server_that_says_nothing_is_not_waited_for(monkeypatch):
 
 @pytest.mark.parametrize(
     "typed",
-    ["plan digits", "plan digits --model mobilenetv2_100", "train digits --weights hub",
-     "train digits --weights hub --model resnet10t --epochs 1"],
+    ["plan digits --weights hub", "plan digits --weights hub:mobilenetv2_100",
+     "train digits --weights hub", "train digits --weights hub --model resnet10t --epochs 1"],
 )  # fmt: skip
 def test_without_a_network_one_line_is_said_before_any_image_is_opened(
     typed, empty, offline, capsys, monkeypatch

@@ -11,6 +11,8 @@ from polyak import __version__
 from polyak.errors import UsageError
 from polyak.model import Classifier
 from polyak.model.member import Member
+from polyak.networks import hub
+from polyak.networks.origin import SCRATCH, UNKNOWN, Origin
 
 FIGURES = (("accuracy", "accuracy", ".2%"), ("nll", "negative log-likelihood", ".4f"),
            ("ece", "calibration error", ".2%"))  # fmt: skip
@@ -31,10 +33,10 @@ def card(classifier: Classifier, member: Member, licence: str | None = None) -> 
         why = "write an identifier of the hub, such as apache-2.0 or cc-by-4.0"
         raise UsageError("impossible --license", where=licence, why=why)
     header = classifier.header
-    recipe, data = (_table(header.get(name)) for name in ("recipe", "data"))
-    source, known = _source(recipe, member)
+    data = _table(header.get("data"))
+    source, known = _source(header, member)
     head = {
-        "license": licence or known or "unknown",
+        "license": licence or (known if known != SCRATCH else None) or "unknown",
         "library_name": "timm",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "timm", "polyak"],
@@ -73,14 +75,17 @@ def plain(text: object) -> str:
     return "".join(c if safe.match(c) and c != "_" else f"&#{ord(c)};" for c in str(text)[:200])
 
 
-def _source(recipe: dict[str, Any], member: Member) -> tuple[str, str | None]:
+def _source(header: dict[str, Any], member: Member) -> tuple[str, str | None]:
     """Name where the weights came from, without its place on a disk, and their licence if known."""
-    weights = recipe.get("weights")
+    if found := Origin.read(header.get("weights")):
+        known = None if found.licence == UNKNOWN else found.licence
+        return f"{found.name} ({found.source})", known
+    weights = _table(header.get("recipe")).get("weights")
     if weights is None:
         return "nothing", None
-    if weights == "hub":
-        known: Any = getattr(member.network, "pretrained_cfg", {})
-        return f"timm's weights of {member.spec['name']}", known.get("license")
+    if hub.meant(str(weights)):  # of a polyak that did not write down where weights come from
+        config: Any = getattr(member.network, "pretrained_cfg", {})
+        return f"timm's weights of {member.spec['name']}", config.get("license")
     return PurePath(str(weights)).name, None
 
 

@@ -13,7 +13,7 @@ from polyak.planning.probes import Backbone, ProbeResults, fit_probes, with_prob
 from polyak.planning.range_test import measured_rate
 from polyak.recipe.resolve import probe_views, usual_epochs
 from polyak.recipe.resolved import PROBES
-from polyak.rundir.events import Event
+from polyak.rundir.events import Event, NoteEvent
 from polyak.training.distillation import load_teacher
 from polyak.training.network import Network, dropout_places
 from polyak.training.session import Session
@@ -60,6 +60,8 @@ class Beginning:
 def begin(command: Command, session: Session) -> Generator[Event, None, Beginning]:
     """Fit the probes that a run starts from, plan, and test rates, where a recipe asks for it."""
     network = session.network()
+    if network.origin is not None and (line := network.origin.caution()):
+        yield NoteEvent(line)
     if session.resolved.dropout:
         where = {"dropout": session.resolved.dropout}
         session = session.decided(dropout_places(network.module), **where)

@@ -13,7 +13,7 @@ from polyak import model, selection
 from polyak.ensemble import copied
 from polyak.files import write_atomic
 from polyak.jobs.command import Command
-from polyak.jobs.open import open_data
+from polyak.jobs.open import open_data, scan_data
 from polyak.jobs.record import write_report
 from polyak.jobs.select import account, counts
 from polyak.jobs.train import train
@@ -21,6 +21,7 @@ from polyak.recipe import recipe as recipes
 from polyak.recipe.machine import set_up
 from polyak.recipe.recipe import Recipe, asked
 from polyak.recipe.resolve import resolve
+from polyak.recipe.weights import with_weights
 from polyak.rundir import directory, environment, resume
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event, MemberEvent, StepEvent
@@ -118,9 +119,11 @@ def join(command: Command, run: RunDirectory, folders: list[Path], moved: bool) 
         folders: the members' run directories.
         moved: whether the data lies elsewhere than when they were trained: it must be the same.
     """
-    recipe, processes = command.recipe, command.process.local_size
+    processes = command.process.local_size
+    dataset = scan_data(command.recipe, processes)
+    recipe, _ = with_weights(command.recipe, dataset)
     machine = set_up(recipe, processes)
-    data = open_data(recipe, machine, processes)
+    data = open_data(recipe, dataset, machine, processes)
     if moved:
         environment.check_unchanged(folders[0], data.dataset)
         resume.write_place(run.path, recipe.data)

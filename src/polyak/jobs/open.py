@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from polyak import files
+from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped
@@ -12,11 +13,13 @@ from polyak.data.sources import find
 from polyak.data.split import split
 from polyak.errors import DataError
 from polyak.jobs.command import Command
+from polyak.machine import cores
 from polyak.model import source
 from polyak.recipe.decode_size import decode_size
 from polyak.recipe.machine import Machine, cache_bytes, set_up
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import begins_with_features, resolve
+from polyak.recipe.weights import with_weights
 from polyak.rundir import environment
 from polyak.training import distillation
 from polyak.training.pace import Clock
@@ -36,12 +39,17 @@ def open_session(command: Command) -> Session:
     if process.leads:
         files.check_writable(path or Path(command.asked.out))
     before = environment.of(path) if path else None
+    dataset = scan_data(recipe, process.local_size)
+    recipe, reason = with_weights(recipe, dataset)
     machine = set_up(recipe, process.local_size, before)
-    data = open_data(recipe, machine, process.local_size)
+    data = open_data(recipe, dataset, machine, process.local_size)
     earlier = [name for name in (recipe.weights, recipe.distill) if name]
     data.dataset.warnings.extend(source.seen_before(earlier, data.dataset))
     command.stop.check("nothing was begun")
     resolved = resolve(recipe, data.dataset)
+    if reason:  # first of all on the screen: the model follows from it
+        reasons = {"weights": reason} | resolved.reasons
+        resolved = resolved.model_copy(update={"reasons": reasons})
     if path is not None and before is not None:
         environment.check_unchanged(path, data.dataset)
         distillation.check_unchanged(recipe.distill, before.get("teacher", ""), path)
@@ -49,24 +57,38 @@ def open_session(command: Command) -> Session:
     return fit_widths(Session(resolved, machine, process, data, clock, command.stop))
 
 
-def open_data(recipe: Recipe, machine: Machine, processes: int = 1) -> Splits:
-    """Scan, decode and split the data.
+def scan_data(recipe: Recipe, processes: int = 1) -> Dataset:
+    """Read names, labels, headers and hashes of the images, on the cores of this process.
 
     Args:
         recipe: names the data.
+        processes: that share the machine.
+
+    Raises:
+        DataError: no such data, or none that can be used.
+    """
+    threads = recipe.threads or max(1, cores() // processes)
+    return scan(find(recipe.data, recipe.classes_from), threads, recipe.pixel_cap)
+
+
+def open_data(recipe: Recipe, dataset: Dataset, machine: Machine, processes: int = 1) -> Splits:
+    """Decode and split the data.
+
+    Args:
+        recipe: says how it is split, and which weights will see it.
+        dataset: scanned.
         machine: whose threads decode.
         processes: that share its memory.
 
     Raises:
         DataError: it cannot be trained on.
     """
-    cores = machine.threads.compute
-    dataset = scan(find(recipe.data, recipe.classes_from), cores, recipe.pixel_cap)
+    threads = machine.threads.compute
     kept = 0 if begins_with_features(recipe) else cache_bytes(recipe, processes)
-    images = Images.open(dataset, cores, kept, min_size=decode_size(recipe, dataset))
+    images = Images.open(dataset, threads, kept, min_size=decode_size(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
     check_classes(dataset)
-    dataset = split(grouped(dataset, cores, images), recipe.val, recipe.seed)
+    dataset = split(grouped(dataset, threads, images), recipe.val, recipe.seed)
     if line := dataset.imbalance():
         dataset.warnings.append(line)
     data = Splits.of(dataset, images)

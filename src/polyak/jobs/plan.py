@@ -29,14 +29,20 @@ def plan(recipe: Recipe, began: float | None = None) -> Generator[Event, None, P
         UsageError: no weights to start from.
     """
     if recipe.weights is None:
-        raise UsageError("there is nothing to plan", then="name weights with --weights")
+        raise _nothing("")
     began = time.monotonic() if began is None else began
     until = began + (recipe.budget_seconds or USUAL)
     whole = recipe.model_copy(update={"transfer": "auto", "budget": None})
     with Stop() as stop:
         session = open_session(Command(whole, Process(), stop, began))
+        if session.resolved.weights is None:
+            raise _nothing(session.resolved.reasons["weights"])
         for line in session.data.dataset.warnings:
             yield NoteEvent(line)
         session = session.decoded()
         backbone = Backbone(whole_runs(session), session.network())
         return (yield from measure(backbone, recipe, until))
+
+
+def _nothing(why: str) -> UsageError:
+    return UsageError("there is nothing to plan", why=why, then="name weights with --weights")

@@ -62,7 +62,12 @@ def _create(command: Command, opened: Dataset, beginning: Beginning) -> RunDirec
     first = {
         "config.yaml": recipes.write(resolved, resolved.reasons),
         "env.json": environment.describe(
-            command.asked, opened, session.machine, session.process.size, teacher
+            command.asked,
+            opened,
+            session.machine,
+            session.process.size,
+            teacher,
+            beginning.network.origin,
         ),
         "classes.json": json.dumps(list(dataset.classes), indent=1),
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),

@@ -18,6 +18,7 @@ from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
 from polyak.selection import SplitPredictions, measured_by
 from polyak.targets import SINGLE_LABEL, TargetKind
+from polyak.training.network import Network
 from polyak.training.training import Training
 
 
@@ -39,7 +40,8 @@ def select(beginning: Beginning, training: Training) -> Iterator[Event]:
     chosen = selection.select(pool, found, views=resolved.views, every=every)
     chosen.write_predictions(run.predictions)
     left = account(run, session.data.dataset, lost | session.data.lost())
-    chosen.save(run.model, provenance(resolved, session.data.dataset, left, training.done))
+    header = provenance(resolved, session.data.dataset, left, training.done)
+    chosen.save(run.model, header | started_from(network))
     figures = chosen.as_json() | counts(left) | training.throughput()
     yield EndEvent(**figures, model=str(run.model), seconds=round(session.clock.elapsed(), 2))
 
@@ -81,6 +83,11 @@ def provenance(resolved: Resolved, started: Dataset, left: Dataset, steps: int) 
     }
 
 
+def started_from(network: Network) -> dict[str, Any]:
+    """Say for a model file which weights it was made of; nothing where there were none."""
+    return {"weights": network.origin.as_facts()} if network.origin else {}
+
+
 def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) -> Iterator[Event]:
     """Measure the probe that a run is, and write it as a model file."""
     backbone, results, session = beginning.backbone, beginning.probes, beginning.session
@@ -106,6 +113,7 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     left = account(run, session.data.dataset, lost)
     network = with_probe(backbone, results, strategy)
     header = provenance(session.resolved, session.data.dataset, left, 0)
+    header |= started_from(backbone.network)
     header |= {"evaluation": measured["evaluation"], "probe": cross_validated(probe)}
     classes = session.data.classes
     member = model.Member(network.module, network.spec, classes, network.preprocessing)

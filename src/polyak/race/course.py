@@ -12,7 +12,7 @@ import numpy as np
 from polyak.data.loader import Loader
 from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
-from polyak.jobs.open import open_data
+from polyak.jobs.open import open_data, scan_data
 from polyak.recipe.machine import set_up
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import resolve
@@ -63,7 +63,7 @@ class Course:
 
     def __init__(self, recipe: Recipe):
         self.asked, self.machine = recipe, set_up(recipe)
-        self.data = open_data(recipe, self.machine)
+        self.data = open_data(recipe, scan_data(recipe), self.machine)
         if self.data.val is None:
             raise DataError("nothing is held out to validate on", where=recipe.data)
         self.measured_on = "test" if "test" in self.data.parts else "val"

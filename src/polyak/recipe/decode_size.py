@@ -33,5 +33,5 @@ def decode_size(recipe: Recipe, dataset: Dataset) -> tuple[int, int] | None:
         return min_size_for(earlier.preprocessing.size)
     # weights know their size, and the images are needed before the network that they start
     known = Compact(2) if model == "compact" else pretrained_config(model)
-    metadata = metadata_of(recipe.weights) if recipe.weights not in (None, "hub") else None
+    metadata = metadata_of(str(recipe.weights)) if source.of_file(recipe.weights) else None
     return min_size_for(preprocessing(known, metadata).size)

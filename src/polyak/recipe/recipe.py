@@ -72,7 +72,10 @@ class Recipe(BaseModel, frozen=True):
     model: str = Field("auto", description="'auto', 'compact' or any timm model name")
     widths: tuple[int, ...] | None = Field(None, description="channels of compact's stages")
     weights: str | None = Field(
-        None, description="start from: a .safetensors or .pth file, an earlier run, or 'hub'"
+        "auto",
+        description="start from: a .safetensors or .pth file, an earlier run, 'hub' or hub:NAME, "
+        "a model whose weights a package carries; none: from scratch; auto: ImageNet weights on "
+        "this machine, where they help",
     )
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"] = Field(
         "auto",
@@ -171,6 +174,11 @@ class Recipe(BaseModel, frozen=True):
     log: Literal["none", "tensorboard", "wandb"] = Field(
         "none", description="who reads along; when that fails, training goes on"
     )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _no_weights(cls, value: Any) -> Any:
+        return None if value == "none" else str(value) if isinstance(value, Path) else value
 
     @field_validator("budget")
     @classmethod

@@ -16,6 +16,7 @@ from polyak.optim.schedules import CYCLES
 from polyak.recipe.rates import usual_rate
 from polyak.recipe.recipe import USUAL, Recipe
 from polyak.recipe.resolved import PROBES, Resolved
+from polyak.recipe.weights import with_weights
 
 RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
 CYCLIC = ("sgdr", "cyclic")
@@ -41,7 +42,8 @@ def resolve(recipe: Recipe, dataset: Dataset) -> Resolved:
     >>> one.model, one.optimizer, one.reasons["views"]
     ('compact', 'nesterov', 'a digit in the mirror is another digit')
     """
-    choices = _Choices(recipe)
+    recipe, reason = with_weights(recipe, dataset)
+    choices = _Choices(recipe, {"weights": reason} if reason else {})
     model = choices.choose("model", *model_of(recipe, dataset.sizes))
     trained = len(dataset.part("train"))
     _transfer(choices)
@@ -70,8 +72,8 @@ def probe_views(resolved: Resolved) -> Resolved:
 class _Choices:
     """Collect values and reasons for what a recipe leaves open."""
 
-    def __init__(self, recipe: Recipe):
-        self.recipe, self.values, self.reasons = recipe, recipe.model_dump(), {}
+    def __init__(self, recipe: Recipe, reasons: dict[str, str]):
+        self.recipe, self.values, self.reasons = recipe, recipe.model_dump(), reasons
         self.measured: set[str] = set()
 
     def choose(self, name: str, value: Any, reason: str) -> Any:
@@ -250,11 +252,14 @@ def model_of(recipe: Recipe, sizes: np.ndarray) -> tuple[str, str]:
     side = int(np.median(sizes.max(1)))
     if earlier := source.earlier(recipe.weights):
         return str(earlier.spec["name"]), f"the network of {Path(str(recipe.weights)).name}"
-    if recipe.weights not in (None, "hub"):
-        return Path(recipe.weights).stem, f"named by {Path(recipe.weights).name}"
+    if (name := source.model_named(recipe.weights)) is not None:
+        return name, "the network of these weights"
+    if source.of_file(recipe.weights):
+        path = Path(str(recipe.weights))
+        return path.stem, f"named by {path.name}"
     if recipe.weights is None and side <= SMALL:
         return "compact", f"images of {side} pixels, no weights"
-    why = f"images of {side} pixels; ImageNet weights (--weights) would need far fewer of them"
+    why = f"images of {side} pixels, no weights"
     return source.HUBS, why if recipe.weights is None else "a small network that transfers well"
 
 

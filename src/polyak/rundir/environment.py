@@ -7,6 +7,7 @@ from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.errors import DataError, RefusedError
 from polyak.files import read_json
+from polyak.networks.origin import Origin
 from polyak.recipe.machine import Machine
 from polyak.recipe.recipe import Recipe, asked
 from polyak.rundir.checks import fields, mapping, text, whole
@@ -22,7 +23,12 @@ _CHECKS = {
 
 
 def describe(
-    recipe: Recipe, dataset: Dataset, on: Machine, processes: int = 1, teacher: str = ""
+    recipe: Recipe,
+    dataset: Dataset,
+    on: Machine,
+    processes: int = 1,
+    teacher: str = "",
+    origin: Origin | None = None,
 ) -> str:
     """Describe what was asked, data, machine and software, for env.json.
 
@@ -32,6 +38,7 @@ def describe(
         on: where the run computes.
         processes: that compute.
         teacher: hash of the model that it is distilled from, or nothing.
+        origin: of the starting weights.
     """
     facts = {
         "asked": asked(recipe),
@@ -43,6 +50,7 @@ def describe(
         "processes": processes,
         "teacher": teacher,
     }
+    facts |= {"weights": origin.as_facts()} if origin else {}
     return json.dumps(facts, indent=1)
 
 

@@ -14,8 +14,11 @@ from polyak.data.loader import Loader
 from polyak.data.parts import Part
 from polyak.errors import UsageError
 from polyak.model import source
+from polyak.model.origin import origin_of
+from polyak.networks import hub, pretrained
 from polyak.networks.build import build, fixed_size, spec, takes
 from polyak.networks.compact import Compact
+from polyak.networks.origin import Origin
 from polyak.networks.preprocessing import Preprocessing, preprocessing
 from polyak.networks.weights import load_weights
 from polyak.recipe.machine import Machine
@@ -35,11 +38,13 @@ class Network:
         module: float32 (N, 3, h, w) -> logits (N, K), on its device.
         spec: how to build it again: {"name", "classes", "options"}.
         preprocessing: from image to input.
+        origin: of its starting weights; None where it starts from nothing.
     """
 
     module: nn.Module
     spec: dict[str, Any]
     preprocessing: Preprocessing
+    origin: Origin | None = None
 
     def with_module(self, module: nn.Module) -> "Network":
         """Hold another network of the same kind."""
@@ -69,8 +74,10 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
     metadata = None
     if earlier:
         metadata = source.start(module, earlier, train.dataset.classes)
-    elif resolved.weights not in (None, "hub"):
-        metadata = load_weights(module, resolved.weights).metadata
+    elif one := pretrained.named(resolved.weights):
+        one.load(module)
+    elif source.of_file(resolved.weights):
+        metadata = load_weights(module, str(resolved.weights)).metadata
     wanted = preprocessing(module, metadata, **_overrides(resolved, train))
     module.to(memory_format=torch.channels_last).to(on.device)
     if isinstance(module, Compact) and resolved.weights is None:
@@ -79,15 +86,16 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         example = torch.zeros((1, 3, *wanted.size), device=on.device)
         where, p, kind = resolved.dropout_where, resolved.dropout, resolved.dropout_kind
         add_dropout(module, where, p, kind, example=example)
-    return Network(module, spec(resolved.model, classes, **options), wanted)
+    origin = origin_of(resolved.weights, resolved.model, earlier)
+    return Network(module, spec(resolved.model, classes, **options), wanted, origin)
 
 
 def _sized(
     resolved: Resolved, classes: int, options: dict[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Build a network that takes the images of the run: as it is, or made for their size."""
-    name, side, hub = resolved.model, resolved.size, resolved.weights == "hub"
-    module = build(name, classes, hub=hub, **options)
+    name, side, fetched = resolved.model, resolved.size, hub.meant(resolved.weights)
+    module = build(name, classes, hub=fetched, **options)
     if side is None or "img_size" in options or takes(module, (side, side)):
         return module, options
     own = fixed_size(name) or preprocessing(module).size[0]
@@ -99,7 +107,7 @@ def _sized(
     )
     torch.manual_seed(keys.key("init", resolved.draws))
     try:
-        module = build(name, classes, hub=hub, **options, img_size=side)
+        module = build(name, classes, hub=fetched, **options, img_size=side)
     except UsageError as cause:  # it has no such option, or its parts do not divide the side
         raise error from cause
     if not takes(module, (side, side)):

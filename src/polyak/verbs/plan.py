@@ -18,7 +18,7 @@ Colours = Annotated[tuple[float, float, float] | None, option("FLOAT FLOAT FLOAT
 class Options:
     """Probe every stage of a pretrained network, try fine-tuning within a budget, and choose.
 
-    Example: polyak plan photos --weights mobilenetv2_100.safetensors --budget 5m
+    Example: polyak plan photos --budget 5m
     """
 
     data: Annotated[str, tyro.conf.Positional, option("DATA")]
@@ -29,8 +29,8 @@ class Options:
     """of an image; larger ones are left out: 120M, 1G"""
     model: Word = "auto"
     """'auto' or any timm model name"""
-    weights: Word = "hub"
-    """a .safetensors or .pth file, or 'hub' (timm's own)"""
+    weights: Word = "auto"
+    """a .safetensors or .pth file, 'hub' (timm's own) or hub:NAME; auto: those on this machine"""
     mean: Colours = None
     """colours' mean in [0, 1] that the weights want"""
     std: Colours = None

