@@ -60,7 +60,7 @@ class Beginning:
 def begin(command: Command, session: Session) -> Generator[Event, None, Beginning]:
     """Fit the probes that a run starts from, plan, and test rates, where a recipe asks for it."""
     network = session.network()
-    if network.origin is not None and (line := network.origin.caution()):
+    for line in network.notes:
         yield NoteEvent(line)
     if session.resolved.dropout:
         where = {"dropout": session.resolved.dropout}

@@ -17,6 +17,7 @@ from polyak.model.known_splits import file_of, is_polyaks, known_splits
 from polyak.networks import STAGES, backbone_of, hub, pretrained
 from polyak.networks.build import pretrained_config
 from polyak.networks.compact import REFERENCE
+from polyak.networks.foreign import model_of_file
 from polyak.networks.head import head_names, zero_head
 from polyak.networks.weights import check_path, compact_widths
 
@@ -52,7 +53,7 @@ def check(weights: str | None, network: str) -> None:
             model.load(weights)  # says what is wrong with it
     else:
         check_path(weights)
-        name = Path(weights).stem
+        name = model_of_file(Path(str(weights)).stem)
         if network == "auto" and not is_polyaks(Path(weights)):
             try:
                 pretrained_config(name)

@@ -1,5 +1,6 @@
 """Weights from a file into a network: every tensor accounted for, nothing executed."""
 
+import argparse
 import io
 import zipfile
 from itertools import count, takewhile
@@ -9,11 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from polyak.errors import RefusedError, UsageError
+from polyak.errors import RefusedError, UsageError, shown
+from polyak.networks.foreign import adapted, backbone_tensors, fitting, network_of, unwrapped
 from polyak.networks.head import head_names, zero_head
 
 # beside the weights a file may carry optimizer states, an average, a head of many classes
 SIZE_FACTOR, SIZE_SLACK = 8, 256 * 2**20
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 STAGE = "stages.{}.0.weight"  # the first convolution of each stage of compact
 
 
@@ -24,6 +27,7 @@ class Loaded(NamedTuple):
         missing_head: the head started afresh (the file has none, or one for other classes).
         keys: names of the tensors taken from the file.
         metadata: of the file, text to text; empty for `.pth`.
+        skipped: how many tensors of the file are of no part of the network.
 
     >>> Loaded(False, ("head.weight",), {}).missing_head
     False
@@ -32,6 +36,7 @@ class Loaded(NamedTuple):
     missing_head: bool
     keys: tuple[str, ...]
     metadata: dict[str, str]
+    skipped: int = 0
 
 
 def load_weights(network: nn.Module, path: Path | str) -> Loaded:
@@ -107,7 +112,7 @@ def check_path(path: Path | str) -> None:
 a .safetensors or .pth file, an earlier run, or 'hub'
     """
     path, why = Path(path), ""
-    if path.suffix not in (".safetensors", ".pth", ".pt") and (path.suffix or path.exists()):
+    if path.suffix not in SUFFIXES and (path.suffix or path.exists()):
         why = "its name ends in neither .safetensors nor .pth"
     elif not path.exists():
         why = "there is no such file"
@@ -152,19 +157,18 @@ def read_pickle(content: bytes, path: Path) -> dict[str, Tensor]:
         RefusedError: damaged, hostile, or no table of tensors.
     """
     try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's keep their options
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     # hostile bytes can raise anything at all, and none of it means more than "refused"
     except Exception as error:
         why = "it holds more than tensors, or is damaged; nothing in it was run"
         raise _refused(path, why) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
+    found = unwrapped(found)
     if not isinstance(found, dict) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
     ):
         raise _refused(path, "it is no table of names and tensors")
-    return {key.removeprefix("module."): value for key, value in found.items()}
+    return found
 
 
 def fill(
@@ -184,6 +188,8 @@ def fill(
     Raises:
         RefusedError: they are of another network; the network is as it was.
     """
+    given, tensors = len(tensors), adapted(network, tensors)
+    skipped = given - len(tensors)
     own = network.state_dict()
     heads = tuple(f"{name}." for name in head_names(network))
     head = [key for key in own if heads and key.startswith(heads)]
@@ -200,14 +206,26 @@ def fill(
     taken = {key: tensors[key] for key in own if key in tensors and key not in ignored}
     differences += [f for k, t in taken.items() if (f := _difference(k, t, own[k]))]
     if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise _refused(path, "; ".join(differences[:5]) + more)
+        raise _refused(path, _unfit(network, tensors, differences))
     if missing_head:
         zero_head(network)
     with torch.no_grad():
         for key, tensor in taken.items():
             own[key].copy_(tensor)
-    return Loaded(missing_head, tuple(taken), metadata or {})
+    return Loaded(missing_head, tuple(taken), metadata or {}, skipped)
+
+
+def _unfit(network: nn.Module, tensors: dict[str, Tensor], differences: list[str]) -> str:
+    """Say how far a file fits, with a name of each side where it is of another network."""
+    own = backbone_tensors(network)
+    fit = fitting(own, tensors)
+    if 2 * fit > len(own):
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        return "; ".join(differences[:5]) + more
+    here = next((name for name in own if name not in tensors), next(iter(own), "nothing"))
+    there = next((name for name in tensors if name not in own), "nothing")
+    why = f"{fit} of {len(own)} tensors fit: it has {shown(there)[:80]}, the network {here}"
+    return why + (f"; it would fit {name}" if (name := network_of(tensors)) else "")
 
 
 def _difference(key: str, tensor: Any, own: Tensor) -> str:

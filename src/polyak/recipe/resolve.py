@@ -12,6 +12,7 @@ from polyak.errors import UsageError, counted
 from polyak.model import Classifier, source
 from polyak.networks import compact
 from polyak.networks.build import fixed_size
+from polyak.networks.foreign import model_of_file
 from polyak.optim.schedules import CYCLES
 from polyak.recipe.rates import usual_rate
 from polyak.recipe.recipe import USUAL, Recipe
@@ -256,7 +257,7 @@ def model_of(recipe: Recipe, sizes: np.ndarray) -> tuple[str, str]:
         return name, "the network of these weights"
     if source.of_file(recipe.weights):
         path = Path(str(recipe.weights))
-        return path.stem, f"named by {path.name}"
+        return model_of_file(path.stem), f"named by {path.name}"
     if recipe.weights is None and side <= SMALL:
         return "compact", f"images of {side} pixels, no weights"
     why = f"images of {side} pixels, no weights"

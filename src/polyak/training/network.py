@@ -1,6 +1,7 @@
 """The network that a run begins with: built, filled with its starting weights, described."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from polyak.augment import Policy
 from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.parts import Part
-from polyak.errors import UsageError
+from polyak.errors import UsageError, counted
 from polyak.model import source
 from polyak.model.origin import origin_of
 from polyak.networks import hub, pretrained
@@ -20,7 +21,7 @@ from polyak.networks.build import build, fixed_size, spec, takes
 from polyak.networks.compact import Compact
 from polyak.networks.origin import Origin
 from polyak.networks.preprocessing import Preprocessing, preprocessing
-from polyak.networks.weights import load_weights
+from polyak.networks.weights import Loaded, load_weights
 from polyak.recipe.machine import Machine
 from polyak.recipe.resolved import Resolved
 from polyak.regularize import add_dropout, dropped
@@ -39,12 +40,14 @@ class Network:
         spec: how to build it again: {"name", "classes", "options"}.
         preprocessing: from image to input.
         origin: of its starting weights; None where it starts from nothing.
+        notes: what whoever starts from these weights should know, a line each.
     """
 
     module: nn.Module
     spec: dict[str, Any]
     preprocessing: Preprocessing
     origin: Origin | None = None
+    notes: tuple[str, ...] = ()
 
     def with_module(self, module: nn.Module) -> "Network":
         """Hold another network of the same kind."""
@@ -71,13 +74,15 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
     earlier = source.earlier(resolved.weights)
     options = source.options(earlier) if earlier else options
     module, options = _sized(resolved, classes, options)
-    metadata = None
+    metadata, notes = None, []
     if earlier:
         metadata = source.start(module, earlier, train.dataset.classes)
     elif one := pretrained.named(resolved.weights):
         one.load(module)
     elif source.of_file(resolved.weights):
-        metadata = load_weights(module, str(resolved.weights)).metadata
+        loaded = load_weights(module, str(resolved.weights))
+        metadata = loaded.metadata
+        notes = _notes(resolved, loaded)
     wanted = preprocessing(module, metadata, **_overrides(resolved, train))
     module.to(memory_format=torch.channels_last).to(on.device)
     if isinstance(module, Compact) and resolved.weights is None:
@@ -87,7 +92,25 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
         where, p, kind = resolved.dropout_where, resolved.dropout, resolved.dropout_kind
         add_dropout(module, where, p, kind, example=example)
     origin = origin_of(resolved.weights, resolved.model, earlier)
-    return Network(module, spec(resolved.model, classes, **options), wanted, origin)
+    if origin is not None and (caution := origin.caution()):
+        notes.append(caution)
+    described = spec(resolved.model, classes, **options)
+    return Network(module, described, wanted, origin, tuple(notes))
+
+
+def _notes(resolved: Resolved, loaded: Loaded) -> list[str]:
+    """Say what a file of weights left open or brought too much of."""
+    name, notes = Path(str(resolved.weights)).name, []
+    if loaded.skipped:
+        count = counted(loaded.skipped, "tensor")
+        notes.append(f"{name}: {count} of it belong to no part of {resolved.model}; not used")
+    asked = resolved.mean is not None and resolved.std is not None
+    if not asked and not {"mean", "std"} <= loaded.metadata.keys():
+        notes.append(
+            f"{name} does not say how its colours are normalised: as timm's {resolved.model} is; "
+            "--mean and --std change it"
+        )
+    return notes
 
 
 def _sized(
