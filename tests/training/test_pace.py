@@ -64,7 +64,7 @@ def finish_seconds(trained, held_out=0, views=1):
     loader = SimpleNamespace(labels=range(trained))
     how = {"times": 1, "patience": None, "views": views, "check": None, "candidates": 3}
     validator = Validator({"val": range(held_out)}, loader, None, None, **how)
-    validator.image_seconds = 0.01
+    validator.image_seconds = validator.refresh_seconds = 0.01
     return validator.finish_seconds()
 
 

@@ -85,6 +85,8 @@ def first_pace(
     seconds = step_seconds(session.alone().step(copied, EXPECTED, teacher=teacher), loader)
     share = loader.batch_size / session.process.size
     validator.image_seconds = seconds / share / 3  # forward alone
+    if not (resolved.tuned and resolved.freeze_norms):
+        validator.refresh_seconds = validator.image_seconds
     foretell(clock, validator, seconds)
     steps = session.process.from_leader([float(clock.steps_left(validator.left))])[0]
     return Pacer(Pace(1 / steps))

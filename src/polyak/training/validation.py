@@ -59,6 +59,8 @@ class Validator:
     best_score: float = -1.0
     best: dict[str, Tensor] | None = None
     image_seconds: float = 0.0  # of one forward pass
+    refresh_seconds: float = 0.0  # of one image that batch-norm statistics are estimated from
+    refreshed: int = 0  # such images so far
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress; the end of a cycle is one too."""
@@ -157,8 +159,12 @@ class Validator:
     @contextmanager
     def _swapped_in(self, step: TrainingStep, average: Average, most: int) -> Iterator[None]:
         step.network.eval()
+        began, before = time.monotonic(), self.refreshed
         with closing(self.training_images(most)) as images:
             with average.swapped_in(step.network, images):
+                # statistics that are kept draw no image, and cost nothing at the end either
+                drawn = self.refreshed - before
+                self.refresh_seconds = (time.monotonic() - began) / drawn if drawn else 0.0
                 yield
 
     def training_images(self, most: int = BATCH_NORM_IMAGES) -> Generator[Tensor, None, None]:
@@ -166,6 +172,7 @@ class Validator:
         batches = max(1, min(most, BATCH_NORM_IMAGES) // self.loader.batch_size)
         with closing(self.loader.epoch(BATCH_NORM_EPOCH)) as epoch:
             for batch in islice(epoch, batches):
+                self.refreshed += len(batch.images)
                 yield batch.images.to(self.machine.device)
 
     def finish_seconds(self) -> float:
@@ -174,10 +181,11 @@ class Validator:
         rows = self.candidates
         seen = rows if self.snapshots.ends else 1  # rows that are measured with views too
         refreshed = min(BATCH_NORM_IMAGES, len(self.loader.labels))
-        passes = held_out * (rows + seen * self.views) + (rows - 1) * refreshed
+        predicted = self.image_seconds * held_out * (rows + seen * self.views)
+        estimated = self.refresh_seconds * refreshed * (rows - 1)
         intervals = 1e-4 * held_out * (rows + seen)
         file_and_page = 3.0
-        return self.image_seconds * passes + intervals + file_and_page
+        return predicted + estimated + intervals + file_and_page
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""

@@ -1,0 +1,88 @@
+"""A budget is spent on steps: what is kept for the end is what the end will take."""
+
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from jobs import train
+from polyak.networks import build
+from polyak.training.step import TrainingStep
+
+NAME = "mobilenetv3_small_050"
+BUDGET = 600.0
+STEP = 1.0  # seconds of a step
+
+
+@dataclass
+class Work:
+    """Seconds by kind of work, on a clock that only work moves."""
+
+    now: float = 0.0
+    steps: int = 0
+    stepping: float = 0.0
+    other: float = 0.0
+
+    def spend(self, seconds):
+        self.now += seconds
+        self.other += seconds
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Steps take a second; an image that is predicted takes a while, the first one much longer."""
+    clock = Work()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    real = TrainingStep.__call__
+
+    def step(self, *given):
+        stepping = clock.now
+        with torch.nn.modules.module.register_module_forward_hook(lambda *_: None):
+            loss = real(self, *given)
+        clock.now = stepping + STEP  # forward and backward are within
+        clock.steps += 1
+        return loss
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
+    return clock
+
+
+def forwards(clock, image_seconds, start_up):
+    """Let each forward pass of a whole network take its time."""
+    seen = []
+
+    def hook(module, inputs, _):
+        if type(module).__name__ in ("MobileNetV3", "Compact"):
+            clock.spend(len(inputs[0]) * image_seconds + (0 if seen else start_up))
+            seen.append(True)
+
+    return torch.nn.modules.module.register_module_forward_hook(hook)
+
+
+def run_of(job, tmp_path, **choices):
+    torch.manual_seed(0)
+    save_file(build(NAME, 7).state_dict(), tmp_path / f"{NAME}.safetensors")
+    return job(
+        model="auto", widths=None, weights=str(tmp_path / f"{NAME}.safetensors"), size=32,
+        epochs=None, budget=f"{BUDGET:.0f}s", transfer="all", save_every=1e9, **choices,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("image_seconds", [0.02, 0.2, 0.5])
+@pytest.mark.parametrize("start_up", [0.0, 20.0])
+@pytest.mark.parametrize("freeze_norms", [True, False])
+def test_nearly_all_steps_that_fit_are_taken(
+    job, tmp_path, monkeypatch, work, image_seconds, start_up, freeze_norms
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = run_of(job, tmp_path, freeze_norms=freeze_norms)
+    with forwards(work, image_seconds, start_up):
+        *_, end = train(recipe)
+    trial = 10  # that time a step, and are thrown away
+    fit = (BUDGET - work.other - trial * STEP) / STEP
+    taken = work.steps - trial
+    assert work.now <= 1.05 * BUDGET
+    assert taken >= 0.9 * fit, (taken, fit, work)
+    assert end["kind"] == "end"
