@@ -61,7 +61,7 @@ def test_when_time_is_up_one_step_is_left():
 
 def finish_seconds(trained, held_out=0, views=1):
     """Seconds kept for the end of a run with two averages beside its weights, 10 ms an image."""
-    loader = SimpleNamespace(labels=range(trained))
+    loader = SimpleNamespace(labels=range(trained), batch_size=10)
     how = {"times": 1, "patience": None, "views": views, "check": None, "candidates": 3}
     validator = Validator({"val": range(held_out)}, loader, None, None, **how)
     validator.image_seconds = validator.refresh_seconds = 0.01

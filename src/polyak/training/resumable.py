@@ -29,7 +29,7 @@ from polyak.training.pace import Pace
 from polyak.training.snapshots import SnapshotFiles, name_of
 from polyak.training.step import TrainingStep
 from polyak.training.training import Training
-from polyak.training.validation import Validator
+from polyak.training.validation import Validator, due_by
 
 SIZE_FACTOR, SIZE_SLACK = 16, 256 << 20  # a checkpoint's bytes: eight averages, a rule's state
 MOST_STEPS = 10**12
@@ -107,8 +107,9 @@ def _contradiction(training: Training, state: dict) -> str:
         return f"it has taken {step} steps, and the optimizer remembers none"
     # what was due at the step before is done; what is due at this one may lie behind or ahead
     now, before = pace.at(step), pace.at(step - 1) if training.session.clock.budget is None else 0.0
-    if not validator.due_by(before) <= validated["done"] <= validator.due_by(now):
-        return f"{validated['done']} validations are done, of {validator.due_by(now)} that were due"
+    times = validated.get("times", validator.times)
+    if not due_by(before, times) <= validated["done"] <= due_by(now, times):
+        return f"{validated['done']} validations are done, of {due_by(now, times)} that were due"
     ended = validated["snapshots"]["ended"]
     if not validator.snapshots.ended_by(before) <= ended <= validator.snapshots.ended_by(now):
         return f"{ended} cycles have ended, of {validator.snapshots.ended_by(now)}"
@@ -187,7 +188,8 @@ def _validator(validator: Validator, network: nn.Module) -> Check:
             "best_score": real(-1, 1),
             "best": maybe(table(network.state_dict())) if patient else equal(None),
             "snapshots": _snapshots(validator.snapshots),
-        }
+        },
+        {"times": whole(1, validator.times)},  # a clock may have thinned them out
     )
 
 

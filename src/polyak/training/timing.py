@@ -16,6 +16,7 @@ from polyak.training.network import Network
 from polyak.training.pace import Clock, Pace, Pacer, Standing
 from polyak.training.session import Session
 from polyak.training.step import TrainingStep
+from polyak.training.training import VALIDATING
 from polyak.training.validation import Validator
 
 TIMED = 7  # steps
@@ -88,6 +89,8 @@ def first_pace(
     if not (resolved.tuned and resolved.freeze_norms):
         validator.refresh_seconds = validator.image_seconds
     foretell(clock, validator, seconds)
+    times = validator.affordable(0.0, VALIDATING * clock.left(), clock.validation_seconds)
+    validator.times = int(session.process.from_leader([times])[0])
     steps = session.process.from_leader([float(clock.steps_left(validator.left))])[0]
     return Pacer(Pace(1 / steps))
 

@@ -22,6 +22,7 @@ from polyak.training.validation import Validator
 
 SMALL = 16  # images of a pass without gradients: maps of more do not fit a processor's caches
 PLAN_EVERY = 0.02  # of the budget: how often the clock may bend the pace
+VALIDATING = 0.1  # of what a budget has left: the most for validations on the way
 PLAN_SLACK = 0.005  # deviations below this share of the remaining steps are noise
 
 
@@ -258,7 +259,14 @@ class Training:
         self.spent = TimeSpent()
         clock.validation_seconds = time.monotonic() - began
         clock.finish_seconds = self.validator.finish_seconds()
+        if clock.budget is not None:
+            self._thin_out(progress, VALIDATING * clock.left())
         yield event
+
+    def _thin_out(self, progress: float, seconds: float) -> None:
+        """Validate less often where that would take too much of what the clock has left."""
+        times = self.validator.affordable(progress, seconds, self.session.clock.validation_seconds)
+        self.validator.thin_out(int(self.session.process.from_leader([times])[0]), progress)
 
     def throughput(self) -> dict[str, Any]:
         """Images a second, share of waiting, seconds by kind of work, over all steps."""

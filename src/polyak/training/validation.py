@@ -26,6 +26,15 @@ GLANCE = 4  # in the course of a run, where nothing is kept: one in so many trai
 BATCH_NORM_EPOCH = 1 << 40  # an epoch that no run reaches: its order and pixels are drawn for this
 
 
+def due_by(progress: float, times: int) -> int:
+    """Count the validations that are due by some progress, of so many at even progress.
+
+    >>> [due_by(progress, 4) for progress in (0.2, 0.25, 0.9, 1.0)]
+    [0, 1, 3, 4]
+    """
+    return int(progress * times + 1e-9)
+
+
 @dataclass
 class Validator:
     """Measure raw and averaged weights on held-out images at even progress.
@@ -64,16 +73,33 @@ class Validator:
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress; the end of a cycle is one too."""
-        return self.due_by(progress) > self.done or self.snapshots.due(progress)
-
-    def due_by(self, progress: float) -> int:
-        """Count the validations at even progress that are due by this progress."""
-        return int(progress * self.times + 1e-9)
+        return due_by(progress, self.times) > self.done or self.snapshots.due(progress)
 
     @property
     def left(self) -> int:
         """How many validations are still to come."""
         return self.times - self.done + len(self.snapshots.ends) - self.snapshots.ended
+
+    def affordable(self, progress: float, seconds: float, each: float) -> int:
+        """Give the most validations a run, up to today's, of which those to come fit some seconds.
+
+        The last one always takes place, and those that patience asks for.
+
+        Args:
+            progress: of the run.
+            seconds: for all validations to come.
+            each: seconds of one.
+        """
+        if self.patience is not None:
+            return self.times
+        for times in range(self.times, 1, -1):
+            if (times - due_by(progress, times)) * each <= seconds:
+                return times
+        return 1
+
+    def thin_out(self, times: int, progress: float) -> None:
+        """Validate less often from here on."""
+        self.times, self.done = times, due_by(progress, times)
 
     @property
     def patience_is_over(self) -> bool:
@@ -82,7 +108,7 @@ class Validator:
 
     def validate(self, step: TrainingStep, progress: float, process: Process) -> dict[str, float]:
         """Measure, and remember the best where the run may stop early: figures by name."""
-        self.done = self.due_by(progress)
+        self.done = due_by(progress, self.times)
         figures, score = {}, -1.0
         if process.leads and "val" in self.parts:
             figures, score = self._measure(step, progress)
@@ -180,21 +206,24 @@ class Validator:
         held_out = sum(len(self.parts.get(split, ())) for split in ("val", "test"))
         rows = self.candidates
         seen = rows if self.snapshots.ends else 1  # rows that are measured with views too
-        refreshed = min(BATCH_NORM_IMAGES, len(self.loader.labels))
+        batch = self.loader.batch_size
+        refreshed = max(batch, min(BATCH_NORM_IMAGES, len(self.loader.labels)) // batch * batch)
+        own = 1 if self.start is None else 2  # rows that have statistics of their own
         predicted = self.image_seconds * held_out * (rows + seen * self.views)
-        estimated = self.refresh_seconds * refreshed * (rows - 1)
+        estimated = self.refresh_seconds * refreshed * (rows - own)
         intervals = 1e-4 * held_out * (rows + seen)
         file_and_page = 3.0
         return predicted + estimated + intervals + file_and_page
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        names = ("done", "stale", "best_score", "best")
+        names = ("times", "done", "stale", "best_score", "best")
         state = {name: getattr(self, name) for name in names}
         return state | {"snapshots": self.snapshots.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.snapshots.load_state_dict(state["snapshots"])
+        self.times = state.get("times", self.times)  # before 0.2 it was the same all the time
         for name in ("done", "stale", "best_score", "best"):
             setattr(self, name, state[name])
