@@ -89,7 +89,7 @@ def test_what_only_decoding_finds_is_left_out(tiny_folder, tmp_path):
         assert name in page["left out"]
     assert page["classes"] == "4: 22 to 24 images each"
     machine = Machine("cpu", Precision("float32", ""), Threads(1, 1))
-    recipe = make(data=str(data))
+    recipe = make(data=str(data), weights="none")
     dataset = open_data(recipe, scan_data(recipe), machine).dataset
     assert (len(dataset), len(dataset.quarantine)) == (93, 3)
 

@@ -151,12 +151,12 @@ def plan(
     Args:
         data: a folder, a CSV or "digits"; or a `Recipe`.
         quiet: show nothing.
-        choices: of the recipe: `weights` above all; `budget` is the plan's own, 5 minutes without.
+        choices: of the recipe: `weights`, `model`; `budget` is the plan's own, 5 minutes without.
 
     Raises:
         PolyakError: what the command line would tell in one line, as the same object.
 
-    >>> plan("digits")
+    >>> plan("digits", weights="none")
     Traceback (most recent call last):
     ...
     polyak.errors.UsageError: there is nothing to plan. Next: name weights with --weights
