@@ -26,7 +26,13 @@ COMPILED = {
     "intrinsic",
 }  # decorators of numerical kernels, which take plain numbers
 RULES = "optim.rules"  # the lecture's letters, on numbers, arrays and tensors alike
-LIKE_TORCH = {"optim.optimizers"}  # whose constructors take what torch's take
+LIKE_TORCH = {"optim.optimizers", "data.loader"}  # whose constructors take what torch's take
+# numbers and arrays go in, arrays come out
+NUMERICAL = {
+    "transfer.logistic.solve",
+    "augment.policy.Policy.plan",
+    "augment.transform.Plans.plan",
+}
 
 # the words of before and those of the field, which stand for them; in any place where one is named
 OLD = {
@@ -154,8 +160,9 @@ def many_parameters(module: Module) -> Iterator[str]:
         return
     for place in functions(module.tree):
         number = len(parameters(place))
-        like_torch = module.name in LIKE_TORCH and place.name.endswith(".__init__")
-        if number > MOST_PARAMETERS and not place.compiled and not like_torch:
+        exempt = module.name in LIKE_TORCH and place.name.endswith(".__init__")
+        exempt |= f"{module.name}.{place.name}" in NUMERICAL
+        if number > MOST_PARAMETERS and not place.compiled and not exempt:
             yield f"{module.name}.{place.name} {number}"
 
 

@@ -127,15 +127,15 @@ def test_a_list_never_becomes_longer(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(house_rules, "LISTS", tmp_path)
     monkeypatch.setattr(who_tests, "REASONS", tmp_path / "tested_elsewhere.txt")
     assert house_rules.main() == 0
-    lines = house_rules.listed("untyped")
-    (tmp_path / "untyped.txt").write_text("".join(f"{line}\n" for line in lines[1:]))
+    lines = house_rules.listed("parameters")
+    (tmp_path / "parameters.txt").write_text("".join(f"{line}\n" for line in lines[1:]))
     capsys.readouterr()
     assert house_rules.main() == 1
     assert f"longer, and left as it was; new:\n  {lines[0]}\n" in capsys.readouterr().out
-    assert house_rules.listed("untyped") == lines[1:]
-    (tmp_path / "untyped.txt").write_text("".join(f"{line}\n" for line in ["a.gone", *lines]))
+    assert house_rules.listed("parameters") == lines[1:]
+    (tmp_path / "parameters.txt").write_text("".join(f"{line}\n" for line in ["a.gone", *lines]))
     assert house_rules.main() == 0
-    assert house_rules.listed("untyped") == lines
+    assert house_rules.listed("parameters") == lines
 
 
 def test_a_reason_that_does_not_hold_is_replaced(tmp_path, monkeypatch):

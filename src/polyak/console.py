@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -127,7 +127,7 @@ def candidates(end: EndEvent, narrow: bool = False) -> Table:
     return shape
 
 
-def _cells(row: dict, narrow: bool) -> list[str]:
+def _cells(row: dict[str, Any], narrow: bool) -> list[str]:
     """Write the figures of a candidate, each with its interval."""
     cells, nll = [], "{:.3f}" if narrow else "{:.4f}"
     for name, number in (("accuracy", "{:.2%}"), ("nll", nll), ("ece", "{:.2%}")):

@@ -107,7 +107,7 @@ class Stopped(PolyakError):
 
     def __init__(self, what: str, *, signal: int, kept: str = "", then: str = ""):
         super().__init__(what, kept=kept, then=then)
-        self.exit_code = 128 + signal
+        self.exit_code: int = 128 + signal
 
 
 def memory_error(error: Exception) -> Exception:

@@ -227,7 +227,7 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path.name} is nested too deeply") from error
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML page of names and values from outside; nothing in it is executed or unfolded.
 
     Raises:

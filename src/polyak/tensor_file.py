@@ -94,8 +94,12 @@ class Stored:
     """
 
     def __init__(self, file: Any, facts: dict[str, Any], sealed: str):
-        self._file, self.facts, self.sealed = file, facts, sealed
-        self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        self._file = file
+        self.facts: dict[str, Any] = facts
+        self.sealed: str = sealed
+        self.shapes: dict[Any, tuple[Any, ...]] = {
+            name: tuple(file.get_slice(name).get_shape()) for name in file.keys()
+        }
 
     def tensor(self, name: str) -> Tensor:
         """Read one tensor.

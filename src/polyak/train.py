@@ -9,7 +9,9 @@ from typing import Any
 HINT = "see docs/migrate.md: polyak.stream(data, ...) yields events, polyak.Recipe holds choices"
 
 
-def _records(recipe: Any, *, resume: bool = False, began: float | None = None) -> Iterator[dict]:
+def _records(
+    recipe: Any, *, resume: bool = False, began: float | None = None
+) -> Iterator[dict[str, Any]]:
     from polyak.jobs import stream
 
     return (event.as_json() for event in stream(recipe, resume=resume, began=began))

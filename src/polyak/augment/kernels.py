@@ -7,6 +7,9 @@ row, what both kernels need, and maps without rotation, slant or lens; the other
 Compiled kernels are kept on disk by the age of their own file: after a change here touch `warp.py`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -29,8 +32,8 @@ COLUMNS = 53
 
 REFLECT, FILLED = 0, 2
 
-entry = numba.njit(nogil=True, cache=True, error_model="numpy")
-jit = numba.njit(error_model="numpy")
+entry: Callable[..., Any] = numba.njit(nogil=True, cache=True, error_model="numpy")
+jit: Callable[..., Any] = numba.njit(error_model="numpy")
 _zero = np.float32(0)
 _steps = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)  # unsigned: no check for sign
 
@@ -94,7 +97,7 @@ def _down(image, first, weight, y, left, size, sums):
                 sums[i] += v * np.float32(line[i])
 
 
-def pointer(context, builder, kind, array, offset, to):
+def pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, to: Any) -> Any:
     """Point at one place of an array, as another type."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())

@@ -1,5 +1,7 @@
 """Bytes to pixels: one image, upright, three colours, eight bits; whole, or not at all."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -192,7 +194,7 @@ def _whole(data: bytes, header: Header, pixel_cap: int, bits: int) -> np.ndarray
     return pixels
 
 
-def _loaded(data: bytes, kind: str, pixel_cap: int) -> tuple[Image.Image, dict]:
+def _loaded(data: bytes, kind: str, pixel_cap: int) -> tuple[Image.Image, dict[int, Any]]:
     """Decode, and give a TIFF's tags too, of which decoding takes some away."""
     image = open_pillow(data, kind)
     check_pixels((image.height, image.width), pixel_cap)

@@ -1,6 +1,7 @@
 """Faxes in TIFFs: whether their compressed data are those of their pixels."""
 
 import io
+from typing import Any
 
 from PIL import Image, ImageChops
 from PIL.TiffImagePlugin import TiffImageFile
@@ -27,7 +28,7 @@ _BACK = {  # what undoes an orientation
 }
 
 
-def check_fax(data: bytes, tags: dict, image: Image.Image, pieces: list[Piece]) -> None:
+def check_fax(data: bytes, tags: dict[int, Any], image: Image.Image, pieces: list[Piece]) -> None:
     """Refuse a fax with other data than its pixels need: libtiff leaves what it misses white.
 
     There is one way to code a line, so that pixels written again take as many bytes, but for marks:
@@ -62,7 +63,7 @@ def check_fax(data: bytes, tags: dict, image: Image.Image, pieces: list[Piece]) 
             raise Unreadable("truncated TIFF: its compressed data end early or are damaged")
 
 
-def _fits(found: bytes, coded: bytes, rows: int, tags: dict) -> bool:
+def _fits(found: bytes, coded: bytes, rows: int, tags: dict[int, Any]) -> bool:
     kind, more = tags[_COMPRESSION], len(found) - len(coded)
     least, most = -_LEAST_END, _LEAST_END + len(coded) // 50
     if kind == 3:
@@ -75,7 +76,7 @@ def _fits(found: bytes, coded: bytes, rows: int, tags: dict) -> bool:
     return least <= more <= most
 
 
-def _coded(strip: Image.Image, tags: dict) -> bytes:
+def _coded(strip: Image.Image, tags: dict[int, Any]) -> bytes:
     options = {_OPTIONS: tags[_OPTIONS]} if _OPTIONS in tags else {}
     with io.BytesIO() as file:
         kind = FAXES[tags[_COMPRESSION]]

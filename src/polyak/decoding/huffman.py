@@ -5,6 +5,8 @@ code is read and thrown away, so that it is known to the bit where the last bloc
 Compiled, serial, without the interpreter lock.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -40,7 +42,14 @@ def table(counts: bytes, symbols: bytes) -> np.ndarray:
 
 
 @_entry
-def walk(data, edges, plan, tables, planes, seen):
+def walk(
+    data: np.ndarray,
+    edges: np.ndarray,
+    plan: Any,
+    tables: np.ndarray,
+    planes: Any,
+    seen: np.ndarray,
+) -> Any:
     """Read the codes of one scan, interval by interval.
 
     Args:

@@ -1,7 +1,7 @@
 """Where a TIFF's strips or tiles lie, by its tags."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 WIDTH, HEIGHT, TILES, SAMPLES, PLANAR = 256, 257, 324, 277, 284
 _STRIPS, _ROWS, _STRIP_BYTES = 273, 278, 279
@@ -17,7 +17,7 @@ class Piece(NamedTuple):
     rows: int
 
 
-def pieces_of(tags: dict, length: int) -> Iterator[Piece]:
+def pieces_of(tags: dict[int, Any], length: int) -> Iterator[Piece]:
     """Give each strip or tile that the tags tell of a file of some length."""
     width, height = tags[WIDTH], tags[HEIGHT]
     tiled = TILES in tags
@@ -31,7 +31,7 @@ def pieces_of(tags: dict, length: int) -> Iterator[Piece]:
         yield Piece(start, min(start + size, length), columns, rows if tiled else min(rows, left))
 
 
-def wanted(tags: dict) -> int:
+def wanted(tags: dict[int, Any]) -> int:
     """Count the strips or tiles that an image must have."""
     width, height = tags[WIDTH], tags[HEIGHT]
     columns, rows = tags.get(_TILE_WIDTH, width), tags.get(_TILE_HEIGHT, tags.get(_ROWS, height))

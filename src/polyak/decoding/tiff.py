@@ -1,5 +1,7 @@
 """TIFF's compressions whose decoders keep silent about lost data: JPEG, fax and PackBits."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -14,7 +16,7 @@ _NONE, _OLD_JPEG, _JPEG, _PACKBITS, _LZMA = 1, 6, 7, 32773, 34925
 _SPARE = 2  # bytes: what some programs write for an even length is a code, too
 
 
-def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, int]]:
+def check_tiff(data: bytes, tags: dict[int, Any], image: Image.Image) -> list[tuple[int, int]]:
     """Refuse a TIFF whose compressed data end early, where its decoder would not.
 
     Args:
@@ -52,7 +54,7 @@ def check_tiff(data: bytes, tags: dict, image: Image.Image) -> list[tuple[int, i
     return []
 
 
-def _check_jpeg(data: bytes, tags: dict, piece: Piece) -> None:
+def _check_jpeg(data: bytes, tags: dict[int, Any], piece: Piece) -> None:
     """Decode a piece as the JPEG that it is, with the tables that all pieces share."""
     tables = bytes(tags.get(_JPEG_TABLES, b""))[2:-2]
     whole = b"\xff\xd8" + tables + data[piece.start + 2 : piece.stop]
@@ -80,7 +82,7 @@ def _check_palette(colours: tuple[int, ...], image: Image.Image) -> None:
             raise Unreadable("broken TIFF: its palette was overwritten")
 
 
-def _check_packbits(data: bytes, tags: dict, piece: Piece) -> None:
+def _check_packbits(data: bytes, tags: dict[int, Any], piece: Piece) -> None:
     from polyak.decoding.packbits import unpacked  # compiled, which few files need
 
     samples = 1 if tags.get(PLANAR, 1) == 2 else tags.get(SAMPLES, 1)

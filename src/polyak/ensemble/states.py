@@ -21,7 +21,7 @@ def copied(network: nn.Module) -> State:
 
 
 def refreshed(
-    network: nn.Module, state: State, batches: Iterable, ingredients: Sequence[State] = ()
+    network: nn.Module, state: State, batches: Iterable[Tensor], ingredients: Sequence[State] = ()
 ) -> State:
     """Give averaged weights batch-norm statistics of their own, which no training estimated.
 

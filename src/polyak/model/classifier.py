@@ -125,7 +125,7 @@ class Classifier:
         return SINGLE_LABEL
 
     @property
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """How to build the network again; of several members, the first one's."""
         return self.members[0].spec
 

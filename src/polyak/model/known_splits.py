@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,7 @@ def is_polyaks(file: Path) -> bool:
     return file.is_file() and "polyak" in metadata_of(file)
 
 
-def _header(file: Path) -> dict:
+def _header(file: Path) -> dict[str, Any]:
     try:
         header = json.loads(metadata_of(file)["polyak"]) if file.is_file() else {}
     except (ValueError, KeyError, RecursionError):
@@ -138,7 +139,7 @@ def _header(file: Path) -> dict:
     return header if isinstance(header, dict) else {}
 
 
-def _joined(header: dict) -> list[str] | None:
+def _joined(header: dict[str, Any]) -> list[str] | None:
     """Name the models that `polyak ensemble` joined in a file; None for the file of a run."""
     members = header.get("members")
     # a run of independent members keeps their headers there
@@ -147,7 +148,7 @@ def _joined(header: dict) -> list[str] | None:
     return members[:MOST_MEMBERS] or None
 
 
-def _chosen_on(header: dict) -> tuple[np.ndarray, np.ndarray]:
+def _chosen_on(header: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Read which images chose among joined models: validation."""
     text = str(header.get(CHOSEN_ON, ""))
     try:
@@ -186,7 +187,7 @@ def _sources(file: Path) -> Iterator[str]:
             yield name
 
 
-def _foreign(name: str, file: Path, recipe: dict) -> bool:
+def _foreign(name: str, file: Path, recipe: dict[str, Any]) -> bool:
     """Tell whether weights are of another maker; of those no images are known, nor asked for."""
     if (found := _find(name, file)) is not None:
         return not is_polyaks(found)

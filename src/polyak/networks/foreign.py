@@ -6,7 +6,7 @@ head for another task. What is taken has the network's names and shapes in the e
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
 import torch
@@ -39,7 +39,7 @@ TORCHVISION_VIT = (
     (r"^encoder\.ln\.", "norm."),
     (r"^heads\.head\.", "head."),
 )
-TORCHVISION_REGNET = (
+TORCHVISION_REGNET: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^stem\.0\.", "stem.conv."),
     (r"^stem\.1\.", "stem.bn."),
     (r"^trunk_output\.block(\d)\.block\d-(\d+)\.", lambda m: f"s{m[1]}.b{int(m[2]) + 1}."),
@@ -181,7 +181,9 @@ def _stripped(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         yield tensors
 
 
-def _renamed(tensors: dict[str, Tensor], rules: tuple) -> dict[str, Tensor]:
+def _renamed(
+    tensors: dict[str, Tensor], rules: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+) -> dict[str, Tensor]:
     found = {}
     for name, value in tensors.items():
         for pattern, words in rules:

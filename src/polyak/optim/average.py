@@ -74,11 +74,16 @@ class Average:
         decay = 0.995 if decay is None else float(decay)
         if not 0 <= decay < 1:
             raise UsageError(f"decay {decay} is not in [0, 1)", then="take one such as 0.995")
-        self.settings = {"decay": decay, "uniform": uniform, "start": start, "warm_up": warm_up}
-        self.count = 0
+        self.settings: dict[str, Any] = {
+            "decay": decay,
+            "uniform": uniform,
+            "start": start,
+            "warm_up": warm_up,
+        }
+        self.count: int = 0
         self._now = 1.0
         self._parameters = dict(_floating(model))
-        self.x_test = {
+        self.x_test: dict[str, Tensor] = {
             name: p.detach().to(engine.wide_dtype(p.dtype), copy=True)
             for name, p in self._parameters.items()
         }
@@ -87,12 +92,12 @@ class Average:
     def _find(self):
         """Prepare what holds in this process alone: identities and addresses."""
         self._names = {id(p): name for name, p in self._parameters.items()}
-        self._memos: dict[str, dict] = {"update": {}, "others": {}}
+        self._memos: dict[str, dict[str, Any]] = {"update": {}, "others": {}}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {key: v for key, v in self.__dict__.items() if key not in ("_names", "_memos")}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._find()
 
@@ -192,7 +197,9 @@ class Average:
         engine.run(engine.Pass(polyak, {"decay": self._now}), lineup)
 
     @contextmanager
-    def swapped_in(self, model: nn.Module, batches: Iterable | None = None) -> Iterator[nn.Module]:
+    def swapped_in(
+        self, model: nn.Module, batches: Iterable[Any] | None = None
+    ) -> Iterator[nn.Module]:
         """Give the model the averaged weights for a while; its own come back exactly, also after an
         error.
 

@@ -4,6 +4,7 @@ weights.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from polyak.errors import UsageError
 from polyak.optim.restore import put_back
 
 
-def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
+def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
     """Estimate the running statistics anew: their mean over the batches, each batch counting alike.
 
     Only the batch-norm layers see training mode, so dropout stays off as it will be in use; a layer
@@ -69,7 +70,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable) -> None:
 
 
 @contextmanager
-def refreshed_batch_norm(model: nn.Module, batches: Iterable) -> Iterator[None]:
+def refreshed_batch_norm(model: nn.Module, batches: Iterable[Any]) -> Iterator[None]:
     """Re-estimate the statistics for a while; the model's own come back exactly.
 
     >>> layer = nn.BatchNorm1d(1)

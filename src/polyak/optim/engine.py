@@ -23,7 +23,9 @@ from polyak.optim.mismatch import Columns
 from polyak.optim.rules import polyak
 from polyak.optim.translate import signature, translate
 
-NO_AVERAGE = {precision: np.zeros((0, 2), precision) for precision in PRECISION.values()}
+NO_AVERAGE: dict[type[Any], np.ndarray] = {
+    precision: np.zeros((0, 2), precision) for precision in PRECISION.values()
+}
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Pass:
         decays: one for each average that rides along.
     """
 
-    rule: Callable
+    rule: Callable[..., Any]
     hyper: dict[str, float]
     scale: float = 1.0
     l2: float = 0.0
@@ -48,7 +50,7 @@ class Pass:
 
 
 def apply(
-    work: Pass, columns: Columns, memo: dict | None = None, engine: str | None = None
+    work: Pass, columns: Columns, memo: dict[str, Any] | None = None, engine: str | None = None
 ) -> None:
     """Take one step in place.
 
@@ -171,7 +173,7 @@ def _run(jitted: Any, work, part):
     threads.spread(stretch, part.total)
 
 
-def count(steps: Sequence[Tensor], memo: dict | None = None) -> list[float]:
+def count(steps: Sequence[Tensor], memo: dict[str, Any] | None = None) -> list[float]:
     """Add one to every count, in place, and read them; float32, one number each, on the CPU.
 
     Args:
@@ -232,7 +234,7 @@ def compiled(work: Pass, columns: Columns, step: Callable) -> None:
 
 
 @cache
-def kernel(rule: Callable, backend: str = "inductor") -> Callable:
+def kernel(rule: Callable[..., Any], backend: str = "inductor") -> Callable[..., Any]:
     """Let Inductor write the fused kernel of a rule, from the very code of the eager engine."""
     element, states = translate(rule, None).element, len(signature(rule).state)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from polyak.optim.mismatch import Columns, agree, stretch
 from polyak.optim.translate import DOUBLE, SINGLE
 
-PRECISION = {torch.float32: SINGLE, torch.float64: DOUBLE}
+PRECISION: dict[torch.dtype, type[Any]] = {torch.float32: SINGLE, torch.float64: DOUBLE}
 
 _shape, _dtype = attrgetter("shape"), attrgetter("dtype")
 _CPU = {-1}
@@ -35,13 +36,13 @@ class Run:
         total: their sum.
     """
 
-    precision: type
+    precision: type[Any]
     places: list[int]
     table: np.ndarray
     sizes: np.ndarray
     total: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.total = int(self.sizes.sum())
 
     def part(self, places: set[int]) -> "Run":
@@ -95,7 +96,7 @@ class _Seen:
 
 
 @torch.no_grad()
-def line_up(columns: Columns, memo: dict | None = None, loops: bool = True) -> Lineup:
+def line_up(columns: Columns, memo: dict[str, Any] | None = None, loops: bool = True) -> Lineup:
     """Compare the tensors of every place, and take the addresses of those that the loops can do.
 
     Args:
@@ -198,7 +199,7 @@ def _remember(columns, run):
     )
 
 
-def known(columns: Columns, memo: dict) -> Lineup | None:
+def known(columns: Columns, memo: dict[str, Any]) -> Lineup | None:
     """Give the lineup of before with new gradients, or None if anything else is not as it was.
 
     Only gradients are new at every step; looking at a tensor costs more than stepping a small one.

@@ -7,6 +7,7 @@ interpreter's lock; `polyak.optim.engine` gives each thread its own stretch of w
 weights in the cache where the step left them.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -93,7 +94,9 @@ def _averages(element, at, columns, first, last, decays, like):
 
 
 @cache
-def sweep(rule, states, precision):
+def sweep(
+    rule: Callable[..., Any] | None, states: int, precision: type[Any]
+) -> Callable[..., None]:
     """Make the pass of a rule: `sweep(addresses, sizes, begin, end, constants, scale, l2, shrink,
     decays)`.
 
@@ -142,7 +145,7 @@ def sweep(rule, states, precision):
     return run
 
 
-def warm(jitted, states, precision, constants):
+def warm(jitted: Callable[..., None], states: int, precision: type[Any], constants: int) -> None:
     """Compile a pass now, on no weights, so that its errors come before anything is half done."""
     zero = precision(0)
     nothing = np.zeros((2 + states, 0), np.uint64)
@@ -152,7 +155,9 @@ def warm(jitted, states, precision, constants):
 
 # the sum's order may be the processor's; infinities and NaN stay what they are
 @njit(nogil=True, fastmath={"reassoc"})
-def sums_of_squares(addresses, sizes, first, last, sums, like):
+def sums_of_squares(
+    addresses: np.ndarray, sizes: np.ndarray, first: int, last: int, sums: np.ndarray, like: Any
+) -> None:
     """Add up the squares of some stretches of weights in double, each into its own place."""
     for k in range(first, last):
         values = _pointer(addresses[k], like)
@@ -164,7 +169,7 @@ def sums_of_squares(addresses, sizes, first, last, sums, like):
 
 
 @njit(**_options)
-def count(addresses):
+def count(addresses: np.ndarray) -> np.ndarray:
     """Add one to every float32 at these addresses and give the sums."""
     counts = np.empty(len(addresses), np.float32)
     for k in range(len(addresses)):
@@ -174,7 +179,7 @@ def count(addresses):
     return counts
 
 
-def literals(precision, *values):
+def literals(precision: type[Any], *values: float) -> tuple[Any, ...]:
     """Give numbers the precision of the loops.
 
     >>> literals(np.float32, 1, 2.0)

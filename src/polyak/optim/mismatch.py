@@ -32,11 +32,21 @@ Next: zero_grad()
     True
     """
 
-    def __init__(self, why: str, *, place: int, column: int, what="", where="", then=""):
+    def __init__(
+        self,
+        why: str,
+        *,
+        place: int,
+        column: int,
+        what: str = "",
+        where: str = "",
+        then: str = "",
+    ) -> None:
         what = what or f"tensor {column} does not fit"
         kept = "all is as it was"
         super().__init__(what, where=where or f"place {place}", why=why, kept=kept, then=then)
-        self.place, self.column = place, column
+        self.place: int = place
+        self.column: int = column
 
     def named(self, what: str, where: str, then: str) -> "MismatchError":
         """Say the same with names."""

@@ -1,8 +1,10 @@
 """Nesterov momentum: the slide's velocity holds the learning rate, torch's buffer does not."""
 
-from typing import Any, Unpack
+from collections.abc import Callable
+from typing import Any, ClassVar, Unpack
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from polyak.optim import rules
 from polyak.optim.ruled import Options, Ruled
@@ -21,13 +23,19 @@ class Nesterov(Ruled):
     [0.25, 0.25]
     """
 
-    rule = staticmethod(rules.nesterov)
-    hyper_keys = Ruled.hyper_keys | {"rho": "momentum"}
-    torch_only = {"dampening": (), "nesterov": ()}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.nesterov)
+    hyper_keys: ClassVar[dict[str, Any]] = Ruled.hyper_keys | {"rho": "momentum"}
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {"dampening": (), "nesterov": ()}
     _from_torch = False  # whether a buffer of torch's waits for a rate
 
     def __init__(
-        self, params, lr=1e-3, momentum=0.9, *, weight_decay=0.0, **options: Unpack[Options]
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-3,
+        momentum: float = 0.9,
+        *,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ):
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options

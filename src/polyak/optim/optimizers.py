@@ -6,14 +6,17 @@ Options have torch's names (`lr momentum alpha betas eps weight_decay`), default
 
 import math
 from collections.abc import Callable
-from typing import Unpack, cast
+from typing import Any, ClassVar, Unpack, cast
 
 import torch
+from torch.optim.optimizer import ParamsT
 
 from polyak.optim import rules
 from polyak.optim.ruled import Options, Ruled, places_of
 from polyak.optim.translate import signature
 
+Rate = float | torch.Tensor
+Betas = tuple[float, float]
 _MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
 
@@ -25,10 +28,21 @@ class SGD(Ruled):
     [0.5, 0.5]
     """
 
-    rule = staticmethod(rules.sgd)
-    torch_only = {"momentum": (0, 0.0), "dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.sgd)
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "momentum": (0, 0.0),
+        "dampening": (0, 0.0),
+        "nesterov": (False,),
+    }
 
-    def __init__(self, params, lr=1e-3, *, weight_decay=0.0, **options: Unpack[Options]):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Rate = 1e-3,
+        *,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
+    ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, options)
 
 
@@ -41,13 +55,19 @@ class Momentum(Ruled):
     [0.5, 0.5]
     """
 
-    rule = staticmethod(rules.momentum)
-    hyper_keys = Ruled.hyper_keys | {"rho": "momentum"}
-    state_keys = {"velocity": "momentum_buffer"}  # noqa: RUF012
-    torch_only = {"dampening": (0, 0.0), "nesterov": (False,)}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.momentum)
+    hyper_keys: ClassVar[dict[str, Any]] = Ruled.hyper_keys | {"rho": "momentum"}
+    state_keys: ClassVar[dict[str, str]] = {"velocity": "momentum_buffer"}
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {"dampening": (0, 0.0), "nesterov": (False,)}
 
     def __init__(
-        self, params, lr=1e-3, momentum=0.9, *, weight_decay=0.0, **options: Unpack[Options]
+        self,
+        params: ParamsT,
+        lr: Rate = 1e-3,
+        momentum: float = 0.9,
+        *,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ):
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, options
@@ -63,12 +83,23 @@ class AdaGrad(Ruled):
     [0.5, 0.5]
     """
 
-    rule = staticmethod(rules.adagrad)
-    numbers = ("step",)
-    state_keys = {"grad_squared": "sum"}  # noqa: RUF012
-    torch_only = {"lr_decay": (0, 0.0), "initial_accumulator_value": ()}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.adagrad)
+    numbers: ClassVar[tuple[str, ...]] = ("step",)
+    state_keys: ClassVar[dict[str, str]] = {"grad_squared": "sum"}
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "lr_decay": (0, 0.0),
+        "initial_accumulator_value": (),
+    }
 
-    def __init__(self, params, lr=1e-2, *, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Rate = 1e-2,
+        *,
+        eps: float = 1e-7,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
+    ):
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay}, options)
 
 
@@ -84,14 +115,20 @@ class RMSProp(Ruled):
     [0.0, 0.0]
     """
 
-    rule = staticmethod(rules.rmsprop)
-    numbers = ("step",)
-    hyper_keys = Ruled.hyper_keys | {"decay_rate": "alpha"}
-    state_keys = {"grad_squared": "square_avg"}  # noqa: RUF012
-    torch_only = {"momentum": (0, 0.0), "centered": (False,)}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.rmsprop)
+    numbers: ClassVar[tuple[str, ...]] = ("step",)
+    hyper_keys: ClassVar[dict[str, Any]] = Ruled.hyper_keys | {"decay_rate": "alpha"}
+    state_keys: ClassVar[dict[str, str]] = {"grad_squared": "square_avg"}
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {"momentum": (0, 0.0), "centered": (False,)}
 
     def __init__(
-        self, params, lr=1e-2, alpha=0.99, eps=1e-7, weight_decay=0.0, **options: Unpack[Options]
+        self,
+        params: ParamsT,
+        lr: Rate = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-7,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults, options)
@@ -108,14 +145,17 @@ class Adam(Ruled):
     [0.5, 0.5]
     """
 
-    rule = staticmethod(rules.adam)
-    numbers = ("step",)
-    state_keys = _MOMENTS
-    torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (False,)}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.adam)
+    numbers: ClassVar[tuple[str, ...]] = ("step",)
+    state_keys: ClassVar[dict[str, str]] = _MOMENTS
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "amsgrad": (False,),
+        "decoupled_weight_decay": (False,),
+    }
 
     def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, *,
-        bias_correction=True, **options: Unpack[Options],
+        self, params: ParamsT, lr: Rate = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-7,
+        weight_decay: float = 0.0, *, bias_correction: bool = True, **options: Unpack[Options],
     ):  # fmt: skip
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"bias_correction": bias_correction}, options)
@@ -137,12 +177,15 @@ class AdamW(Adam):
     [0.25, 0.25]
     """
 
-    decoupled = True
-    torch_only = {"amsgrad": (False,), "decoupled_weight_decay": (True,)}  # noqa: RUF012
+    decoupled: ClassVar[bool] = True
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "amsgrad": (False,),
+        "decoupled_weight_decay": (True,),
+    }
 
     def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=1e-2, *,
-        bias_correction=True, **options: Unpack[Options],
+        self, params: ParamsT, lr: Rate = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-7,
+        weight_decay: float = 1e-2, *, bias_correction: bool = True, **options: Unpack[Options],
     ):  # fmt: skip
         super().__init__(
             params, lr, betas, eps, weight_decay, bias_correction=bias_correction, **options
@@ -159,19 +202,19 @@ class NAdam(Ruled):
     1
     """
 
-    rule = staticmethod(rules.nadam)
-    numbers = ("step", "mu_product")
-    state_keys = _MOMENTS
-    torch_only = {"decoupled_weight_decay": (False,)}  # noqa: RUF012
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.nadam)
+    numbers: ClassVar[tuple[str, ...]] = ("step", "mu_product")
+    state_keys: ClassVar[dict[str, str]] = _MOMENTS
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {"decoupled_weight_decay": (False,)}
 
     def __init__(
-        self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, momentum_decay=4e-3,
-        **options: Unpack[Options],
+        self, params: ParamsT, lr: Rate = 2e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-7,
+        weight_decay: float = 0.0, momentum_decay: float = 4e-3, **options: Unpack[Options],
     ):  # fmt: skip
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"momentum_decay": momentum_decay}, options)
 
-    filled = ("t", "mu", "mu_next", "mu_product")
+    filled: ClassVar[tuple[str, ...]] = ("t", "mu", "mu_next", "mu_product")
 
     def _start(self, p):
         super()._start(p)
@@ -202,17 +245,22 @@ class Lion(Ruled):
     [0.5, 0.5]
     """
 
-    rule = staticmethod(rules.lion)
-    decoupled = True
-    state_keys = _MOMENTS
+    rule: ClassVar[Callable[..., Any]] = staticmethod(rules.lion)
+    decoupled: ClassVar[bool] = True
+    state_keys: ClassVar[dict[str, str]] = _MOMENTS
 
     def __init__(
-        self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, **options: Unpack[Options]
+        self,
+        params: ParamsT,
+        lr: Rate = 1e-4,
+        betas: Betas = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay}, options)
 
 
-def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
+def optimizer_of(rule: Callable[..., Any], name: str | None = None) -> type[Ruled]:
     """Make an optimizer class of your own rule; it has every engine, `state_dict` and option of the
     others.
 
@@ -232,8 +280,8 @@ def optimizer_of(rule: Callable, name: str | None = None) -> type[Ruled]:
     hyper = {n: v for n, v in signature(rule).hyper.items() if n not in ("learning_rate", "t")}
 
     class Own(Ruled):
-        hyper_keys = {"learning_rate": "lr"}  # noqa: RUF012
-        numbers = ("step",) if "t" in signature(rule).hyper else ()
+        hyper_keys: ClassVar[dict[str, Any]] = {"learning_rate": "lr"}
+        numbers: ClassVar[tuple[str, ...]] = ("step",) if "t" in signature(rule).hyper else ()
 
         def __init__(self, params, lr, *, weight_decay=0.0, **options):
             mine = {n: options.pop(n, v) for n, v in hyper.items()}

@@ -81,7 +81,9 @@ class RateSweep:
     """
 
     def __init__(self, low: float, high: float, steps: int):
-        self.low, self.high, self.steps = low, high, steps
+        self.low: float = low
+        self.high: float = high
+        self.steps: int = steps
         self._seen: list[tuple[float, float, float]] = []
         self._mean = 0.0
 

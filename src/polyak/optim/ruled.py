@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from polyak.errors import UsageError
 from polyak.optim import engine
@@ -71,9 +72,9 @@ class Ruled(Portable):
     _step_supports_amp_scaling = True
     _apart: ClassVar[Any] = None  # `_step_all`, shielded from compilers
 
-    def __init__(self, params, defaults: dict[str, Any], options: Options):
+    def __init__(self, params: ParamsT, defaults: dict[str, Any], options: Options):
         rest: dict[str, Any] = dict(options)
-        self.averages = list(rest.pop("averages", ()))
+        self.averages: list[Average] = list(rest.pop("averages", ()))
         self._memos = {}
         common = {"maximize": False, "max_norm": None, "foreach": None, "fused": None}
         common |= {"capturable": False, "differentiable": False}

@@ -50,7 +50,9 @@ class Scheduled(LRScheduler):
             raise UsageError(f"a schedule over {steps} steps", then="give the steps of the run")
         if momentum:
             check_momentum(optimizer)
-        self.schedule, self.steps, self.momentum = schedule, steps, momentum
+        self.schedule: Callable[[float], float] = schedule
+        self.steps: int = steps
+        self.momentum: tuple[float, float] | None = momentum
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]

@@ -25,10 +25,10 @@ class Portable(Optimizer):
 
     state_keys: ClassVar[dict[str, str]] = {}
     numbers: ClassVar[tuple[str, ...]] = ()
-    torch_only: ClassVar[dict[str, tuple]] = {}
+    torch_only: ClassVar[dict[str, tuple[Any, ...]]] = {}
     _loading: dict[str, Any]
 
-    rule: ClassVar[Callable]
+    rule: ClassVar[Callable[..., Any]]
 
     def _state_keys(self) -> list[str]:
         names = signature(type(self).rule).state

@@ -13,14 +13,16 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+T = TypeVar("T")
 STRETCH = 1 << 16  # weights a thread takes at least; below, waking it costs more than it saves
 PARTS = 4  # a thread; one whose core is taken away for a moment leaves some to the others
 
 
-def spread(stretch: Callable[[int, int], object], total: int) -> list:
+def spread(stretch: Callable[[int, int], T], total: int) -> list[T]:
     """Call `stretch(begin, end)` for equal parts of range(total) on torch's threads; results in
     order.
 

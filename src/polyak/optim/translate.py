@@ -35,10 +35,10 @@ class Translated:
     hyperparameters.
     """
 
-    element: Callable
+    element: Callable[..., Any]
     lifted: CodeType
 
-    def constants(self, hyper: dict) -> tuple:
+    def constants(self, hyper: dict[str, Any]) -> tuple[Any, ...]:
         """Compute in double what the hyperparameters alone decide.
 
         >>> from polyak.optim.rules import momentum

@@ -34,6 +34,7 @@ from polyak.rundir.plan_events import (
     ProbeEvent,
     RowEvent,
 )
+from polyak.training.session import Session
 from polyak.transfer import cache, folds, planner, probe, ranking
 from polyak.transfer.probes import fold_count
 from polyak.transfer.ranking import Row
@@ -115,8 +116,10 @@ class Planner:
     """
 
     def __init__(self, backbone: Backbone, asked: Recipe, until: float):
-        self.backbone, self.asked, self.until = backbone, asked, until
-        self.session = backbone.session
+        self.backbone: Backbone = backbone
+        self.asked: Recipe = asked
+        self.until: float = until
+        self.session: Session = backbone.session
         self.trials: dict[str, Trial] = {}
         self.rows: dict[str, Row] = {}
         self.turns: list[Row] = []
@@ -178,7 +181,7 @@ class Planner:
         val, began = self.session.data.val, time.monotonic() - self.session.clock.elapsed()
         self.labels = results.train.labels
         if val is not None:
-            self.labels = np.concatenate([val.labels, self.labels])
+            self.labels: np.ndarray = np.concatenate([val.labels, self.labels])
         for name in PROBES:
             found = results.probes[name]
             log_probs = [found.log_probs]

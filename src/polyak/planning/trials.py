@@ -50,10 +50,15 @@ class TrialPace:
     """
 
     def __init__(self, begin: int, steps: int, seconds: float, measuring: float):
-        self.begin, self.steps, self.seconds = begin, max(1, steps), seconds
+        self.begin: int = begin
+        self.steps: int = max(1, steps)
+        self.seconds: float = seconds
         self.measuring = measuring
-        self.began, self.most = time.monotonic(), seconds
-        self.first = self.spent = self.step_seconds = 0.0
+        self.began: float = time.monotonic()
+        self.most: float = seconds
+        self.first: float = 0.0
+        self.spent: float = 0.0
+        self.step_seconds: float = 0.0
 
     def at(self, step: int) -> float:
         """Progress after `step` steps."""
@@ -67,7 +72,8 @@ class TrialPace:
 
     def note(self, step: int) -> None:
         """Learn from a step that was just taken how long one takes."""
-        taken, self.spent = step - self.begin, time.monotonic() - self.began
+        taken = step - self.begin
+        self.spent = time.monotonic() - self.began
         if taken == 1:  # a process's first step warms up, and foretells nothing
             self.first = self.step_seconds = self.spent
             return

@@ -88,7 +88,7 @@ def write(out: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: table(name, rows) for name, rows in found.items()}
 
 
-def _packed(name: str, found: Runs) -> dict:
+def _packed(name: str, found: Runs) -> dict[str, Any]:
     surface = SURFACES[name]
     cells = {
         rule: [
@@ -139,7 +139,7 @@ def _row(found: Measured) -> list:
     return [leave, float(f"{found.overshoot:.4g}"), distance, left]
 
 
-def _everything(found: dict[str, Runs]) -> dict:
+def _everything(found: dict[str, Runs]) -> dict[str, Any]:
     """Put every run of the grid into plain JSON; a distance that is not finite is null."""
     surfaces = {}
     for name, rows in found.items():

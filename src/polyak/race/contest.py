@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ class Contest:
         steps: int | None = None,
         sweep: tuple[float, ...] = SWEEP,
         began: float | None = None,
-        **choices,
+        **choices: Any,
     ):
         if (budget is None) == (steps is None):
             raise UsageError("give --budget or --steps, one of them")
@@ -134,15 +135,15 @@ class Contest:
         choices.setdefault("weights", None)  # what was learnt by one rule would favour it
         if choices["model"] == "compact":
             choices.setdefault("widths", NARROW)
-        self.recipe = recipes.make(data=data, **choices)
-        self.budget = recipes.make(budget=budget).budget_seconds
-        self.began = time.monotonic() if began is None else began
+        self.recipe: recipes.Recipe = recipes.make(data=data, **choices)
+        self.budget: float | None = recipes.make(budget=budget).budget_seconds
+        self.began: float = time.monotonic() if began is None else began
         first = self.recipe.seed
         races = tuple(range(first + 1, first + 1 + seeds))
         size = steps or FEWEST
         self.plan = Plan(names(",".join(optimizers)), races, sweep, -(-size // 2), size)
         self.course: Course
-        self.sweep: list[dict] = []
+        self.sweep: list[dict[str, Any]] = []
         self.rates: dict[str, float] = {}
         self.runs: dict[tuple[str, int], Run] = {}  # by optimizer and seed
         self.signal = 0
@@ -164,7 +165,7 @@ class Contest:
             yield from self._sweep(course)
             self._fit(course, swept=True)
             yield from self._race(course)
-            self.signal = self._stop.signal
+            self.signal: int = self._stop.signal
 
     def _fit(self, course: Course, swept: bool) -> None:
         """Choose the numbers of steps that the budget has room for."""
@@ -204,7 +205,7 @@ class Contest:
         each = plan.sweep_steps
         if not swept:
             each = int(affordable * SWEEP_SHARE / (k * plan.tries))
-        self.plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
+        self.plan: Plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
 
     def _start(self, course: Course) -> Event:
         resolved = course.session(self.plan.optimizers[0]).resolved

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from polyak.data.loader import Loader
+from polyak.data.parts import Splits
 from polyak.errors import DataError, RefusedError
 from polyak.inference import log_probabilities
 from polyak.jobs.open import open_data, scan_data
-from polyak.recipe.machine import set_up
+from polyak.recipe.machine import Machine, set_up
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import resolve
 from polyak.training.distributed import Process
@@ -62,8 +63,9 @@ class Course:
     """
 
     def __init__(self, recipe: Recipe):
-        self.asked, self.machine = recipe, set_up(recipe)
-        self.data = open_data(recipe, scan_data(recipe), self.machine)
+        self.asked: Recipe = recipe
+        self.machine: Machine = set_up(recipe)
+        self.data: Splits = open_data(recipe, scan_data(recipe), self.machine)
         if self.data.val is None:
             raise DataError("nothing is held out to validate on", where=recipe.data)
         self.measured_on = "test" if "test" in self.data.parts else "val"

@@ -5,6 +5,7 @@ import math
 import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ SAME = ("model", "widths", "size", "batch_size", "schedule", "warm_up", "rho", "
         "label_smoothing", "augment", "mix", "val", "seed")  # fmt: skip
 
 
-def figures(contest: Contest) -> dict:
+def figures(contest: Contest) -> dict[str, Any]:
     """Put all that a race found into plain JSON, whether it ran to its end or was stopped.
 
     Raises:
@@ -64,7 +65,7 @@ def _always_diverged(contest: Contest, name: str) -> bool:
     return bool(tries) and not any(nll is not None for nll in tries)
 
 
-def _result(contest: Contest, name: str, right: dict, seeds: list[int]) -> dict:
+def _result(contest: Contest, name: str, right: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
     runs = [contest.runs[name, seed] for seed in seeds]
     rates = [r["learning_rate"] for r in contest.sweep if r["optimizer"] == name]
     rate = contest.rates[name]
@@ -118,7 +119,7 @@ def _next(contest: Contest, verdict: Verdict | None) -> str:
     )
 
 
-def rows(found: dict) -> list[dict]:
+def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Lay the results out as words, best first: optimizer, rate, accuracy, interval, behind."""
     verdict = found["verdict"] or {"best": "", "behind": {}, "worse": []}
     laid = []
@@ -141,12 +142,12 @@ def rows(found: dict) -> list[dict]:
     return sorted(laid, key=lambda row: -row["value"])
 
 
-def _points(behind: dict) -> str:
+def _points(behind: dict[str, Any]) -> str:
     value, low, high = (100 * behind[part] for part in ("value", "low", "high"))
     return f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
-def sentences(found: dict) -> list[str]:
+def sentences(found: dict[str, Any]) -> list[str]:
     """Say what was found and how, a sentence each; the first is the recommendation."""
     n, split = found["measured_on"]["n"], found["measured_on"]["split"]
     lines = []
@@ -176,7 +177,7 @@ def sentences(found: dict) -> list[str]:
     return lines
 
 
-def write(found: dict, out: Path) -> None:
+def write(found: dict[str, Any], out: Path) -> None:
     """Write race.json and race.html.
 
     Raises:

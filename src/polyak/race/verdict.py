@@ -10,6 +10,7 @@ intervals for all distances from the best", 1981.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Verdict:
     worse: list[str]
     text: str
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers."""
         return asdict(self)
 

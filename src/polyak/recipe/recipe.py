@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -58,7 +58,7 @@ class Recipe(BaseModel, frozen=True):
     600.0
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data: str = Field("", description="folder, CSV (path,label[,split]) or 'digits'")
     classes_from: ClassesFrom = Field(
@@ -262,7 +262,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def make(**choices) -> Recipe:
+def make(**choices: Any) -> Recipe:
     """Build a recipe, or say in one line which choice is wrong and what is close to it.
 
     Raises:
@@ -326,7 +326,7 @@ def asked(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_defaults=True)
 
 
-def read(path: Path) -> dict:
+def read(path: Path) -> dict[str, Any]:
     """Read the choices of an earlier run's config.yaml; nothing in the file is executed.
 
     Raises:

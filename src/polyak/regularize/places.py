@@ -75,7 +75,7 @@ def residual(model: nn.Module, example: Tensor | None = None) -> list[Place]:
     """
     seen: dict[nn.Module, tuple] = {}
 
-    def look(module: nn.Module, inputs: tuple, more: dict, output: Any) -> None:
+    def look(module: nn.Module, inputs: tuple, more: dict[str, Any], output: Any) -> None:
         first = inputs[0] if inputs else None
         if isinstance(first, Tensor) and getattr(output, "shape", None) == first.shape:
             seen[module] = inputs, more
@@ -111,7 +111,7 @@ def _example(model: nn.Module) -> Tensor:
     return torch.zeros((1, *size), device=first.device, dtype=first.dtype)
 
 
-def _gives_back(module: nn.Module, inputs: tuple, more: dict) -> bool:
+def _gives_back(module: nn.Module, inputs: tuple, more: dict[str, Any]) -> bool:
     twin = copy.deepcopy(module)
     for tensor in (*twin.parameters(), *twin.buffers()):
         if tensor.is_floating_point():

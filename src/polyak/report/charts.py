@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,16 @@ def chart(width: float, height: float, columns: int = 1) -> Iterator[tuple]:
         drawn.append(text[text.index("<svg") :])
 
 
-def course(validations: list[dict], rates: tuple | None, ends: list[float], words) -> str:
+Words = Callable[[str], str]
+Bins = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def course(
+    validations: list[dict[str, Any]],
+    rates: tuple[Any, Any] | None,
+    ends: list[float],
+    words: Words,
+) -> str:
     """Draw loss, accuracy and learning rate over the epochs; ends of cycles are marked.
 
     Args:
@@ -82,7 +91,7 @@ def course(validations: list[dict], rates: tuple | None, ends: list[float], word
     return drawn[0]
 
 
-def reliability(before: tuple, after: tuple, words) -> str:
+def reliability(before: Bins, after: Bins, words: Words) -> str:
     """Draw how often a model is right against how sure it is, before and after the temperature.
 
     Args:
@@ -102,7 +111,7 @@ def reliability(before: tuple, after: tuple, words) -> str:
     return drawn[0]
 
 
-def probes(stages: list, curve: list, words) -> str:
+def probes(stages: list[Any], curve: list[Any], words: Words) -> str:
     """Draw what linear classifiers reach: on each stage alone, and with more images a class.
 
     Args:

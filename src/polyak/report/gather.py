@@ -56,8 +56,8 @@ class Facts:
     text: str
     environment: dict[str, Any]
     classes: list[str]
-    records: list[dict]
-    counts: Counter = field(default_factory=Counter)
+    records: list[dict[str, Any]]
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     training: list[str] = field(default_factory=list)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -70,17 +70,17 @@ class Facts:
         return pixel_count(str(self.config.get("max_pixels", PIXEL_CAP)))
 
     @property
-    def validations(self) -> list[dict]:
+    def validations(self) -> list[dict[str, Any]]:
         """The records of validations, in order."""
         return [r for r in self.records if r["kind"] == "validation"]
 
     @property
-    def end(self) -> dict:
+    def end(self) -> dict[str, Any]:
         """The last record of a finished run, empty for one under way."""
         return next((r for r in reversed(self.records) if r["kind"] == "end"), {})
 
     @property
-    def start(self) -> dict:
+    def start(self) -> dict[str, Any]:
         """The first record, empty where there is none."""
         return next((r for r in self.records if r["kind"] == "start"), {})
 

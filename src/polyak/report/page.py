@@ -116,7 +116,7 @@ def _lines(value: object) -> list[str]:
     return [str(line) for line in value] if isinstance(value, list) else []
 
 
-def _probed(end: dict) -> list[tuple[str, dict]]:
+def _probed(end: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """List the linear classifiers that cross-validation told apart."""
     found = end.get("candidates", {})
     return [(name, one) for name, one in found.items() if {"l2", "accuracy", "nll"} <= one.keys()]

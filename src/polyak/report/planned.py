@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
@@ -113,7 +113,7 @@ def draw_plan(file: str | Path, language: str = "en") -> Path:
     return page
 
 
-def content(plan: Plan | None, language: str) -> dict:
+def content(plan: Plan | None, language: str) -> dict[str, Any]:
     """Collect what the template of a plan shows."""
     drawn = ""
     if plan is not None and (plan.stages or plan.curve):

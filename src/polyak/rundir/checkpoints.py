@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ NAME = re.compile(r"step-(\d{9,18})\.safetensors")
 OTHER_NAME = "start again under another --name"
 
 
-def save(folder: Path, step: int, state: dict, run: str = "") -> None:
+def save(folder: Path, step: int, state: dict[str, Any], run: str = "") -> None:
     """Save a nested state of tensors, numbers and texts; older checkpoints go after it is durable.
 
     Args:
@@ -63,7 +64,7 @@ def save(folder: Path, step: int, state: dict, run: str = "") -> None:
 
 def newest(
     folder: Path, run: str = "", largest: int | None = None
-) -> tuple[dict | None, list[str]]:
+) -> tuple[dict[str, Any] | None, list[str]]:
     """Load the newest checkpoint whose hash is right; set damaged ones aside.
 
     Args:
@@ -119,7 +120,7 @@ def found(folder: Path) -> list[Path]:
     return sorted((p for p in inside if NAME.fullmatch(p.name) and p.is_file()), key=_step)[::-1]
 
 
-def manifest(folder: Path) -> list[dict]:
+def manifest(folder: Path) -> list[dict[str, Any]]:
     """Read the list of durable checkpoints, oldest first; an unreadable list counts as empty."""
     try:
         return [
@@ -130,7 +131,7 @@ def manifest(folder: Path) -> list[dict]:
         return []
 
 
-def load(path: Path, sha256: str = "", run: str = "", largest: int | None = None) -> dict:
+def load(path: Path, sha256: str = "", run: str = "", largest: int | None = None) -> dict[str, Any]:
     """Read one checkpoint file back into the state that was saved.
 
     Args:
@@ -170,7 +171,7 @@ def load(path: Path, sha256: str = "", run: str = "", largest: int | None = None
         return _state(facts["state"], stored)
 
 
-def _state(tree: Any, stored: tensor_file.Stored) -> dict:
+def _state(tree: Any, stored: tensor_file.Stored) -> dict[str, Any]:
     """Unpack a state that takes every tensor of its file, and each once."""
     left = dict.fromkeys(stored.shapes)
 
@@ -259,7 +260,7 @@ def pack(value: Any, tensors: dict[str, torch.Tensor], name: str = "") -> Any:
     raise TypeError(f"{name}: a {type(value).__name__} cannot be saved")
 
 
-def unpack(tree: Any, tensor) -> Any:
+def unpack(tree: Any, tensor: Callable[[str], Any]) -> Any:
     """Undo `pack`; tuples come back as lists.
 
     >>> unpack({"entries": [[0, {"tensor": "0"}]]}, {"0": "the tensor"}.get)

@@ -38,11 +38,11 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path):
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._lock = lock(self.path)
-        self.checkpoints = self.path / "checkpoints"
-        self.predictions = self.path / "predictions"
-        self.model = self.path / "model.safetensors"
+        self.checkpoints: Path = self.path / "checkpoints"
+        self.predictions: Path = self.path / "predictions"
+        self.model: Path = self.path / "model.safetensors"
         self._metrics = self.path / NAME
         # what a killed process was writing; the lock says that nobody writes it now
         sweep(self.path.parent)

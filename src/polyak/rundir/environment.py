@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from polyak import machine
 from polyak.data.dataset import Dataset
@@ -54,7 +55,7 @@ def describe(
     return json.dumps(facts, indent=1)
 
 
-def of(path: Path) -> dict:
+def of(path: Path) -> dict[str, Any]:
     """Read env.json of a run.
 
     Raises:

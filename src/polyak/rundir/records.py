@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,7 +20,7 @@ Loss = Annotated[float, Field(allow_inf_nan=True)]  # a validation may have met 
 class Page(BaseModel):
     """Names and values of their types; what else stands there is left alone."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Figure(Page):
@@ -174,11 +174,11 @@ class Kind(Page):
     kind: str
 
 
-KINDS = {"start": Start, "validation": Validation, "end": End, "note": Note}
+KINDS: dict[str, type[Page]] = {"start": Start, "validation": Validation, "end": End, "note": Note}
 DEFAULTS = End().model_dump(exclude={"table", "rule", "spent", "candidates"})
 
 
-def records(path: Path) -> list[dict]:
+def records(path: Path) -> list[dict[str, Any]]:
     """Read a run's metrics.jsonl; a last line that a crash has cut is left out.
 
     Raises:

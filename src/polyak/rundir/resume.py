@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,7 +18,7 @@ from polyak.rundir.events import EndEvent
 from polyak.rundir.records import records
 
 
-def find(out: str, name: str | None, asked: dict) -> Path | None:
+def find(out: str, name: str | None, asked: dict[str, Any]) -> Path | None:
     """Find the run that `--resume` means: by name, else the newest with these choices.
 
     An unfinished run that is named goes on where its data lies now; that it is the same is for the
@@ -52,7 +53,7 @@ def find(out: str, name: str | None, asked: dict) -> Path | None:
     return max(found, key=lambda p: (p / "config.yaml").stat().st_mtime_ns, default=None)
 
 
-def choices(path: Path) -> dict:
+def choices(path: Path) -> dict[str, Any]:
     """Read what the user asked for when the run began (from env.json)."""
     try:
         asked = read_json(path / "env.json")["asked"]
@@ -77,7 +78,7 @@ def write_place(path: Path, data: str) -> None:
     write_atomic(path / "env.json", json.dumps(facts, indent=1))
 
 
-def _differences(then: dict, now: dict) -> dict[str, str]:
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
     # a different place, pace of saving or reader is no different run
     names = sorted((set(then) | set(now)) - {"out", "name", "save_every", "log"}) if now else []
     return {

@@ -124,7 +124,8 @@ class Pacer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the pace that was last."""
-        self.pace, self.first = Pace(*state["pace"]), Pace(*state["first_pace"])
+        self.pace: Pace = Pace(*state["pace"])
+        self.first: Pace = Pace(*state["first_pace"])
 
 
 class Clock:
@@ -136,11 +137,12 @@ class Clock:
     """
 
     def __init__(self, budget: float | None, began: float):
-        self.budget, self.began = budget, began
-        self.spent = 0.0  # by this run before it was resumed
+        self.budget: float | None = budget
+        self.began: float = began
+        self.spent: float = 0.0  # by this run before it was resumed
         self.step_seconds: list[float] = []
-        self.validation_seconds = 0.0
-        self.finish_seconds = 0.0
+        self.validation_seconds: float = 0.0
+        self.finish_seconds: float = 0.0
 
     def elapsed(self) -> float:
         """Seconds of this run's life, all its processes together."""
@@ -155,7 +157,7 @@ class Clock:
         self.step_seconds.append(duration)
         del self.step_seconds[:-100]
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Give what a resumed run must know: the seconds spent, and what things cost."""
         return {
             "spent": self.elapsed(),
@@ -164,7 +166,7 @@ class Clock:
             "finish_seconds": self.finish_seconds,
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the seconds that were left."""
         for name, value in state.items():
             setattr(self, name, value)

@@ -46,7 +46,7 @@ def largest(network: nn.Module) -> int:
     return SIZE_SLACK + SIZE_FACTOR * size
 
 
-def first_pace(state: dict, folder: Path) -> Pace:
+def first_pace(state: dict[str, Any], folder: Path) -> Pace:
     """Read the pace that a run began with.
 
     Raises:
@@ -57,7 +57,7 @@ def first_pace(state: dict, folder: Path) -> Pace:
     return Pace(*state["first_pace"])
 
 
-def check(training: Training, state: dict, folder: Path) -> None:
+def check(training: Training, state: dict[str, Any], folder: Path) -> None:
     """Refuse a state that another run has saved, or nobody; the training is not changed.
 
     Args:
@@ -90,7 +90,7 @@ def check(training: Training, state: dict, folder: Path) -> None:
         raise _refused(folder, why)
 
 
-def _contradiction(training: Training, state: dict) -> str:
+def _contradiction(training: Training, state: dict[str, Any]) -> str:
     """Say which counters disagree with one another, or nothing."""
     step, pace, validated = state["step"], Pace(*state["pace"]), state["judge"]
     validator = training.validator

@@ -26,12 +26,12 @@ class Stop:
         self.signal = 0
         self._before = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -48,4 +48,4 @@ class Stop:
     def _note(self, number, frame):
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal: int = number

@@ -1,6 +1,7 @@
 """Snapshots that a run takes on its way: files beside its checkpoints, known by their hash."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -36,8 +37,10 @@ class SnapshotFiles(Snapshots):
 
     def __init__(self, folder: Path | None, ends: list[float], like: State | None = None):
         super().__init__(ends)
-        self.folder, self.like = folder, like or {}
-        self.entries: list[dict] = []
+        self.ended: int = 0
+        self.folder: Path | None = folder
+        self.like: State = like or {}
+        self.entries: list[dict[str, Any]] = []
 
     def taken(self) -> list[Snapshot]:
         """Read all snapshots that were taken.
@@ -65,13 +68,14 @@ class SnapshotFiles(Snapshots):
             found.append(Snapshot(self.ended_by(share), share, state))
         return found
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint remembers."""
         return {"ended": self.ended, "entries": [dict(entry) for entry in self.entries]}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.ended, self.entries = state["ended"], [dict(entry) for entry in state["entries"]]
+        self.ended = state["ended"]
+        self.entries = [dict(entry) for entry in state["entries"]]
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Write a snapshot down.

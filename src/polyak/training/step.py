@@ -116,7 +116,7 @@ class TrainingStep:
     memory: FrozenFeatureCache | None = None
     _parallel: nn.Module = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._parallel = self.process.wrap(self.network)
         self._device = next(self.network.parameters()).device
 

@@ -133,11 +133,15 @@ class Training:
         pacer: Pacer,
         run: RunDirectory | None,
     ):
-        self.session, self.step, self.loader = session, step, loader
-        self.validator, self.pacer, self.run = validator, pacer, run
+        self.session: Session = session
+        self.step: TrainingStep = step
+        self.loader: Loader = loader
+        self.validator: Validator = validator
+        self.pacer: Pacer = pacer
+        self.run: RunDirectory | None = run
         self.done = 0  # steps
         self.warnings: list[str] = []  # of checkpoints that could not be used
-        self.losses = MeanLoss()
+        self.losses: MeanLoss = MeanLoss()
         self.spent = TimeSpent()  # since the last validation
         self.total = TimeSpent()  # since the first step
         self._indices: np.ndarray | None = None  # of the step whose loss is pending
@@ -256,7 +260,7 @@ class Training:
             seconds=round(clock.elapsed(), 2),
         )
         self.losses.restart()
-        self.spent = TimeSpent()
+        self.spent: TimeSpent = TimeSpent()
         clock.validation_seconds = time.monotonic() - began
         clock.finish_seconds = self.validator.finish_seconds()
         if clock.budget is not None:
@@ -295,10 +299,10 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken."""
-        self.done = state["step"]
+        self.done: Any = state["step"]
         self.pacer.load_state_dict(state)
         self.losses.total, self.losses.count = state["loss"]
-        self.total = TimeSpent(*state["spent"])
+        self.total: TimeSpent = TimeSpent(*state["spent"])
         self.step.load_state_dict(state["learner"])
         self.validator.load_state_dict(state["judge"])
         self.session.clock.load_state_dict(state["clock"])

@@ -4,13 +4,18 @@ import io
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from polyak.errors import DataError, UsageError, counted, shown
 from polyak.options import Word, option, parse, pixels, renamed
 from polyak.recipe.recipe import ClassesFrom
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from polyak.data.dataset import Dataset
 
 
 @dataclass
@@ -68,7 +73,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def chosen(dataset, most: int, seed: int):
+def chosen(dataset: "Dataset", most: int, seed: int) -> "tuple[list[np.ndarray], list[str]]":
     """Decode some images, chosen by the seed; those that cannot be read are passed over.
 
     Raises:

@@ -1,7 +1,7 @@
 """`polyak ensemble`: finished runs joined into one model file."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
 
     whole = join([load(name, device=options.device) for name in options.models])
     whole.mean, whole.pixel_cap = options.mean, pixels(options.max_pixels)
-    header: dict = {"members": [shown(name) for name in options.models]}
+    header: dict[str, Any] = {"members": [shown(name) for name in options.models]}
     if options.data is not None:
         judges = held_out(
             options.data, options.split, whole.classes, whole.files, options.classes_from,

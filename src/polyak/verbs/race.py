@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -90,7 +90,7 @@ def _surfaces(options: Options) -> int:
     return 0
 
 
-def _surface(name: str, rows: list[dict]) -> "Table":
+def _surface(name: str, rows: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
     from polyak.race import SURFACES
@@ -110,7 +110,7 @@ def _surface(name: str, rows: list[dict]) -> "Table":
     return table
 
 
-def _end(row: dict) -> str:
+def _end(row: dict[str, Any]) -> str:
     left = row["left_picture"]
     return f"{row['distance']:.2g}" if left is None else f"left the image at step {left}"
 
@@ -201,7 +201,7 @@ def _lines(event: "Event") -> list[str]:
     return []
 
 
-def _table(rows: list[dict]) -> "Table":
+def _table(rows: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
     table = Table("optimizer")

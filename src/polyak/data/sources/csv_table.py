@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from polyak.data.sources.columns import read_columns
+from polyak.data.sources.files import Files
 from polyak.data.sources.listing import Listing, listing, split_of
 from polyak.data.table import FORMULA
 from polyak.errors import DataError, shown
@@ -55,7 +56,8 @@ def list_table(path: Path) -> Listing:
         _refuse_elsewhere(path, list(found))
         more["digests"] = np.frombuffer(bytes.fromhex("".join(digests)), "<u8").reshape(-1, 2)
         notes.append(f"{shown(path.name)} is of a run: each file must be the one that it had")
-    return listing(path.parent, list(found), labels, splits, [*notes, *_doubtful(labels)], **more)
+    source = Files(path.parent, list(found))
+    return listing(source, labels, splits, [*notes, *_doubtful(labels)], **more)
 
 
 def _rows(path):

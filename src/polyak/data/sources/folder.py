@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from polyak.data.sources.files import Files
 from polyak.data.sources.layout import Layout, read_layout
 from polyak.data.sources.listing import Listing, listing
 from polyak.data.sources.split_folders import TREE
@@ -52,7 +53,7 @@ def list_folder(
             classes.append(place.label)
     left_out, lines = _loose(walk, layout)
     lines = [*layout.notes, *lines, *walk.warnings]
-    return listing(root, paths, names, splits, lines, classes, left_out=left_out)
+    return listing(Files(root, paths), names, splits, lines, classes, left_out=left_out)
 
 
 def _loose(walk: Walk, layout: Layout) -> tuple[list[tuple[str, str]], list[str]]:

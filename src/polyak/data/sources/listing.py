@@ -2,12 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from polyak.data.sources.files import Files
 from polyak.data.sources.source import Source
 from polyak.errors import DataError, shown
 
@@ -34,7 +34,9 @@ class Listing:
         left_out: (path, reason) of images that have no label.
         digests: uint64 (n, 2), the hash that each file must have; None where the source has none.
 
-    >>> listing(".", ["a/1.jpg", "b/2.jpg"], ["a", "b"], ["", ""]).labels.tolist()
+    >>> from polyak.data.sources.files import Files
+    >>> files = Files(".", ["a/1.jpg", "b/2.jpg"])
+    >>> listing(files, ["a", "b"], ["", ""]).labels.tolist()
     [0, 1]
     """
 
@@ -60,20 +62,27 @@ class Listing:
         return self.source.keys
 
 
-def listing(root, paths, names, splits, warnings=(), classes=(), **more) -> Listing:
-    """Make a Listing from class names: `names` and `splits` stand beside `paths`, one each.
+def listing(
+    source: Source,
+    names: Sequence[str],
+    splits: Sequence[str],
+    warnings: Sequence[str] = (),
+    classes: Iterable[str] = (),
+    **more: Any,
+) -> Listing:
+    """Make a Listing from class names: one name and one split for each image of the source.
 
     `classes` adds classes that no path has (empty folders).
 
-    >>> listing(".", ["x"], ["b"], [""], classes=["a"]).classes
+    >>> from polyak.data.sources.files import Files
+    >>> listing(Files(".", ["x"]), ["b"], [""], classes=["a"]).classes
     ('a', 'b')
     """
     ordered = sorted({*names, *classes}, key=natural)
     position = {name: i for i, name in enumerate(ordered)}
-    labels = np.fromiter((position[name] for name in names), np.int64, len(paths))
+    labels = np.fromiter((position[name] for name in names), np.int64, len(names))
     lines = [*warnings, *_twins(ordered)]
-    source, classes = Files(root, paths), tuple(ordered)
-    return Listing(source, labels, classes, np.array(splits, "U5"), lines, **more)
+    return Listing(source, labels, tuple(ordered), np.array(splits, "U5"), lines, **more)
 
 
 def split_of(name: str) -> tuple[str, str] | None:
@@ -98,7 +107,7 @@ def _bare(word: str) -> str:
     return next((short for w in _AROUND if (short := word.removesuffix(w)) in _SPLITS), word)
 
 
-def natural(name: str):
+def natural(name: str) -> tuple[list[Any], str]:
     """Order names as people do: numbers by their value.
 
     >>> sorted(["c10", "c9", "C1"], key=natural)
@@ -109,7 +118,9 @@ def natural(name: str):
     return parts, name
 
 
-def refuse_unseen(classes, labels: np.ndarray, splits: np.ndarray) -> None:
+def refuse_unseen(
+    classes: list[str] | tuple[str, ...], labels: np.ndarray, splits: np.ndarray
+) -> None:
     """Raise DataError when val or test holds a class that training never sees.
 
     >>> refuse_unseen(["a", "b"], np.array([0, 1]), np.array(["train", "test"]))

@@ -34,13 +34,13 @@ class Walk:
     """
 
     def __init__(self, root: Path):
-        self.root = Path(root)
+        self.root: Path = Path(root)
         self.warnings: list[str] = []
         self.unread: list[tuple[str, str]] = []  # (folder, reason)
         self._owner: dict[tuple[int, int], str] = {}
         self._folders: dict[str, list[str]] = {}
 
-    def entries(self, folder: str) -> list[os.DirEntry]:
+    def entries(self, folder: str) -> list[os.DirEntry[str]]:
         """List what is visible in a folder, by name; nothing where it cannot be read."""
         try:
             with os.scandir(self.root / folder) as found:
