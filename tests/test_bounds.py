@@ -25,7 +25,7 @@ from polyak.networks.preprocessing import Preprocessing
 from polyak.planning.plan import command
 from polyak.race import sheet
 from polyak.recipe import make
-from polyak.transfer import extract
+from polyak.transfer import Settings, extract
 from samples import FORMATS, encoded, scene
 
 LARGE = "a/large.png"  # 1.1 megapixels, of a data set whose other images are small
@@ -256,7 +256,7 @@ def test_remembered_features_of_other_bits_are_others(scans, tmp_path):
     network.whiten(torch.rand(64, 3, 16, 16))
     images, tables = Images.open(data), []
     for bits in (16, data.bits):
-        how = {"folder": tmp_path / "features"}
+        how = {"settings": Settings(folder=tmp_path / "features")}
         found = extract(network, images, page._replace(bits=bits), data.digests, **how)
         assert not found.cached
         tables.append(np.array(found.of(["head"])))

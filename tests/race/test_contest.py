@@ -13,7 +13,7 @@ from PIL import Image
 from browser import needs_browser, opened, wait
 from polyak import cli
 from polyak.errors import DataError, DivergedError, UsageError
-from polyak.race import Contest, sheet
+from polyak.race import Contest, Design, sheet
 from polyak.race.course import Course
 
 # the probe for bfloat16 starts a process of its own: seconds that nobody needs here
@@ -26,9 +26,9 @@ HOSTILE = ("<img src=x onerror=alert(1)>", '"><b>bold', "\u202egnp", "{{ 7 * 7 }
 def contest(tiny_folder):
     """A small race on small images, but for what is said otherwise."""
 
-    def made(data=tiny_folder, optimizers=("sgd", "momentum"), **how):
-        how = {"steps": 6, "seeds": 2, "sweep": (1.0,), **SMALL, **how}
-        return Contest(str(data), optimizers, **how)
+    def made(data=tiny_folder, optimizers=("sgd", "momentum"), seeds=2, sweep=(1.0,), **how):
+        how = {"steps": 6, **SMALL, **how}
+        return Contest(str(data), optimizers, design=Design(seeds, sweep), **how)
 
     return made
 

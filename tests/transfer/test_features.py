@@ -14,7 +14,7 @@ from polyak.data.loader import Loader
 from polyak.errors import DataError
 from polyak.networks import Compact, tapped
 from polyak.networks.preprocessing import Preprocessing
-from polyak.transfer import View, cache, extract, extraction
+from polyak.transfer import Settings, View, cache, extract, extraction
 
 PAGE = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
 DIGESTS = np.arange(80, dtype=np.uint64).reshape(40, 2)
@@ -46,9 +46,9 @@ def test_they_are_the_networks_own(network, images):
 
 
 def test_the_disk_gives_back_the_same_bits_and_computes_nothing(network, images, tmp_path):
-    first = extract(network, images, PAGE, DIGESTS, folder=tmp_path)
+    first = extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path))
     images.block = images.take = None  # images that can no longer be looked at
-    second = extract(network, images, PAGE, DIGESTS, folder=tmp_path)
+    second = extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path))
     assert (first.cached, second.cached) == (False, True)
     assert isinstance(second.table, np.memmap)
     np.testing.assert_array_equal(first.table, second.table)
@@ -56,7 +56,7 @@ def test_the_disk_gives_back_the_same_bits_and_computes_nothing(network, images,
 
 @pytest.mark.parametrize("what", ["file", "weights", "page", "view", "order"])
 def test_whatever_changes_the_features_is_in_their_name(network, images, tmp_path, what):
-    extract(network, images, PAGE, DIGESTS, folder=tmp_path)
+    extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path))
     digests, page, view = DIGESTS.copy(), PAGE, View()
     if what == "file":
         digests[7, 1] += 1
@@ -68,13 +68,15 @@ def test_whatever_changes_the_features_is_in_their_name(network, images, tmp_pat
         page = PAGE._replace(fraction=0.9)
     if what == "view":
         view = View("flip(p=0.5)", epoch=1)
-    assert not extract(network, images, page, digests, view=view, folder=tmp_path).cached
+    assert not extract(
+        network, images, page, digests, view=view, settings=Settings(folder=tmp_path)
+    ).cached
 
 
 def test_a_new_head_changes_no_features(network, images, tmp_path):
-    extract(network, images, PAGE, DIGESTS, folder=tmp_path)
+    extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path))
     network.head.weight.data.zero_()
-    assert extract(network, images, PAGE, DIGESTS, folder=tmp_path).cached
+    assert extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path)).cached
 
 
 def test_augmented_views_differ_and_are_functions(network, images):
@@ -89,7 +91,9 @@ def test_augmented_views_differ_and_are_functions(network, images):
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "facts", "empty"])
 def test_a_damaged_table_is_made_again(network, images, tmp_path, damage):
-    first = np.array(extract(network, images, PAGE, DIGESTS, folder=tmp_path).table)
+    first = np.array(
+        extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path)).table
+    )
     (whole,) = (path for path in tmp_path.iterdir() if path.is_dir())
     table = whole / "table.npy"
     content = bytearray(table.read_bytes())
@@ -102,10 +106,10 @@ def test_a_damaged_table_is_made_again(network, images, tmp_path, damage):
         (whole / "facts.json").write_text("{")
     if damage == "empty":
         table.unlink()
-    second = extract(network, images, PAGE, DIGESTS, folder=tmp_path)
+    second = extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path))
     assert not second.cached
     np.testing.assert_array_equal(first, second.table)
-    assert extract(network, images, PAGE, DIGESTS, folder=tmp_path).cached
+    assert extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path)).cached
 
 
 class Enough(Exception):
@@ -126,7 +130,9 @@ def stopped(after):
 
 def test_a_stop_before_anything_is_done_leaves_nothing(network, images, tmp_path):
     with pytest.raises(Enough):
-        extract(network, images, PAGE, DIGESTS, folder=tmp_path, check=stopped(0))
+        extract(
+            network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path, check=stopped(0))
+        )
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
@@ -137,9 +143,9 @@ def test_after_a_stop_the_rest_is_done_and_all_is_the_same(
 ):
     monkeypatch.setattr("polyak.transfer.features.AHEAD", 0)  # each batch is waited for
     whole = extract(network, images, PAGE, DIGESTS, view=view).table
-    how = {"view": view, "folder": tmp_path}
+    how = {"view": view, "settings": Settings(folder=tmp_path)}
     with pytest.raises(Enough):
-        extract(network, images, PAGE, DIGESTS, **how, check=stopped(2))
+        extract(network, images, PAGE, DIGESTS, view, Settings(folder=tmp_path, check=stopped(2)))
     (half,) = tmp_path.glob(".half-*")
     if harm == "half":
         table = half / "table.npy"
@@ -161,7 +167,7 @@ def test_two_threads_share_one_pass(network, images, tmp_path):
     results = []
 
     def work():
-        results.append(extract(network, images, PAGE, DIGESTS, folder=tmp_path))
+        results.append(extract(network, images, PAGE, DIGESTS, settings=Settings(folder=tmp_path)))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -230,8 +236,12 @@ def test_images_that_cannot_be_read_are_named(network, tmp_path):
     paths = sorted(tmp_path.glob("*.png"))
     opened = Images.open(paths, budget=0)
     paths[3].write_bytes(b"gone")
-    found = extract(network, opened, PAGE, DIGESTS[:20], folder=tmp_path / "features")
-    again = extract(network, opened, PAGE, DIGESTS[:20], folder=tmp_path / "features")
+    found = extract(
+        network, opened, PAGE, DIGESTS[:20], settings=Settings(folder=tmp_path / "features")
+    )
+    again = extract(
+        network, opened, PAGE, DIGESTS[:20], settings=Settings(folder=tmp_path / "features")
+    )
     assert [position for position, _ in found.failed] == [3]
     assert again.cached and again.failed == found.failed
     assert np.isnan(found.table).all(1).tolist() == [number == 3 for number in range(20)]

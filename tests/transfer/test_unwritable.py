@@ -10,8 +10,8 @@ from polyak.data import Images
 from polyak.errors import DiskError, Stopped
 from polyak.networks import Compact
 from polyak.networks.preprocessing import Preprocessing
-from polyak.transfer import cache, extract
-from polyak.transfer.solutions import known_probe
+from polyak.transfer import Settings, cache, extract, probe
+from polyak.transfer.solutions import ProbeCache
 
 PAGE = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
 
@@ -53,25 +53,25 @@ def too_small(folder, monkeypatch):
 def test_features_and_probes_go_on_without(tmp_path, monkeypatch, inputs, trouble):
     whole = extract(*inputs)
     trouble(tmp_path / "cache", monkeypatch)
-    found = extract(*inputs, folder=tmp_path / "cache")
+    found = extract(*inputs, settings=Settings(folder=tmp_path / "cache"))
     np.testing.assert_array_equal(found.table, whole.table)
     assert "cache" in found.unkept and not found.cached and not whole.unkept
     labels = np.arange(40) % 2
-    probe = known_probe(found.of(["head"]), labels, 2, folder=tmp_path / "cache")
-    np.testing.assert_array_equal(probe.weight, known_probe(whole.of(["head"]), labels, 2).weight)
+    fitted = ProbeCache(tmp_path / "cache").probe(found.of(["head"]), labels, 2)
+    np.testing.assert_array_equal(fitted.weight, probe(whole.of(["head"]), labels, 2).weight)
     if (tmp_path / "cache").is_dir():
         assert not [p for p in (tmp_path / "cache").iterdir() if not p.name.endswith(".lock")]
 
 
 def test_what_is_kept_is_read_where_nothing_can_be_written(tmp_path, monkeypatch, inputs):
-    extract(*inputs, folder=tmp_path)
+    extract(*inputs, settings=Settings(folder=tmp_path))
 
     def refuse(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "utime", refuse)
-    found = extract(*inputs, folder=tmp_path)
+    found = extract(*inputs, settings=Settings(folder=tmp_path))
     assert found.cached and not found.unkept
 
 

@@ -38,7 +38,7 @@ from polyak.training.session import Session
 from polyak.transfer import cache, folds, planner, probe, ranking
 from polyak.transfer.probes import fold_count
 from polyak.transfer.ranking import Row
-from polyak.transfer.solutions import known_probe
+from polyak.transfer.solutions import ProbeCache
 from polyak.transfer.tuning import STRATEGIES
 
 
@@ -155,9 +155,9 @@ class Planner:
             if name == HEAD:
                 alone[name] = results.probes["linear"]
             else:
-                alone[name] = known_probe(
+                alone[name] = ProbeCache(cache.home()).probe(
                     results.features.of([name])[results.read], train.labels, len(train.classes),
-                    seed=self.session.resolved.seed, groups=train.groups, folder=cache.home(),
+                    seed=self.session.resolved.seed, groups=train.groups,
                 )  # fmt: skip
             self.stages.append({"stage": name, **cross_validated(alone[name])})
             yield ProbeEvent(**self.stages[-1])

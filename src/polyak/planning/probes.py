@@ -24,7 +24,7 @@ from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.transfer import cache
 from polyak.transfer.features import LARGEST
-from polyak.transfer.solutions import known_probe
+from polyak.transfer.solutions import ProbeCache
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,13 @@ class Backbone:
     ) -> Generator[Event, None, transfer.Features]:
         """Extract the features of some images, or find them; tell of it on the way."""
         stop = self.session.stop
+        settings = transfer.Settings(
+            self.widths, self.session.machine.threads.loader, cache.home(),
+            check=lambda: stop.check("the features so far"),
+        )  # fmt: skip
         work = transfer.extraction(
             self.network.module, part.images, self.network.preprocessing, part.dataset.digests,
-            view=view, widths=self.widths, threads=self.session.machine.threads.loader,
-            folder=cache.home(), check=lambda: stop.check("the features so far"),
+            view, settings,
         )  # fmt: skip
         while True:
             try:
@@ -130,10 +133,10 @@ def fit_probes(
         if not -LARGEST < columns.min() <= columns.max() < LARGEST:
             why = "features that the disk remembers are too large, or not finite"
             raise RefusedError("these weights cannot be probed", why=why, then="take others")
-        results.probes[strategy] = known_probe(
+        results.probes[strategy] = ProbeCache(cache.home()).probe(
             columns, labels, len(classes), seed=session.resolved.seed,
             widths=[features.widths[name] for name in stages_of(strategy, features)],
-            groups=part.dataset.groups, folder=cache.home(),
+            groups=part.dataset.groups,
         )  # fmt: skip
         yield ProbeEvent(strategy=strategy)
     return results

@@ -8,12 +8,13 @@ from polyak.race.surfaces import SURFACES, Surface
 from polyak.race.trails import RULES, Measured, measure, trail
 
 if TYPE_CHECKING:
-    from polyak.race.contest import Contest
+    from polyak.race.contest import Contest, Design
 
 __all__ = [
     "RULES",
     "SURFACES",
     "Contest",
+    "Design",
     "Measured",
     "Surface",
     "measure",
@@ -23,6 +24,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Contest":  # which needs torch
+    if name not in ("Contest", "Design"):  # which need torch
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("polyak.race.contest").Contest
+    return getattr(import_module("polyak.race.contest"), name)

@@ -92,23 +92,46 @@ def finer(best: float, tried: list[float]) -> list[float]:
     return [best / 3, best * 3]
 
 
+@dataclass(frozen=True)
+class Design:
+    """Say how often each optimizer runs.
+
+    Args:
+        seeds: of the race, at least 2.
+        sweep: factors of each one's usual learning rate that are tried.
+
+    Raises:
+        UsageError: too few seeds, or a factor that is not above zero.
+
+    >>> Design(seeds=3).sweep
+    (0.1, 1.0, 10.0)
+    """
+
+    seeds: int = 5
+    sweep: tuple[float, ...] = SWEEP
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise UsageError("two --seeds at least", why="one cannot tell skill from luck")
+        if not self.sweep or not all(factor > 0 for factor in self.sweep):
+            raise UsageError("each factor of --sweep must be above zero")
+
+
 class Contest:
     """Race optimizers on images: iterate over `events`, then ask for `sweep` and `runs`.
 
     Args:
         data: folder, CSV or `digits`.
         optimizers: names of update rules.
-        seeds: how often each runs, at least 2.
         budget: wall clock for all, such as `5m`.
         steps: of each run instead of a budget; the same every time, to the bit.
-        sweep: factors of each one's usual learning rate that are tried.
-        began: `time.monotonic()` when the command began, for the budget.
+        design: how often each runs.
         choices: of the recipe, for all: model, size, batch_size, widths, val, seed, device, ...
 
     Raises:
         UsageError: an impossible choice.
 
-    >>> race = Contest("digits", ("sgd", "adam"), steps=40, seeds=3)
+    >>> race = Contest("digits", ("sgd", "adam"), steps=40, design=Design(seeds=3))
     >>> race.plan.tries, race.plan.sweep_steps, race.plan.seeds
     (5, 20, (1, 2, 3))
     """
@@ -118,30 +141,27 @@ class Contest:
         data: str,
         optimizers: tuple[str, ...],
         *,
-        seeds: int = 5,
         budget: str | None = None,
         steps: int | None = None,
-        sweep: tuple[float, ...] = SWEEP,
-        began: float | None = None,
+        design: Design = Design(),
         **choices: Any,
     ):
         if (budget is None) == (steps is None):
             raise UsageError("give --budget or --steps, one of them")
-        if seeds < 2:
-            raise UsageError("two --seeds at least", why="one cannot tell skill from luck")
-        if (steps is not None and steps < 1) or not sweep or not all(f > 0 for f in sweep):
-            raise UsageError("--steps and each factor of --sweep must be above zero")
+        if steps is not None and steps < 1:
+            raise UsageError("--steps must be above zero")
         choices.setdefault("model", "compact")
         choices.setdefault("weights", None)  # what was learnt by one rule would favour it
         if choices["model"] == "compact":
             choices.setdefault("widths", NARROW)
         self.recipe: recipes.Recipe = recipes.make(data=data, **choices)
         self.budget: float | None = recipes.make(budget=budget).budget_seconds
-        self.began: float = time.monotonic() if began is None else began
+        self.began: float = time.monotonic()
         first = self.recipe.seed
-        races = tuple(range(first + 1, first + 1 + seeds))
+        races = tuple(range(first + 1, first + 1 + design.seeds))
         size = steps or FEWEST
-        self.plan = Plan(names(",".join(optimizers)), races, sweep, -(-size // 2), size)
+        raced = names(",".join(optimizers))
+        self.plan = Plan(raced, races, design.sweep, -(-size // 2), size)
         self.course: Course
         self.sweep: list[dict[str, Any]] = []
         self.rates: dict[str, float] = {}
@@ -151,13 +171,17 @@ class Contest:
         self._done = 0
         self._swept = self._step_seconds = self._image_seconds = 0.0
 
-    def events(self) -> Iterator[Event]:
+    def events(self, began: float | None = None) -> Iterator[Event]:
         """Race, and tell of it; a stop signal ends it early with what is done kept.
+
+        Args:
+            began: `time.monotonic()` when the budget began to run; when the contest was made.
 
         Raises:
             DataError: the data cannot be raced on.
             UsageError: the budget is too short.
         """
+        self.began = self.began if began is None else began
         with self._stop:
             course = self.course = Course(self.recipe)
             self._fit(course, swept=False)

@@ -1,7 +1,7 @@
 """What the schedule did in a run, by epochs; the schedule itself says, not the validations."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,17 +14,26 @@ MOST_CYCLES = 1000  # what config.yaml says is not ours
 _COLUMNS = ("progress", "epoch")
 
 
+class _Shape(NamedTuple):
+    """What shapes a schedule, in the order that `named` takes it in."""
+
+    cycles: int
+    growth: float
+    peak: float
+    ramp: float
+
+
 def rates(facts: Facts) -> tuple[np.ndarray, np.ndarray] | None:
     """Follow the learning rate to the last validation: epochs and rates, each float64 (n,).
 
     A tuned stage goes by a fixed share of it. None where config.yaml does not say how it went.
     """
     config, peak = facts.config, facts.config.get("learning_rate")
-    ways, to_epochs = _ways(config), _epochs(facts)
-    if ways is None or to_epochs is None or not isinstance(peak, int | float):
+    shape, to_epochs = _shape(config), _epochs(facts)
+    if shape is None or to_epochs is None or not isinstance(peak, int | float):
         return None
     try:
-        schedule = named(str(config.get("schedule")), *ways)
+        schedule = named(str(config.get("schedule")), *shape)
         progress = np.linspace(0, _reached(facts), POINTS)
         factors = np.array([schedule(one) for one in progress.tolist()])
     except (UsageError, ArithmeticError):
@@ -35,19 +44,18 @@ def rates(facts: Facts) -> tuple[np.ndarray, np.ndarray] | None:
 def snapshots(facts: Facts) -> list[float]:
     """Give the epochs at which a snapshot run took its members, so far."""
     config = facts.config
-    ways, to_epochs = _ways(config), _epochs(facts)
-    if config.get("ensemble") != "snapshots" or ways is None or to_epochs is None:
+    shape, to_epochs = _shape(config), _epochs(facts)
+    if config.get("ensemble") != "snapshots" or shape is None or to_epochs is None:
         return []
-    cycles, growth, _, ramp = ways
     try:
-        ends = named_ends(str(config.get("schedule")), cycles, growth, ramp)
+        ends = named_ends(str(config.get("schedule")), shape.cycles, shape.growth, shape.ramp)
     except ArithmeticError:
         return []
     return to_epochs([end for end in ends if end <= _reached(facts) + 1e-6]).tolist()
 
 
-def _ways(config: dict[str, Any]) -> tuple[int, float, float, float] | None:
-    """Read what shapes a schedule: cycles, their growth and peak, the share of the ramp."""
+def _shape(config: dict[str, Any]) -> _Shape | None:
+    """Read what shapes the schedule of a run; None where config.yaml says what cannot be."""
     try:
         cycles = int(config.get("cycles") or 0)
         growth, peak = (float(config.get(f"cycle_{name}") or 1) for name in ("growth", "peak"))
@@ -55,7 +63,7 @@ def _ways(config: dict[str, Any]) -> tuple[int, float, float, float] | None:
     except (TypeError, ValueError):
         return None
     sane = 0 <= cycles <= MOST_CYCLES and 0 < growth <= 10 and 0 < peak <= 1 and 0 <= ramp < 1
-    return (cycles, growth, peak, ramp) if sane else None
+    return _Shape(cycles, growth, peak, ramp) if sane else None
 
 
 def _epochs(facts: Facts) -> Callable[..., np.ndarray] | None:

@@ -1,6 +1,6 @@
 """TRANSFER LEARNING: features of a frozen backbone, probes on them, fine-tuning, the planner."""
 
-from polyak.transfer.features import Features, View, extract, extraction
+from polyak.transfer.features import Features, Settings, View, extract, extraction
 from polyak.transfer.logistic import Rotation, solve
 from polyak.transfer.probes import Probe, folds, probe
 from polyak.transfer.tuning import Tuning, depths
@@ -9,6 +9,7 @@ __all__ = [
     "Features",
     "Probe",
     "Rotation",
+    "Settings",
     "Tuning",
     "View",
     "depths",

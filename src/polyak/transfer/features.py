@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +88,34 @@ class View:
         return Policy.parse(self.policy) if self.policy else Policy.centre(fraction)
 
 
-def extract(*inputs: Any, **options: Any) -> Features:
+@dataclass(frozen=True)
+class Settings:
+    """How features are computed and kept; nothing here changes them.
+
+    Args:
+        widths: `stages(network)`, where that is known.
+        threads: of decoding and rendering.
+        folder: of remembered features; None remembers nothing.
+        check: called at every batch; may raise to stop.
+
+    >>> Settings(threads=2).folder is None
+    True
+    """
+
+    widths: dict[str, int] | None = None
+    threads: int = 1
+    folder: Path | None = None
+    check: Callable[[], object] = lambda: None
+
+
+def extract(
+    network: nn.Module,
+    images: Images,
+    preprocessing: Preprocessing,
+    digests: np.ndarray,
+    view: View = View(),
+    settings: Settings = Settings(),
+) -> Features:
     """Do what `extraction` does, without telling of it on the way.
 
     >>> from polyak.networks import Compact
@@ -99,7 +125,7 @@ def extract(*inputs: Any, **options: Any) -> Features:
     >>> found.of(["head"]).shape
     (5, 6)
     """
-    work = extraction(*inputs, **options)
+    work = extraction(network, images, preprocessing, digests, view, settings)
     while True:
         try:
             next(work)
@@ -112,12 +138,8 @@ def extraction(
     images: Images,
     preprocessing: Preprocessing,
     digests: np.ndarray,
-    *,
     view: View = View(),
-    widths: dict[str, int] | None = None,
-    threads: int = 1,
-    folder: Path | None = None,
-    check: Callable[[], object] = lambda: None,
+    settings: Settings = Settings(),
 ) -> Generator[int, None, Features]:
     """Run a frozen network over images once, or find the result of an earlier run on disk.
 
@@ -127,10 +149,7 @@ def extraction(
         preprocessing: from image to input.
         digests: uint64 (N, 2), a hash of each file's bytes.
         view: what to draw of each image.
-        widths: `stages(network)`, where that is known.
-        threads: of decoding and rendering.
-        folder: of remembered features; None remembers nothing.
-        check: called at every batch; may raise to stop.
+        settings: threads, the folder that remembers, and what may stop it.
 
     Yields:
         How many images are done.
@@ -149,15 +168,15 @@ def extraction(
     >>> list(extraction(Compact(2, (8, 8), (4, 6)), images, preprocessing, np.zeros((40, 2))))
     [16, 32, 40]
     """
-    widths = widths or stages(network)
+    widths, folder = settings.widths or stages(network), settings.folder
     shape = len(images), sum(widths.values())
-    work = _Work(network, images, preprocessing, view, tuple(widths), threads, check)
+    work = _Work(network, images, preprocessing, view, tuple(widths), settings)
     if folder is None:
         new = cache.New(np.full(shape, np.nan, np.float32))
         yield from work.fill(new)
         return Features(new.table, widths, new.failed)
     name = _name(network, preprocessing, digests, view, widths)
-    with cache.owned(folder, name, check):
+    with cache.owned(folder, name, settings.check):
         found = cache.read(folder, name, shape)
         if found is not None and any(_reads(images, position) for position, _ in found[1]):
             found = cache.forget(folder, name)  # an image was away for a while, and is back
@@ -183,8 +202,7 @@ class _Work:
     preprocessing: Preprocessing
     view: View
     names: tuple[str, ...]
-    threads: int
-    check: Callable[[], object]
+    settings: Settings
 
     def fill(self, new: cache.New) -> Generator[int, None, None]:
         """Write the rows of all readable images, and name the others; done batches stay."""
@@ -197,7 +215,7 @@ class _Work:
         with closing(epoch), _crew(self, device) as forward:
             waiting = deque()
             for batch in chain(epoch, (None,)):
-                self.check()
+                self.settings.check()
                 if batch is not None:
                     # a batch is only lent, and several are in work at once
                     waiting.append((order[batch.indices], forward(batch.images.clone())))
@@ -216,7 +234,7 @@ class _Work:
         return Loader(
             images, nothing, self.view.drawn(p.fraction), size=p.size,
             mean=p.mean, std=p.std, batch_size=batch_size, seed=self.view.seed,
-            threads=self.threads, shuffle=False,
+            threads=self.settings.threads, shuffle=False,
         )  # fmt: skip
 
 

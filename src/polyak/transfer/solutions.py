@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,51 +15,64 @@ from polyak.transfer.probes import STRENGTHS, Probe, measured, probe
 FORMAT = 1  # changes when the solution does
 
 
-def known_probe(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    *,
-    seed: int = 0,
-    widths: Sequence[int] = (),
-    groups: np.ndarray | None = None,
-    folder: Path | None = None,
-) -> Probe:
-    """Fit a probe, or find the one that was fitted to the same features and labels before.
+@dataclass(frozen=True)
+class ProbeCache:
+    """Probes that a folder remembers.
 
     Args:
-        features: float32 (n, D), finite.
-        labels: int64 (n,).
-        classes: K.
-        seed: of the folds.
-        widths: columns of each stage, where the features are of several.
-        groups: int (n,), of images that cross-validation must not part.
-        folder: of remembered tables; None remembers nothing.
-
-    >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)
-    >>> known_probe(x, labels, 2).l2 == probe(x, labels, 2).l2
-    True
+        folder: of remembered tables, as `polyak.transfer.cache.home()`.
     """
-    if folder is None:
-        return probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
-    n, width = features.shape
-    shapes = (classes, width), (classes,), (n, classes), (1,)
-    name = _name(features, (labels, groups), (classes, seed, *widths))
-    shape = 1, sum(int(np.prod(shape)) for shape in shapes)
-    with cache.owned(folder, name, lambda: None):
-        if (found := cache.read(folder, name, shape)) is not None:
-            ends = np.cumsum([np.prod(shape) for shape in shapes])
-            parts = np.split(found[0][0], ends[:-1])
-            whole = zip(parts, shapes, strict=True)
-            weight, bias, logs, single = (np.array(part).reshape(s) for part, s in whole)
-            # a single is off by its rounding, and the strength is one of few
-            l2 = min(STRENGTHS, key=lambda strength: abs(strength - single[0]))
-            return Probe(weight, bias, l2, measured(logs, labels), logs)
-        new = probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
-        with cache.making(folder, name, shape) as made:
-            parts = new.weight.ravel(), new.bias, new.log_probs.ravel(), [new.l2]
-            made.table[0] = np.concatenate(parts)
-        return new
+
+    folder: Path
+
+    def probe(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        *,
+        seed: int = 0,
+        widths: Sequence[int] = (),
+        groups: np.ndarray | None = None,
+    ) -> Probe:
+        """Fit a probe as `polyak.transfer.probe` does, or find the one that was fitted before.
+
+        Args:
+            features: float32 (n, D), finite.
+            labels: int64 (n,).
+            classes: K.
+            seed: of the folds.
+            widths: columns of each stage, where the features are of several.
+            groups: int (n,), of images that cross-validation must not part.
+
+        >>> import tempfile
+        >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ProbeCache(Path(folder)).probe(x, labels, 2).l2 == probe(x, labels, 2).l2
+        True
+        """
+        n, width = features.shape
+        shapes = (classes, width), (classes,), (n, classes), (1,)
+        name = _name(features, (labels, groups), (classes, seed, *widths))
+        shape = 1, sum(int(np.prod(shape)) for shape in shapes)
+        with cache.owned(self.folder, name, lambda: None):
+            if (found := cache.read(self.folder, name, shape)) is not None:
+                return _restored(found[0][0], shapes, labels)
+            new = probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
+            with cache.making(self.folder, name, shape) as made:
+                parts = new.weight.ravel(), new.bias, new.log_probs.ravel(), [new.l2]
+                made.table[0] = np.concatenate(parts)
+            return new
+
+
+def _restored(row: np.ndarray, shapes: Sequence[tuple[int, ...]], labels: np.ndarray) -> Probe:
+    """Take a remembered row apart: weight, bias, log-probabilities, strength."""
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    whole = zip(np.split(row, ends[:-1]), shapes, strict=True)
+    weight, bias, logs, single = (np.array(part).reshape(s) for part, s in whole)
+    # a single is off by its rounding, and the strength is one of few
+    l2 = min(STRENGTHS, key=lambda strength: abs(strength - single[0]))
+    return Probe(weight, bias, l2, measured(logs, labels), logs)
 
 
 def _name(features: np.ndarray, numbers: tuple, settings: tuple[int, ...]) -> str:

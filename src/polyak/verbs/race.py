@@ -120,23 +120,21 @@ def _pictures(options: Options, began: float) -> int:
 
     from polyak import console
     from polyak.files import check_writable
-    from polyak.race import Contest, sheet
+    from polyak.race import Contest, Design, sheet
 
     names = ("seed", "model", "size", "batch_size", "val", "device", "precision", "threads")
     names += ("classes_from", "max_pixels")
     contest = Contest(
         options.data,
         tuple(word.strip() for word in options.optimizers.split(",") if word.strip()),
-        seeds=options.seeds,
         budget=options.budget or (None if options.steps is not None else "5m"),
         steps=options.steps,
-        sweep=_factors(options.sweep),
-        began=began,
+        design=Design(options.seeds, _factors(options.sweep)),
         **{name: getattr(options, name) for name in names},
     )
     check_writable(options.out)
     screen = Console()
-    _follow(contest.events(), screen)
+    _follow(contest.events(began), screen)
     found = sheet.figures(contest)
     sheet.write(found, options.out)
     if rows := sheet.rows(found):
