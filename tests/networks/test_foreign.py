@@ -165,8 +165,50 @@ def test_a_file_s_name_says_its_model(stem, model):
     assert foreign.model_of_file(stem) == model
 
 
-def test_hostile_tables_cost_little():
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        # the names of efficientnet-pytorch: TensorFlow's padding and epsilon, which b0 has not
+        ("efficientnet_b0", "_conv_stem.weight"),
+        ("mobilenetv2_100", "_conv_stem.weight"),
+        ("tf_efficientnet_lite0", "features.0.0.weight"),
+    ],
+)
+def test_an_order_that_fits_is_not_yet_the_same_network(model, first, tmp_path):
+    network = build(model, 1000)
+    kinds = [name.rpartition(".")[2] for name in network.state_dict()]
+    names = [first, *(f"part{i}.{kind}" for i, kind in enumerate(kinds[1:]))]
+    torch.save(dict(zip(names, network.state_dict().values(), strict=True)), tmp_path / "w.pth")
+    with pytest.raises(RefusedError, match="0 of "):
+        load_weights(network, tmp_path / "w.pth")
+
+
+def test_a_vit_for_another_size_has_timm_s_resampled_places(tmp_path):
+    name = "vit_tiny_patch16_224"
+    torch.manual_seed(0)
+    source = timm.create_model(name, num_classes=5)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    network = build(name, 5, img_size=96)
+    load_weights(network, tmp_path / "w.pth")
+    expected = timm.create_model(
+        name, pretrained=True, num_classes=5, img_size=96,
+        pretrained_cfg_overlay={"file": str(tmp_path / "w.pth"), "num_classes": 5},
+    )  # fmt: skip
+    images = torch.rand(2, 3, 96, 96)
+    assert torch.equal(network.eval()(images), expected.eval()(images))
+
+
+@pytest.mark.parametrize("first", ["conv1.weight", "class_token", "features.0.0.weight"])
+def test_a_table_of_too_many_tensors_is_left_alone(first):
+    """Each way of reading would go through all of them, for each network that is tried."""
+    names = [first, *(f"module.model.net.{i}.weight" for i in range(20_000))]
+    table = dict.fromkeys(names, torch.zeros(1))
     network = build("mobilenetv2_100", 2)
-    table = {f"module.{'module.' * (i % 9)}{i}": torch.zeros(1) for i in range(5000)}
-    found = foreign.adapted(network, table)
-    assert foreign.fitting(foreign.backbone_tensors(network), found) == 0
+    assert foreign.adapted(network, table) == table
+    assert foreign.network_of(table) is None
+
+
+def test_many_prefixes_end(resnet):
+    table = {f"{'module.' * (i % 9)}{i}": torch.zeros(1) for i in range(900)}
+    own = foreign.backbone_tensors(resnet)
+    assert foreign.fitting(own, foreign.adapted(resnet, table)) == 0

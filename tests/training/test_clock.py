@@ -13,7 +13,7 @@ from polyak.training.step import TrainingStep
 
 NAME = "mobilenetv3_small_050"
 BUDGET = 600.0
-STEP = 1.0  # seconds of a step
+STEP = 4.0  # seconds of a step
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Work:
 
 @pytest.fixture
 def work(monkeypatch):
-    """Steps take a second; an image that is predicted takes a while, the first one much longer."""
+    """Steps take some seconds; so does an image that is predicted, the first one much longer."""
     clock = Work()
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     real = TrainingStep.__call__
@@ -68,9 +68,10 @@ def run_of(job, tmp_path, **choices):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("image_seconds", [0.02, 0.2, 0.5])
-@pytest.mark.parametrize("start_up", [0.0, 20.0])
-@pytest.mark.parametrize("freeze_norms", [True, False])
+@pytest.mark.parametrize(
+    ("image_seconds", "start_up", "freeze_norms"),
+    [(0.02, 0.0, True), (0.5, 20.0, True), (0.2, 20.0, False), (0.5, 0.0, False)],
+)
 def test_nearly_all_steps_that_fit_are_taken(
     job, tmp_path, monkeypatch, work, image_seconds, start_up, freeze_norms
 ):

@@ -46,10 +46,7 @@ def open_session(command: Command) -> Session:
     earlier = [name for name in (recipe.weights, recipe.distill) if name]
     data.dataset.warnings.extend(source.seen_before(earlier, data.dataset))
     command.stop.check("nothing was begun")
-    resolved = resolve(recipe, data.dataset)
-    if reason:  # first of all on the screen: the model follows from it
-        reasons = {"weights": reason} | resolved.reasons
-        resolved = resolved.model_copy(update={"reasons": reasons})
+    resolved = resolve(recipe, data.dataset, {"weights": reason} if reason else None)
     if path is not None and before is not None:
         environment.check_unchanged(path, data.dataset)
         distillation.check_unchanged(recipe.distill, before.get("teacher", ""), path)

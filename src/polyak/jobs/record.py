@@ -107,7 +107,7 @@ def start_event(
         device=machine.device,
         precision=f"{machine.precision.name}: {machine.precision.reason}",
         threads=machine.threads._asdict(),
-        decided={name: [str(getattr(resolved, name)), why] for name, why in reasons},
+        decided={name: [_told(getattr(resolved, name)), why] for name, why in reasons},
         warnings=[*dataset.warnings, *([] if resumed else resolved.without_effect())],
         bits=dataset.bits if dataset.bits < 16 else None,
     )
@@ -119,3 +119,8 @@ def write_report(run: RunDirectory) -> None:
         report(run.path)
     except Exception as error:
         run.log(f"report.html was not written: {type(error).__name__}: {error}")
+
+
+def _told(value: object) -> str:
+    """Write a value as it would be typed."""
+    return "none" if value is None else str(value)

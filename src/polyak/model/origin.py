@@ -1,6 +1,7 @@
 """Where the weights of a run come from, and under which licence: read, never guessed."""
 
 import hashlib
+from pathlib import Path
 
 from polyak.model import Classifier
 from polyak.model.known_splits import file_of
@@ -29,15 +30,15 @@ def origin_of(weights: str | None, model: str, source: Classifier | None = None)
         config = pretrained_config(model)
         place = str(config.get("hf_hub_id") or "timm")
         return Origin(model, place, licence=str(config.get("license") or UNKNOWN).lower())
-    path = file_of(weights)
+    path, named = file_of(weights), Path(weights).resolve().name
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if source is not None:
         before = Origin.read(source.header.get("weights"))
         started = isinstance(recipe := source.header.get("recipe"), dict) and recipe.get("weights")
         own = UNKNOWN if started else SCRATCH
-        return Origin(path.parent.name, "polyak", sha256, before.licence if before else own)
-    return Origin(path.name, "file", sha256, _stated(metadata_of(path)))
+        return Origin(named, "polyak", sha256, before.licence if before else own)
+    return Origin(named, "file", sha256, _stated(metadata_of(path)))
 
 
 def _stated(metadata: dict[str, str]) -> str:

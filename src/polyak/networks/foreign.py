@@ -19,14 +19,18 @@ from polyak.networks.zoo import zoo
 PREFIXES = ("_orig_mod.", "module.", "model.", "network.", "net.", "backbone.", "encoder.")
 # where a training program keeps its weights in a checkpoint
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
-# names by which programs are known whose tensors come in the same order as timm's
-SAME_ORDER = ("features.0.0.weight", "layers.0.weight", "_conv_stem.weight")
-# architectures for which a test holds that both orders mean the same layers, with the same epsilon
-VERIFIED = re.compile(
-    r"mobilenetv2_|mnasnet_|efficientnet_b[0-4]|convnext_(tiny|small|base|large)|tf_efficientnet_lite"
-)
+# a name by which a program is known, and the architectures whose tensors it gives in timm's order,
+# with timm's padding and epsilons: an order that fits is not yet the same network
+SAME_ORDER = {
+    "features.0.0.weight": re.compile(
+        r"mobilenetv2_|efficientnet_b[0-4]$|convnext_(tiny|small|base|large)$"
+    ),
+    "layers.0.weight": re.compile(r"mnasnet_"),
+    "_conv_stem.weight": re.compile(r"tf_efficientnet_lite"),
+}
 SAME_WORDS = {"layer_scale": "gamma"}
-TORCHVISION_VIT = (
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]  # patterns, and words for them
+TORCHVISION_VIT: Rules = (
     (r"^class_token$", "cls_token"),
     (r"^encoder\.pos_embedding$", "pos_embed"),
     (r"^conv_proj\.", "patch_embed.proj."),
@@ -39,7 +43,7 @@ TORCHVISION_VIT = (
     (r"^encoder\.ln\.", "norm."),
     (r"^heads\.head\.", "head."),
 )
-TORCHVISION_REGNET: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+TORCHVISION_REGNET: Rules = (
     (r"^stem\.0\.", "stem.conv."),
     (r"^stem\.1\.", "stem.bn."),
     (r"^trunk_output\.block(\d)\.block\d-(\d+)\.", lambda m: f"s{m[1]}.b{int(m[2]) + 1}."),
@@ -122,7 +126,9 @@ def adapted(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     """
     own = backbone_tensors(network)
     best = dict(tensors)
-    for found in _readings(network, own, best):
+    if len(tensors) > 1000 + 4 * len(own):  # of no network of this kind, whatever it is called
+        return best
+    for found in _readings(network, best):
         if fitting(own, found) > fitting(own, best):
             best = found
         if fitting(own, best) == len(own):
@@ -159,12 +165,11 @@ def fitting(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> int:
     return sum(name in found and found[name].shape == own[name].shape for name in own)
 
 
-def _readings(
-    network: nn.Module, own: Mapping[str, Tensor], tensors: dict[str, Tensor]
-) -> Iterator[dict[str, Tensor]]:
-    for stripped, way in product(_stripped(tensors), (dict, _vit, _regnet)):
+def _readings(network: nn.Module, tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    tables = list(_stripped(tensors))
+    for stripped, way in product(tables, (dict, _vit, _regnet)):
         yield way(stripped)
-    for stripped in _stripped(tensors):
+    for stripped in tables:
         yield _in_order(network, stripped)
         yield _filtered(network, stripped)
 
@@ -181,9 +186,7 @@ def _stripped(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         yield tensors
 
 
-def _renamed(
-    tensors: dict[str, Tensor], rules: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-) -> dict[str, Tensor]:
+def _renamed(tensors: dict[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     found = {}
     for name, value in tensors.items():
         for pattern, words in rules:
@@ -204,7 +207,7 @@ def _regnet(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _in_order(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Name tensors by their place, where every one has the kind and shape that the place wants."""
     architecture = str(getattr(network, "pretrained_cfg", {}).get("architecture"))
-    if not VERIFIED.match(architecture) or not any(name in tensors for name in SAME_ORDER):
+    if not any(n in tensors and known.match(architecture) for n, known in SAME_ORDER.items()):
         return tensors
     own = network.state_dict()
     heads = tuple(f"{name}." for name in head_names(network)) or ("\n",)
@@ -228,7 +231,9 @@ def _in_order(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def _filtered(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Ask timm, which knows how the authors of a network name its tensors."""
+    """Ask timm, which knows how the authors of a network name its tensors, and which resamples the
+    places of a ViT for images of another size.
+    """
     known = getattr(sys.modules.get(type(network).__module__), "checkpoint_filter_fn", None)
     if known is None:
         return tensors

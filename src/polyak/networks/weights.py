@@ -1,11 +1,10 @@
 """Weights from a file into a network: every tensor accounted for, nothing executed."""
 
 import argparse
-import io
 import zipfile
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +60,7 @@ def load_weights(network: nn.Module, path: Path | str) -> Loaded:
     if path.suffix == ".safetensors":
         tensors, metadata = _safetensors(path)
         return fill(network, tensors, path, metadata)
-    return fill(network, read_pickle(path.read_bytes(), path), path)
+    return fill(network, read_pickle(path, path), path)
 
 
 def metadata_of(path: Path | str) -> dict[str, str]:
@@ -146,11 +145,11 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise _refused(path, f"not a safetensors file ({error})") from error
 
 
-def read_pickle(content: bytes, path: Path) -> dict[str, Tensor]:
+def read_pickle(file: Path | BinaryIO, path: Path) -> dict[str, Tensor]:
     """Read the tensors of a `.pth` file by name; nothing in it is run.
 
     Args:
-        content: of the file.
+        file: to read from.
         path: where it lies, for what is said of it.
 
     Raises:
@@ -158,7 +157,7 @@ def read_pickle(content: bytes, path: Path) -> dict[str, Tensor]:
     """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # timm's keep their options
-            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            found = torch.load(file, map_location="cpu", weights_only=True)
     # hostile bytes can raise anything at all, and none of it means more than "refused"
     except Exception as error:
         why = "it holds more than tensors, or is damaged; nothing in it was run"
@@ -189,7 +188,7 @@ def fill(
         RefusedError: they are of another network; the network is as it was.
     """
     given, tensors = len(tensors), adapted(network, tensors)
-    skipped = given - len(tensors)
+    skipped = max(0, given - len(tensors))
     own = network.state_dict()
     heads = tuple(f"{name}." for name in head_names(network))
     head = [key for key in own if heads and key.startswith(heads)]

@@ -7,7 +7,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from polyak.optim import rules
-from polyak.optim.ruled import Options, Ruled
+from polyak.optim.ruled import Options, Rate, Ruled
 
 
 class Nesterov(Ruled):
@@ -31,7 +31,7 @@ class Nesterov(Ruled):
     def __init__(
         self,
         params: ParamsT,
-        lr: float | torch.Tensor = 1e-3,
+        lr: Rate = 1e-3,
         momentum: float = 0.9,
         *,
         weight_decay: float = 0.0,

@@ -12,10 +12,9 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from polyak.optim import rules
-from polyak.optim.ruled import Options, Ruled, places_of
+from polyak.optim.ruled import Options, Rate, Ruled, places_of
 from polyak.optim.translate import signature
 
-Rate = float | torch.Tensor
 Betas = tuple[float, float]
 _MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 

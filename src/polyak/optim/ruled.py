@@ -19,6 +19,8 @@ from polyak.optim.norm import norm_of
 from polyak.optim.state import Portable, as_count
 from polyak.optim.translate import signature
 
+Rate = float | Tensor  # a learning rate
+
 
 class OptionError(UsageError, ValueError):
     """An optimizer's option has a value that it cannot have.

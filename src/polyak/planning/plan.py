@@ -124,7 +124,7 @@ class Planner:
         self.rows: dict[str, Row] = {}
         self.turns: list[Row] = []
         self.stages: list[dict[str, Any]] = []
-        self.labels = np.zeros(0, np.int64)  # of all images that measure
+        self.labels: np.ndarray = np.zeros(0, np.int64)  # of all images that measure
 
     def events(self) -> Generator[Event, None, PlanResult]:
         """Probe every stage, then try fine-tuning, then choose."""
@@ -181,7 +181,7 @@ class Planner:
         val, began = self.session.data.val, time.monotonic() - self.session.clock.elapsed()
         self.labels = results.train.labels
         if val is not None:
-            self.labels: np.ndarray = np.concatenate([val.labels, self.labels])
+            self.labels = np.concatenate([val.labels, self.labels])
         for name in PROBES:
             found = results.probes[name]
             log_probs = [found.log_probs]

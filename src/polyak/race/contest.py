@@ -161,12 +161,12 @@ class Contest:
         races = tuple(range(first + 1, first + 1 + design.seeds))
         size = steps or FEWEST
         raced = names(",".join(optimizers))
-        self.plan = Plan(raced, races, design.sweep, -(-size // 2), size)
+        self.plan: Plan = Plan(raced, races, design.sweep, -(-size // 2), size)
         self.course: Course
         self.sweep: list[dict[str, Any]] = []
         self.rates: dict[str, float] = {}
         self.runs: dict[tuple[str, int], Run] = {}  # by optimizer and seed
-        self.signal = 0
+        self.signal: int = 0
         self._stop = Stop()
         self._done = 0
         self._swept = self._step_seconds = self._image_seconds = 0.0
@@ -189,7 +189,7 @@ class Contest:
             yield from self._sweep(course)
             self._fit(course, swept=True)
             yield from self._race(course)
-            self.signal: int = self._stop.signal
+            self.signal = self._stop.signal
 
     def _fit(self, course: Course, swept: bool) -> None:
         """Choose the numbers of steps that the budget has room for."""
@@ -229,7 +229,7 @@ class Contest:
         each = plan.sweep_steps
         if not swept:
             each = int(affordable * SWEEP_SHARE / (k * plan.tries))
-        self.plan: Plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
+        self.plan = replace(plan, steps=steps, sweep_steps=min(max(each, FEWEST // 2), steps))
 
     def _start(self, course: Course) -> Event:
         resolved = course.session(self.plan.optimizers[0]).resolved

@@ -1,5 +1,6 @@
 """What the user left open, resolved once from data and machine, each choice with its reason."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that fe
 ONE_VIEW = "the view that the features are of"
 
 
-def resolve(recipe: Recipe, dataset: Dataset) -> Resolved:
+def resolve(recipe: Recipe, dataset: Dataset, reasons: Mapping[str, str] | None = None) -> Resolved:
     """Give every open choice its value, once, after images that cannot be decoded were set aside.
 
     Args:
         recipe: what was asked; None and `auto` are open.
         dataset: images that can be used, split.
+        reasons: of what was open and was decided before.
 
     Raises:
         UsageError: choices that contradict one another.
@@ -44,7 +46,8 @@ def resolve(recipe: Recipe, dataset: Dataset) -> Resolved:
     ('compact', 'nesterov', 'a digit in the mirror is another digit')
     """
     recipe, reason = with_weights(recipe, dataset)
-    choices = _Choices(recipe, {"weights": reason} if reason else {})
+    reasons = dict(reasons or ({"weights": reason} if reason else {}))
+    choices = _Choices(recipe, reasons)
     model = choices.choose("model", *model_of(recipe, dataset.sizes))
     trained = len(dataset.part("train"))
     _transfer(choices)

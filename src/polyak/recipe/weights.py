@@ -6,7 +6,8 @@ from polyak.data.dataset import Dataset
 from polyak.networks import hub, pretrained
 from polyak.recipe.recipe import Recipe
 
-SMALLEST = 48  # pixels a side: below it `compact` learns more from scratch, see docs/methods
+# sides in pixels, and training images: what was measured at equal minutes, docs/methods/transfer.md
+LEAST_SIDE, SMALL_SIDE, MANY = 32, 64, 10_000
 
 
 def with_weights(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
@@ -26,18 +27,22 @@ def with_weights(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, str]:
     """
     if recipe.weights != "auto":
         return recipe, ""
-    weights, reason = _choose(recipe, dataset.sizes)
+    weights, reason = _choose(recipe, dataset)
     return recipe.model_copy(update={"weights": weights}), reason
 
 
-def _choose(recipe: Recipe, sizes: np.ndarray) -> tuple[str | None, str]:
+def _choose(recipe: Recipe, dataset: Dataset) -> tuple[str | None, str]:
     if recipe.data == "digits":
         return None, "digits of 8 pixels are learnt from scratch"
     if recipe.model == "compact" or recipe.widths is not None:
         return None, "compact is learnt from scratch"
-    side = recipe.size or int(np.median(sizes.min(1)))
-    if side < SMALLEST:
-        return None, f"images of {side} pixels are learnt better from scratch"
+    side = recipe.size or int(np.median(dataset.sizes.min(1)))
+    if side < LEAST_SIDE:
+        return None, f"images of {side} pixels: what weights help there was not measured"
+    trained = int(np.isin(dataset.splits, ("", "train")).sum())
+    if side < SMALL_SIDE and trained > MANY:
+        why = f"{trained:,} images of {side} pixels"
+        return None, f"{why}: from scratch; at equal minutes weights were ahead up to {MANY:,}"
     if recipe.model == "auto":
         found = pretrained.installed()
         if not found:

@@ -103,7 +103,7 @@ def _notes(resolved: Resolved, loaded: Loaded) -> list[str]:
     name, notes = Path(str(resolved.weights)).name, []
     if loaded.skipped:
         count = counted(loaded.skipped, "tensor")
-        notes.append(f"{name}: {count} of it belong to no part of {resolved.model}; not used")
+        notes.append(f"{name}: {count} not used, of no part of {resolved.model}")
     asked = resolved.mean is not None and resolved.std is not None
     if not asked and not {"mean", "std"} <= loaded.metadata.keys():
         notes.append(

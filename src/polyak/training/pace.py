@@ -100,7 +100,8 @@ class Pacer:
     """
 
     def __init__(self, pace: Pace):
-        self.first = self.pace = pace
+        self.first: Pace = pace
+        self.pace: Pace = pace
 
     def at(self, step: int) -> float:
         """Progress after `step` steps."""
@@ -124,8 +125,8 @@ class Pacer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the pace that was last."""
-        self.pace: Pace = Pace(*state["pace"])
-        self.first: Pace = Pace(*state["first_pace"])
+        self.pace = Pace(*state["pace"])
+        self.first = Pace(*state["first_pace"])
 
 
 class Clock:

@@ -23,7 +23,7 @@ class Stop:
     )
 
     def __init__(self):
-        self.signal = 0
+        self.signal: int = 0
         self._before = {}
 
     def __enter__(self) -> "Stop":
@@ -48,4 +48,4 @@ class Stop:
     def _note(self, number, frame):
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal: int = number
+        self.signal = number

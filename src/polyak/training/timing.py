@@ -84,8 +84,7 @@ def first_pace(
     # alone: the other processes time their own, and the leader's word counts
     copied = network.with_module(copy.deepcopy(network.module))
     seconds = step_seconds(session.alone().step(copied, EXPECTED, teacher=teacher), loader)
-    share = loader.batch_size / session.process.size
-    validator.image_seconds = seconds / share / 3  # forward alone
+    validator.time_images(network.module)
     if not (resolved.tuned and resolved.freeze_norms):
         validator.refresh_seconds = validator.image_seconds
     foretell(clock, validator, seconds)

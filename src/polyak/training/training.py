@@ -139,11 +139,11 @@ class Training:
         self.validator: Validator = validator
         self.pacer: Pacer = pacer
         self.run: RunDirectory | None = run
-        self.done = 0  # steps
+        self.done: int = 0  # steps
         self.warnings: list[str] = []  # of checkpoints that could not be used
         self.losses: MeanLoss = MeanLoss()
-        self.spent = TimeSpent()  # since the last validation
-        self.total = TimeSpent()  # since the first step
+        self.spent: TimeSpent = TimeSpent()  # since the last validation
+        self.total: TimeSpent = TimeSpent()  # since the first step
         self._indices: np.ndarray | None = None  # of the step whose loss is pending
         self._saved = self._planned = time.monotonic()
 
@@ -260,7 +260,7 @@ class Training:
             seconds=round(clock.elapsed(), 2),
         )
         self.losses.restart()
-        self.spent: TimeSpent = TimeSpent()
+        self.spent = TimeSpent()
         clock.validation_seconds = time.monotonic() - began
         clock.finish_seconds = self.validator.finish_seconds()
         if clock.budget is not None:
@@ -299,10 +299,10 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken."""
-        self.done: Any = state["step"]
+        self.done = state["step"]
         self.pacer.load_state_dict(state)
         self.losses.total, self.losses.count = state["loss"]
-        self.total: TimeSpent = TimeSpent(*state["spent"])
+        self.total = TimeSpent(*state["spent"])
         self.step.load_state_dict(state["learner"])
         self.validator.load_state_dict(state["judge"])
         self.session.clock.load_state_dict(state["clock"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from polyak.data.images import Images
 from polyak.data.loader import Loader
 from polyak.data.parts import Part
 from polyak.ensemble import copied
@@ -23,6 +24,7 @@ from polyak.training.step import TrainingStep
 
 BATCH_NORM_IMAGES = 4096  # that batch-norm statistics of an average are estimated from
 GLANCE = 4  # in the course of a run, where nothing is kept: one in so many training images
+TIMED = 128  # held-out images that foretell what predicting the others takes
 BATCH_NORM_EPOCH = 1 << 40  # an epoch that no run reaches: its order and pixels are drawn for this
 
 
@@ -81,13 +83,13 @@ class Validator:
         return self.times - self.done + len(self.snapshots.ends) - self.snapshots.ended
 
     def affordable(self, progress: float, seconds: float, each: float) -> int:
-        """Give the most validations a run, up to today's, of which those to come fit some seconds.
+        """Say how often a run may validate, so that what is still to come fits some seconds.
 
-        The last one always takes place, and those that patience asks for.
+        Never more often than now. The last validation always takes place, and with patience all.
 
         Args:
             progress: of the run.
-            seconds: for all validations to come.
+            seconds: for all validations that are still to come.
             each: seconds of one.
         """
         if self.patience is not None:
@@ -152,6 +154,18 @@ class Validator:
         self.image_seconds = (time.monotonic() - began) / max(1, len(labels))
         return part.dataset.kind.score(log_probs[read], labels)
 
+    def time_images(self, network: nn.Module) -> None:
+        """Find out what predicting an image takes, as it will be done; the first pass warms up."""
+        split = next((name for name in ("val", "test") if name in self.parts), None)
+        if split is None:
+            return
+        images = self.parts[split].images
+        few = images.take(np.arange(min(TIMED, len(images))))
+        for _ in range(2):
+            began = time.monotonic()
+            self._predict(network, few, "one", self.machine.precision.name)
+            self.image_seconds = (time.monotonic() - began) / len(few)
+
     def log_probs(
         self, network: nn.Module, split: str, views: str, precision: str = "float32"
     ) -> np.ndarray:
@@ -163,10 +177,15 @@ class Validator:
         Raises:
             DivergedError: one is not finite.
         """
+        return self._predict(network, self.parts[split].images, views, precision)
+
+    def _predict(
+        self, network: nn.Module, images: Images, views: str, precision: str
+    ) -> np.ndarray:
         with as_divergence():
             found, _ = log_probabilities(
                 network,
-                self.parts[split].images,
+                images,
                 self.preprocessing,
                 views=views,
                 device=self.machine.device,

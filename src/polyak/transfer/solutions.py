@@ -37,13 +37,7 @@ class ProbeCache:
     ) -> Probe:
         """Fit a probe as `polyak.transfer.probe` does, or find the one that was fitted before.
 
-        Args:
-            features: float32 (n, D), finite.
-            labels: int64 (n,).
-            classes: K.
-            seed: of the folds.
-            widths: columns of each stage, where the features are of several.
-            groups: int (n,), of images that cross-validation must not part.
+        It takes what that function takes.
 
         >>> import tempfile
         >>> x, labels = np.array([[-1.0], [1.0]] * 9, np.float32), np.array([0, 1] * 9)
