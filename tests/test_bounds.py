@@ -22,7 +22,7 @@ from polyak.export.facts import inputs
 from polyak.model import Classifier, join, load, save
 from polyak.networks import Compact
 from polyak.networks.preprocessing import Preprocessing
-from polyak.planning.plan import command
+from polyak.planning.result import command
 from polyak.race import sheet
 from polyak.recipe import make
 from polyak.transfer import Settings, extract

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import UsageError, nearest
 from polyak.recipe import recipe as recipes
+from polyak.recipe.names import OTHER_NAMES, RENAMED
 
 MISTAKE = 2  # what tyro leaves with
 TRAIN = """Train a classifier on a folder of images, a CSV, or 'digits'.
@@ -94,7 +95,7 @@ def _unknown(kind: Any, arguments: list[str], prog: str) -> UsageError | None:
     for word in arguments:
         typed = word.partition("=")[0]
         if typed.startswith("--") and typed[2:].replace("-", "_") not in (*known, "help"):
-            near = nearest(typed[2:], known, recipes.OTHER_NAMES)
+            near = nearest(typed[2:], known, OTHER_NAMES)
             then = f"did you mean {flag(near)}?" if near else f"{prog} --help"
             return UsageError("no such option", where=typed, then=then)
     return None
@@ -131,7 +132,7 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     Raises:
         UsageError: an impossible or unknown choice.
     """
-    arguments, dotted = _dotted(renamed(arguments, recipes.RENAMED))
+    arguments, dotted = _dotted(renamed(arguments, RENAMED))
     chosen = parse(trainer(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
         base = recipes.make(**recipes.read(chosen.config))

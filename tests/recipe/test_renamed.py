@@ -4,7 +4,8 @@ import json
 
 from polyak import options
 from polyak.recipe import make
-from polyak.recipe.recipe import RENAMED, Recipe
+from polyak.recipe.names import RENAMED
+from polyak.recipe.recipe import Recipe
 from polyak.rundir import resume
 
 

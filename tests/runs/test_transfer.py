@@ -13,14 +13,13 @@ from jobs import train
 from polyak import cli, load, metrics, transfer
 from polyak.data import Images, find, scan
 from polyak.errors import RefusedError, UsageError
-from polyak.jobs.select import calibrated
+from polyak.jobs.probe import calibrated
 from polyak.networks import Staged, backbone_of, build
 from polyak.planning import probes as probing
 from polyak.planning.probes import ProbePredictions
 from polyak.recipe import make
 from polyak.recipe.resolve import ends_as_probe
 from polyak.rundir.records import records
-from polyak.transfer import Probe
 from polyak.transfer.memory import FrozenFeatureCache
 
 NAME = "mobilenetv3_small_050"
@@ -70,13 +69,12 @@ def test_the_model_file_predicts_what_the_probe_says(job, tmp_path, strategy):
 def test_two_held_out_images_do_not_calibrate_alone():
     sure = np.log(np.array([[0.9, 0.1]] * 200, np.float32))  # and right nine times of ten
     labels = np.array([0] * 180 + [1] * 20)
-    found = Probe(np.zeros((2, 1)), np.zeros(2), 0.1, None, sure)
     wrong = ProbePredictions(sure[:2], np.array([1, 1]), np.arange(2), [])
     assert metrics.fit_temperature(wrong.log_probs, wrong.labels) > 1.5
-    assert calibrated(found, labels, wrong) == pytest.approx(1, abs=0.1)
-    assert calibrated(found, labels, None) == pytest.approx(1, abs=0.01)
-    found.log_probs[:] = np.nan  # no class had two images
-    assert calibrated(found, labels, None) == 1
+    assert calibrated(sure, labels, wrong) == pytest.approx(1, abs=0.1)
+    assert calibrated(sure, labels, None) == pytest.approx(1, abs=0.01)
+    none = np.zeros((0, 2), np.float32)  # no class had two images
+    assert calibrated(none, labels[:0], None) == 1
 
 
 def test_predictions_of_the_run_are_the_model_files(job, tmp_path):

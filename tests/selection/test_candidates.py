@@ -10,6 +10,7 @@ from digit_networks import member
 from polyak.augment import Policy
 from polyak.data import Loader
 from polyak.ensemble import copied
+from polyak.model import WeightKind
 from polyak.selection import CandidatePool
 from polyak.selection.candidates import ensembles, fine_tuned, soups
 
@@ -104,6 +105,7 @@ def test_the_probe_is_eligible_only_where_fine_tuning_did_harm(parts, trained):
     for start, end, harm in (("knows", "empty", True), ("empty", "knows", False)):
         pool = CandidatePool(parts, list)
         pool.add("weights", states[end], trained)
-        halfway, probe = fine_tuned(pool, states[start], ["weights"], trained)
+        halfway, probe, both = fine_tuned(pool, states[start], ["weights"], trained)
+        assert (both.kind, both.passes, both.travels) == (WeightKind.MEMBERS, 2, False)
         assert (probe.name, probe.share, probe.eligible) == ("probe", 0.0, harm)
         assert halfway.eligible and halfway.share == 1.0

@@ -94,7 +94,7 @@ def test_the_probe_travels_only_where_it_predicts(pool, tmp_path, wins):
     probe = copied(member(3).network)
     found = [candidate(pool, "weights", WeightKind.WEIGHTS, ("a",))]
     found += fine_tuned(pool, probe, ["a"], member(0))
-    assert {one.name for one in found} == {"weights", "halfway", "probe"}
+    assert {one.name for one in found} == {"weights", "halfway", "probe", "with its probe"}
     halfway = (pool.states["a"]["head.weight"] + probe["head.weight"]) / 2
     assert torch.allclose(pool.states["halfway"]["head.weight"], halfway)
     select(pool, forced(found, "probe" if wins else "weights")).save(tmp_path / "m.safetensors")

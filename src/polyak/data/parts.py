@@ -118,5 +118,21 @@ class Splits:
             kept[name] = Part(part.dataset, images).take(images.good)
         return Splits(self.dataset.set_aside(lost), kept)
 
+    def decoded_for(self, min_size: tuple[int, int], threads: int) -> "Splits":
+        """Let large JPEGs be shrunk for a network of another size; no image is kept.
+
+        Args:
+            min_size: as `Images.open` takes it.
+            threads: of reading headers.
+        """
+        found = {}
+        for name, part in self.parts.items():
+            images = part.images
+            if not images.made and images.decoding.min_size != min_size:
+                images = Images.open(part.dataset, threads, 0, min_size=min_size)
+                images.lost = part.images.lost  # what is lost is told of all of them
+            found[name] = Part(part.dataset, images)
+        return Splits(self.dataset, found)
+
     def __iter__(self) -> Iterator[tuple[str, Part]]:
         return iter(self.parts.items())

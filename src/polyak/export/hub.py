@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,37 @@ def to_hub(
     return found
 
 
+def best_member(classifier: Classifier) -> tuple[Classifier, str]:
+    """Take the member that counts most, where a folder holds one network only.
+
+    Args:
+        classifier: of one running member or several.
+
+    Returns:
+        The classifier itself, or the one of its best member that timm can build; and a line that
+        tells of it, "" where nothing was left out.
+    """
+    running = [member for member in classifier.members if member.weight > 0]
+    able = [member for member in running if not _foreign(member)]
+    if len(running) < 2 or not able:
+        return classifier, ""
+    best = max(able, key=lambda member: member.weight)
+    header = {name: v for name, v in classifier.header.items() if name != "evaluation"}
+    alone = Classifier([replace(best, weight=1.0)], classifier.classes, 1.0, "one", header)
+    alone.pixel_cap = classifier.pixel_cap
+    name = best.spec["name"]
+    return alone, f"one of {len(running)} networks is written, the one that counts most: {name}"
+
+
+def _foreign(member: Member) -> str:
+    """Say why timm cannot build a network; "" where it can."""
+    if member.spec["name"] == "compact":
+        return "compact is polyak's own network, which timm cannot build"
+    if member.spec["options"].get("stages"):
+        return "a head on several stages is polyak's own, which timm cannot build"
+    return ""
+
+
 def single(classifier: Classifier) -> Member:
     """Give the only running member, when timm alone can build its network.
 
@@ -88,13 +120,9 @@ def single(classifier: Classifier) -> Member:
         UsageError: there are several, or timm has no such network.
     """
     running = [member for member in classifier.members if member.weight > 0]
-    spec, why = running[0].spec, ""
+    why = _foreign(running[0])
     if len(running) > 1:
         why = f"{len(running)} members are no single network of timm's"
-    elif spec["name"] == "compact":
-        why = "compact is polyak's own network, which timm cannot build"
-    elif spec["options"].get("stages"):
-        why = "a head on several stages is polyak's own, which timm cannot build"
     if why:
         raise UsageError("cannot export to a folder for timm", why=why, then="--to onnx")
     return running[0]

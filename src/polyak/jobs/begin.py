@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from polyak.data.loader import Loader
 from polyak.jobs.command import Command
 from polyak.model.teacher import Teacher
+from polyak.networks.origin import Origin
 from polyak.optim.rate_sweep import Range
-from polyak.planning.plan import PlanResult, plan
+from polyak.planning.backbones import Joined
 from polyak.planning.probes import Backbone, ProbeResults, fit_probes, with_probe
 from polyak.planning.range_test import measured_rate
-from polyak.recipe.resolve import probe_views, usual_epochs
+from polyak.planning.result import PlanResult
+from polyak.planning.strategy import Times, find_strategy, given_backbones
+from polyak.recipe.resolve import probe_views
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event, NoteEvent
 from polyak.training.distillation import load_teacher
 from polyak.training.network import Network, dropout_places
 from polyak.training.session import Session
 
-PLAN_SHARE = 1 / 3  # of a budget, for finding out what to spend the rest on
+PLAN_SHARE = 0.5  # of a budget, for finding out what to spend the rest on
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Beginning:
         backbone: whose features the probes are of; None where the network starts from nothing.
         probes: of the training images; the same.
         plan: where one was made.
+        joined: the backbones whose probes predict together; None where one predicts alone.
         sweep: of the range test, where there was one.
         teacher: tells the targets instead of the labels, where a model is distilled.
     """
@@ -40,6 +44,7 @@ class Beginning:
     backbone: Backbone | None = None
     probes: ProbeResults | None = None
     plan: PlanResult | None = None
+    joined: Joined | None = None
     sweep: Range | None = None
     teacher: Teacher | None = None
 
@@ -47,6 +52,12 @@ class Beginning:
     def trains(self) -> bool:
         """Whether the network learns: a probe is the model itself."""
         return self.session.resolved.transfer not in PROBES
+
+    @property
+    def origins(self) -> list[Origin | None]:
+        """Where all weights come from, those of its own network first."""
+        others = self.joined.members[1:] if self.joined else ()
+        return [self.network.origin, *(one.backbone.network.origin for one in others)]
 
     def loader(self) -> Loader:
         """Open the training batches."""
@@ -68,24 +79,32 @@ def begin(command: Command, session: Session) -> Generator[Event, None, Beginnin
     resolved = session.resolved
     if resolved.transfer == "none":
         return _to_train(Beginning(session, network))
+    backbone = Backbone(session, network)
     if _plans(session):
-        session = session.decoded()
-        backbone = Backbone(session, network)
-        chosen = yield from _planned(command, backbone)
-        results, reason = chosen.probes, f"planned: {chosen.why}"
-        session = session.decided(reason, transfer=chosen.chosen)
-    else:
-        chosen, backbone = None, Backbone(session, network)
-        given = resolved.transfer in PROBES and "transfer" not in resolved.measured
-        results = yield from fit_probes(backbone, (resolved.transfer,) if given else PROBES)
-        if "transfer" in resolved.measured:
-            reason = "of least NLL in cross-validation"
-            session = session.decided(reason, transfer=results.best)
-    if session.resolved.transfer in PROBES:
-        session = replace(session, resolved=probe_views(session.resolved))
-        return Beginning(session, network, backbone, results, chosen)
+        times = _times(command, session.clock.budget or 0.0)
+        found = yield from find_strategy(backbone, command.asked, times)
+        return _begun(Beginning(
+            found.session, found.backbone.network, found.backbone, found.plan.probes, found.plan,
+            found.joined,
+        ))  # fmt: skip
+    given = resolved.transfer in PROBES and "transfer" not in resolved.measured
+    results = yield from fit_probes(backbone, (resolved.transfer,) if given else PROBES)
+    if "transfer" in resolved.measured:
+        session = session.decided("of least NLL in cross-validation", transfer=results.best)
+    joined = None
+    if resolved.backbones:
+        strategy = session.resolved.transfer if given else results.best
+        joined = yield from given_backbones(backbone, strategy)
+    return _begun(Beginning(session, network, backbone, results, None, joined))
+
+
+def _begun(beginning: Beginning) -> Beginning:
+    """Put the probe on top of a network that trains on; a probe is the model itself."""
+    session, backbone, results = beginning.session, beginning.backbone, beginning.probes
+    if session.resolved.transfer in PROBES or backbone is None or results is None:
+        return replace(beginning, session=replace(session, resolved=probe_views(session.resolved)))
     started = with_probe(backbone, results, results.best)
-    return _to_train(Beginning(session.decoded(), started, backbone, results, chosen))
+    return _to_train(replace(beginning, session=session.decoded(), network=started))
 
 
 def _plans(session: Session) -> bool:
@@ -94,18 +113,9 @@ def _plans(session: Session) -> bool:
     return left_open and session.clock.budget is not None and session.process.size == 1
 
 
-def _planned(command: Command, backbone: Backbone) -> Generator[Event, None, PlanResult]:
-    session = whole_runs(backbone.session)
-    until = command.began + PLAN_SHARE * (session.clock.budget or 0.0)
-    return (yield from plan(replace(backbone, session=session), command.asked, until))
-
-
-def whole_runs(session: Session) -> Session:
-    """Let trials be parts of runs as they usually are: so many epochs, at the usual rate."""
-    if session.resolved.epochs is not None:
-        return session
-    epochs, reason = usual_epochs(session.resolved, len(session.data.train))
-    return session.decided(reason, epochs=epochs, budget=None)
+def _times(command: Command, budget: float) -> Times:
+    began = command.began
+    return Times(began, began + PLAN_SHARE * budget, began + budget)
 
 
 def _to_train(beginning: Beginning) -> Beginning:

@@ -4,8 +4,17 @@ from polyak.ensemble import copied
 from polyak.errors import DivergedError
 from polyak.model import WeightKind
 from polyak.model.member import Member
+from polyak.planning.backbones import Joined
+from polyak.planning.probes import with_probe
 from polyak.selection import Candidate, CandidatePool, Runtime
-from polyak.selection.candidates import best_snapshot, candidate, ensembles, fine_tuned, soups
+from polyak.selection.candidates import (
+    beside,
+    best_snapshot,
+    candidate,
+    ensembles,
+    fine_tuned,
+    soups,
+)
 from polyak.training.training import Training
 
 
@@ -17,7 +26,9 @@ def pool_of(training: Training) -> CandidatePool:
     return CandidatePool(validator.parts, validator.training_images, runtime)
 
 
-def run_candidates(training: Training, pool: CandidatePool, member: Member) -> list[Candidate]:
+def run_candidates(
+    training: Training, pool: CandidatePool, member: Member, joined: Joined | None = None
+) -> list[Candidate]:
     """Put a training's weights into the pool, and collect all ways to end it; of equals the first
     wins.
 
@@ -25,6 +36,7 @@ def run_candidates(training: Training, pool: CandidatePool, member: Member) -> l
         training: at its end.
         pool: empty.
         member: the network that all weights are of.
+        joined: probes of several backbones, the first that of this network.
 
     Raises:
         DivergedError: neither the weights nor an average of them gives finite answers.
@@ -43,6 +55,9 @@ def run_candidates(training: Training, pool: CandidatePool, member: Member) -> l
         found.append(candidate(pool, "best", WeightKind.BEST, ("best",)))
     if validator.start is not None:
         found += fine_tuned(pool, validator.start, ends, member)
+        if joined is not None and len(joined.members) > 1:
+            ended = min(ends, key=lambda name: pool.score((name,))[1])
+            found.append(beside(pool, "with all probes", ended, _probes(pool, joined)))
     snapshots = {}
     for one in validator.snapshots.taken():
         snapshots[f"snapshot {one.number}"] = one.share
@@ -51,6 +66,17 @@ def run_candidates(training: Training, pool: CandidatePool, member: Member) -> l
     names = list(snapshots)
     found += soups(pool, [*names, *(averages if len(averages) > 1 else [])])
     return found + ensembles(pool, names, "snapshots")
+
+
+def _probes(pool: CandidatePool, joined: Joined) -> dict[str, int]:
+    """Put the probes of other backbones into a pool; give all names, with how often each counts."""
+    names = {"probe": joined.weights[0]}
+    for one, weight in zip(joined.members[1:], joined.weights[1:], strict=True):
+        network = with_probe(one.backbone, one.results, one.strategy)
+        other = Member(network.module, network.spec, pool.classes, network.preprocessing)
+        names[f"probe of {one.model}"] = weight
+        pool.add(f"probe of {one.model}", copied(network.module), other)
+    return names
 
 
 def _ends(pool: CandidatePool, averages: list[str]) -> list[Candidate]:

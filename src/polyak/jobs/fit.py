@@ -58,6 +58,7 @@ def make_validator(beginning: Beginning, loader: Loader, run: RunDirectory | Non
     session = beginning.session
     resolved, ends = session.resolved, cycle_ends(session.resolved)
     times = 4 if resolved.epochs is None else min(max(1, round(resolved.epochs)), 20)
+    others = len(beginning.joined.members) if beginning.joined else 0
     # the snapshots, the best of them, both soups; the probe, and halfway from it
     candidates = 1 + len(resolved.average) + (2 * len(ends) + 2 if ends else 0)
     return Validator(
@@ -69,7 +70,7 @@ def make_validator(beginning: Beginning, loader: Loader, run: RunDirectory | Non
         patience=resolved.patience,
         views=len(policies(resolved.views)),
         check=lambda: session.stop.check("the last checkpoint"),
-        candidates=candidates + 2 * resolved.tuned,
+        candidates=candidates + 2 * resolved.tuned + others,
         start=copied(beginning.network.module) if resolved.tuned else None,
         snapshots=SnapshotFiles(
             run.checkpoints if run else None, ends, beginning.network.module.state_dict()

@@ -19,7 +19,7 @@ from polyak.recipe.decode_size import decode_size
 from polyak.recipe.machine import Machine, cache_bytes, set_up
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import begins_with_features, resolve
-from polyak.recipe.weights import with_weights
+from polyak.recipe.weights import check_backbones, with_weights
 from polyak.rundir import environment
 from polyak.training import distillation
 from polyak.training.pace import Clock
@@ -36,6 +36,7 @@ def open_session(command: Command) -> Session:
     """
     recipe, path, process = command.recipe, command.path, command.process
     source.check(recipe.weights, recipe.model)
+    check_backbones(recipe)
     if process.leads:
         files.check_writable(path or Path(command.asked.out))
     before = environment.of(path) if path else None

@@ -1,15 +1,15 @@
 """`polyak plan`: what each strategy of transfer would reach, without training in full."""
 
+import math
 import time
 from collections.abc import Generator
 
 from polyak.errors import UsageError
-from polyak.jobs.begin import whole_runs
 from polyak.jobs.command import Command
 from polyak.jobs.open import open_session
-from polyak.planning.plan import PlanResult
-from polyak.planning.plan import plan as measure
 from polyak.planning.probes import Backbone
+from polyak.planning.result import PlanResult
+from polyak.planning.strategy import Times, find_strategy
 from polyak.recipe.recipe import Recipe
 from polyak.rundir.events import Event, NoteEvent
 from polyak.training.distributed import Process
@@ -39,9 +39,10 @@ def plan(recipe: Recipe, began: float | None = None) -> Generator[Event, None, P
             raise _nothing(session.resolved.reasons["weights"])
         for line in session.data.dataset.warnings:
             yield NoteEvent(line)
-        session = session.decoded()
-        backbone = Backbone(whole_runs(session), session.network())
-        return (yield from measure(backbone, recipe, until))
+        times = Times(began, until, math.inf)
+        found = yield from find_strategy(Backbone(session, session.network()), recipe, times)
+        yield found.plan.event()
+        return found.plan
 
 
 def _nothing(why: str) -> UsageError:

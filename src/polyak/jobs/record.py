@@ -67,7 +67,7 @@ def _create(command: Command, opened: Dataset, beginning: Beginning) -> RunDirec
             session.machine,
             session.process.size,
             teacher,
-            beginning.network.origin,
+            beginning.origins,
         ),
         "classes.json": json.dumps(list(dataset.classes), indent=1),
         "log.txt": "".join(shown(line) + "\n" for line in dataset.warnings),

@@ -7,8 +7,9 @@ from polyak.jobs.begin import begin
 from polyak.jobs.command import Command
 from polyak.jobs.fit import fit, prepare
 from polyak.jobs.open import open_session
+from polyak.jobs.probe import select_probe
 from polyak.jobs.record import open_run, recorded, write_report
-from polyak.jobs.select import select, select_probe
+from polyak.jobs.select import select
 from polyak.rundir.events import Event
 
 

@@ -62,3 +62,15 @@ class Origin:
                 "not for commercial use"
             )
         return ""
+
+
+def origin_facts(*origins: Origin | None) -> dict[str, Any]:
+    """Say which weights a model was made of: those of its own network, and more where there are.
+
+    >>> origin_facts(None, None), list(origin_facts(Origin("a", "b"), Origin("c", "d")))
+    ({}, ['weights', 'more_weights'])
+    """
+    first, *more = origins or (None,)
+    found: dict[str, Any] = {"weights": first.as_facts()} if first else {}
+    others = [one.as_facts() for one in more if one]
+    return found | ({"more_weights": others} if others else {})

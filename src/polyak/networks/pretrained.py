@@ -29,6 +29,10 @@ class Pretrained:
         sha256: of the file; another file is refused.
         licence: as an SPDX identifier in lower case.
         trained_on: the data that they were trained on.
+        crop: share of an image's shorter side that the centre crop keeps; the same for all, so that
+            networks of one size see one image.
+        milliseconds: of a forward pass of 224 pixels, an image, on one core of an EPYC of 2024:
+            what one network costs beside another.
     """
 
     model: str
@@ -37,6 +41,8 @@ class Pretrained:
     sha256: str
     licence: str
     trained_on: str
+    crop: float
+    milliseconds: float
 
     def path(self) -> Path | None:
         """Find the file, without importing the package; None where it is not installed."""
@@ -50,6 +56,11 @@ class Pretrained:
     def origin(self) -> Origin:
         """What a model made of these weights says of them."""
         return Origin(self.model, self.package, self.sha256, self.licence)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What goes before timm's configuration of the network."""
+        return {"fraction": json.dumps(self.crop)}
 
     def load(self, network: nn.Module) -> Loaded:
         """Load the weights into their network, the head afresh if its classes differ.

@@ -1,5 +1,6 @@
 """Which strategy of transfer: probes, short measured trials, a choice; and the range test."""
 
-from polyak.planning.plan import PlanResult, plan
+from polyak.planning.plan import plan
+from polyak.planning.result import PlanResult
 
 __all__ = ["PlanResult", "plan"]

@@ -1,9 +1,8 @@
 """A plan of transfer: probes, then short measured trials of fine-tuning, then a choice."""
 
-import shlex
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -22,15 +21,14 @@ from polyak.planning.probes import (
     stages_of,
     with_probe,
 )
+from polyak.planning.result import PlanResult, cell_event, command
 from polyak.planning.trials import HoldOut, Trial
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event
 from polyak.rundir.plan_events import (
-    CellEvent,
     CountsEvent,
     CurveEvent,
-    PlanEvent,
     ProbeEvent,
     RowEvent,
 )
@@ -41,69 +39,7 @@ from polyak.transfer.ranking import Row
 from polyak.transfer.solutions import ProbeCache
 from polyak.transfer.tuning import STRATEGIES
 
-
-@dataclass(frozen=True)
-class PlanResult:
-    """Hold what a plan measured, what it chose, and why.
-
-    Args:
-        chosen: the strategy.
-        why: in one line.
-        probes: of the training images, fitted on the way.
-        rows: what each strategy reached, last measurement.
-        cell: the place of the data in the lecture's table.
-        counts: class -> images to train on.
-        stages: what a probe on each stage alone reached.
-        curve: accuracy over images a class.
-        turns: every measurement, in its order.
-        accuracy: that is expected: value, low, high; None where nothing was measured.
-        seconds: that a whole run will take; None where not measured.
-        notes: one line each.
-        command: that does what was chosen.
-
-    >>> cell = planner.Cell("little", "similar", "12 images a class")
-    >>> probes: Any = None
-    >>> PlanResult("linear", "the probe of least NLL", probes, {}, cell).event().lecture
-    'linear'
-    """
-
-    chosen: str
-    why: str
-    probes: ProbeResults
-    rows: dict[str, Row]
-    cell: planner.Cell
-    counts: dict[str, int] = field(default_factory=dict)
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    turns: list[Row] = field(default_factory=list)
-    accuracy: dict[str, float] | None = None
-    seconds: float | None = None
-    notes: tuple[str, ...] = ()
-    command: str = ""
-
-    def event(self) -> PlanEvent:
-        """Tell of the choice."""
-        return PlanEvent(
-            self.chosen, self.why, self.accuracy, self.seconds, self.cell.strategy,
-            list(self.notes), [row.as_json() for row in self.rows.values()], self.command,
-        )  # fmt: skip
-
-    def as_json(self) -> dict[str, Any]:
-        """Give what plan.json holds."""
-        chosen = {name: value for name, value in self.event().as_json().items() if name != "kind"}
-        return {
-            "counts": self.counts,
-            "stages": self.stages,
-            "cell": {key: v for key, v in cell_event(self.cell).as_json().items() if key != "kind"},
-            "curve": self.curve,
-            "trials": [row.as_json() for row in self.turns],
-            **chosen,
-        }
-
-
-def cell_event(cell: planner.Cell) -> CellEvent:
-    """Tell of the place of some data in the lecture's table."""
-    return CellEvent(cell.amount, cell.kind, cell.why, cell.strategy)
+PASSES = 3  # over the training images: a fine-tuning that cannot take so many is not begun
 
 
 class Planner:
@@ -113,12 +49,14 @@ class Planner:
         backbone: with its session, whose `epochs` are those of a whole run.
         asked: the user's own choices, for the command that does what is chosen.
         until: when the trials end, by `time.monotonic()`.
+        ends: when training must be over, which decides what is worth beginning.
     """
 
-    def __init__(self, backbone: Backbone, asked: Recipe, until: float):
+    def __init__(self, backbone: Backbone, asked: Recipe, until: float, ends: float = float("inf")):
         self.backbone: Backbone = backbone
         self.asked: Recipe = asked
         self.until: float = until
+        self.ends: float = ends
         self.session: Session = backbone.session
         self.trials: dict[str, Trial] = {}
         self.rows: dict[str, Row] = {}
@@ -126,14 +64,18 @@ class Planner:
         self.stages: list[dict[str, Any]] = []
         self.labels: np.ndarray = np.zeros(0, np.int64)  # of all images that measure
 
-    def events(self) -> Generator[Event, None, PlanResult]:
-        """Probe every stage, then try fine-tuning, then choose."""
+    def events(self, known: ProbeResults | None = None) -> Generator[Event, None, PlanResult]:
+        """Probe every stage, then try fine-tuning, then choose.
+
+        Args:
+            known: the probes, where they were fitted before.
+        """
         data = self.session.data
         labels, classes = data.train.labels, data.classes
         counts = np.bincount(labels, minlength=len(classes)).tolist()
         each = dict(zip(classes, counts, strict=True))
         yield CountsEvent(each)
-        results = yield from fit_probes(self.backbone)
+        results = known or (yield from fit_probes(self.backbone))
         cell = yield from self._cell(results)
         curve = self._curve(results)
         yield CurveEvent(curve)
@@ -246,7 +188,7 @@ class Planner:
         """Choose a strategy: (its name, why, what to expect of it)."""
         notes, accuracy = [], None
         if self.rows:
-            row, why = ranking.choose(list(self.rows.values()), len(self.session.data.train))
+            row, why = ranking.choose(self._worth_beginning(), len(self.session.data.train))
             chosen, accuracy = row.strategy, asdict(row.accuracy)
             if row.n < ranking.THIN:
                 notes.append(
@@ -259,11 +201,22 @@ class Planner:
             notes.append(
                 "no fine-tuning was tried: the budget was spent, or there is no validation"
             )
+        elif len(self._worth_beginning()) < len(self.rows):
+            notes.append(
+                f"a fine-tuning that sees each image less than {PASSES} times is not begun"
+            )
         seconds = self.rows[chosen].seconds if chosen in self.rows else None
         if chosen in self.trials:
             seconds = self._whole_seconds(chosen)
             notes.append(_of_a_whole_run(self.rows[chosen].share))
         return chosen, why, {"notes": tuple(notes), "accuracy": accuracy, "seconds": seconds}
+
+    def _worth_beginning(self) -> list[Row]:
+        """The probes, and what can see every image often enough in the time that there is."""
+        left = self.ends - time.monotonic()
+        batches = max(1, len(self.session.data.train) // self.session.resolved.batch_size)
+        least = {name: PASSES * batches * one.step_seconds for name, one in self.trials.items()}
+        return [row for name, row in self.rows.items() if least.get(name, 0.0) <= left]
 
     def _whole_seconds(self, chosen: str) -> float:
         resolved, images = self.session.resolved, len(self.session.data.train)
@@ -280,13 +233,21 @@ def _of_a_whole_run(share: float) -> str:
     return "a full run learns from more images than its trial: expect a little more"
 
 
-def plan(backbone: Backbone, asked: Recipe, until: float) -> Generator[Event, None, PlanResult]:
+def plan(
+    backbone: Backbone,
+    asked: Recipe,
+    until: float,
+    ends: float = float("inf"),
+    known: ProbeResults | None = None,
+) -> Generator[Event, None, PlanResult]:
     """Measure what each strategy of transfer reaches, until some time of `time.monotonic()`.
 
     Args:
         backbone: with its session; the images are decoded.
         asked: the user's own choices.
         until: when the trials end.
+        ends: when training must be over, which decides what is worth beginning.
+        known: the probes, where they were fitted before.
 
     >>> from polyak.jobs.command import Command
     >>> from polyak.jobs.open import open_session
@@ -297,19 +258,4 @@ def plan(backbone: Backbone, asked: Recipe, until: float) -> Generator[Event, No
     >>> [event.kind for event in events if event.kept][-3:]
     ['row', 'row', 'plan']
     """
-    return (yield from Planner(backbone, asked, until).events())
-
-
-def command(recipe: Recipe, chosen: str) -> str:
-    """Write the exact command that does what was chosen.
-
-    >>> from polyak.recipe import make
-    >>> command(make(data="my images", weights="w.safetensors", budget="1m"), "few")
-    "polyak train 'my images' --weights w.safetensors --transfer few"
-    """
-    words = ["polyak", "train", recipe.data]
-    for name, value in recipe.model_dump(mode="json", exclude_defaults=True).items():
-        if name not in ("data", "budget", "transfer"):
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return shlex.join([*words, "--transfer", chosen])
+    return (yield from Planner(backbone, asked, until, ends).events(known))

@@ -14,6 +14,7 @@ class Choices(TypedDict, total=False):
     model: str
     widths: tuple[int, ...] | None
     weights: str | Path | None
+    backbones: tuple[str, ...] | None
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"]
     layer_decay: float | None
     freeze_norms: bool | None

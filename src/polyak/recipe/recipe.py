@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +12,7 @@ from polyak import keys
 from polyak.decoding.unreadable import PIXEL_CAP, as_pixels, pixel_count
 from polyak.errors import UsageError, nearest
 from polyak.files import read_yaml
+from polyak.recipe.names import OTHER_NAMES, renamed
 
 Rule = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
@@ -26,23 +26,6 @@ Schedule = Literal["auto", Course]
 ClassesFrom = Literal["auto", "leaf", "top"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
-# what torch, timm and other tools call these choices, so that their words are told ours
-OTHER_NAMES = {
-    "lr": "learning_rate", "lr0": "learning_rate", "max_lr": "learning_rate", "momentum": "rho",
-    "wd": "weight_decay", "l2": "weight_decay", "opt": "optimizer", "optim": "optimizer",
-    "sched": "schedule", "scheduler": "schedule", "lr_scheduler": "schedule", "warmup": "warm_up",
-    "warmup_epochs": "warm_up", "smoothing": "label_smoothing", "ema": "average", "swa": "average",
-    "model_ema": "average", "arch": "model", "network": "model", "backbone": "model",
-    "pretrained": "weights", "checkpoint": "weights", "imgsz": "size", "img_size": "size",
-    "image_size": "size", "input_size": "size", "resolution": "size", "bs": "batch_size",
-    "aug": "augment", "augmentation": "augment", "drop": "dropout", "tta": "views",
-    "val_split": "val", "validation": "val", "early_stopping": "patience", "teacher": "distill",
-    "workers": "threads", "num_workers": "threads", "gpu": "device", "gpus": "device",
-    "amp": "precision", "dtype": "precision", "output": "out", "output_dir": "out",
-    "time": "budget", "max_time": "budget", "random_state": "seed",
-}  # fmt: skip
-# what options were called before, here and in files: name -> the one of today
-RENAMED = {"pull": "l2_sp"}
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
 ELSEWHERE |= {"data", "classes_from", "max_pixels"}
@@ -76,6 +59,12 @@ class Recipe(BaseModel, frozen=True):
         description="start from: a .safetensors or .pth file, an earlier run, 'hub' or hub:NAME, "
         "a model whose weights a package carries; none: from scratch; auto: ImageNet weights on "
         "this machine, where they help",
+    )
+    backbones: tuple[str, ...] | None = Field(
+        None,
+        max_length=8,
+        description="more networks whose probes predict with this one's, by the names of their "
+        "weights; with a budget those that pay are found",
     )
     transfer: Literal["auto", "linear", "stages", "few", "many", "all", "none"] = Field(
         "auto",
@@ -294,15 +283,6 @@ def make(**choices: Any) -> Recipe:
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")
     return recipe
-
-
-def renamed(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Call choices of earlier versions what they are called today.
-
-    >>> renamed({"pull": 0.01, "seed": 1})
-    {'l2_sp': 0.01, 'seed': 1}
-    """
-    return {RENAMED.get(name, name): value for name, value in choices.items()}
 
 
 def _policy(name: str, changes: dict[str, object]) -> str:

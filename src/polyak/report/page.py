@@ -11,6 +11,7 @@ from markupsafe import Markup
 from polyak.data.images import Images
 from polyak.errors import PolyakError
 from polyak.files import read_text, write_atomic
+from polyak.networks.origin import Origin
 from polyak.report import charts, planned, tiles
 from polyak.report.course import rates, snapshots
 from polyak.report.findings import MATRIX, Findings, Mistake, findings
@@ -81,6 +82,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "quarantine": facts.quarantine[:LISTED],
         "spent": _spent(facts),
         "again": again(facts),
+        "origins": origins(facts),
         **planned.content(facts.plan, language),
     }
 
@@ -110,6 +112,18 @@ def again(facts: Facts) -> str:
         values = value if isinstance(value, list) else [value]
         words += [f"--{name.replace('_', '-')}", *(str(one) for one in values)]
     return shlex.join(words)
+
+
+def origins(facts: Facts) -> list[Origin]:
+    """List where the weights come from that a run started with.
+
+    >>> about = {"weights": {"name": "a", "source": "b", "licence": "mit"}, "more_weights": [3]}
+    >>> [one.licence for one in origins(Facts(Path("."), {}, "", about, [], []))]
+    ['mit']
+    """
+    more = facts.environment.get("more_weights", [])
+    found = [facts.environment.get("weights"), *(more if isinstance(more, list) else [])]
+    return [one for each in found[:LISTED] if (one := Origin.read(each)) is not None]
 
 
 def _lines(value: object) -> list[str]:

@@ -58,6 +58,26 @@ class Tried(BaseModel):
     n: int
 
 
+class Backbone(BaseModel):
+    """What the probe of one backbone reached, in cross-validation."""
+
+    model: str
+    size: int
+    strategy: str
+    accuracy: float
+    nll: float
+    milliseconds: float  # of an image
+    weight: int = 1  # in the mean of those that are joined
+
+
+class Joint(BaseModel):
+    """What probes of several backbones reach together."""
+
+    members: list[Backbone]
+    accuracy: float | None
+    nll: float
+
+
 class Plan(BaseModel):
     """Hold a plan.json; what else stands there is left alone."""
 
@@ -65,6 +85,8 @@ class Plan(BaseModel):
     stages: list[Stage] = []
     curve: list[Point] = []
     rows: list[Tried] = []
+    backbones: list[Backbone] = []
+    joined: Joint | None = None
     chosen: str
     why: str
     lecture: str

@@ -10,6 +10,15 @@ KOREAN = {
     "Cross-validated on the training images; the least negative log-likelihood was chosen.": (
         "학습 사진에서 교차 검증한 값입니다. 음의 로그 가능도가 가장 낮은 것을 골랐습니다."
     ),
+    "Cross-validated on the training images.": "학습 이미지에서 교차 검증한 값입니다.",
+    "Backbones, cheapest first": "백본, 값싼 것부터",
+    "Starting weights": "시작 가중치",
+    "backbone": "백본",
+    "licence": "라이선스",
+    "milliseconds an image": "이미지 한 장당 밀리초",
+    "pixels": "픽셀",
+    "probe": "선형 분류기",
+    "remembered": "저장된 특징",
     "accuracy": "정확도",
     "after": "온도 보정 후",
     "as it is": "원본",

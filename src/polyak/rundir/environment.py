@@ -1,6 +1,7 @@
 """What a run began with: machine, software, data; and whether it still is so."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.errors import DataError, RefusedError
 from polyak.files import read_json
-from polyak.networks.origin import Origin
+from polyak.networks.origin import Origin, origin_facts
 from polyak.recipe.machine import Machine
 from polyak.recipe.recipe import Recipe, asked
 from polyak.rundir.checks import fields, mapping, text, whole
@@ -29,7 +30,7 @@ def describe(
     on: Machine,
     processes: int = 1,
     teacher: str = "",
-    origin: Origin | None = None,
+    origins: Sequence[Origin | None] = (),
 ) -> str:
     """Describe what was asked, data, machine and software, for env.json.
 
@@ -39,7 +40,7 @@ def describe(
         on: where the run computes.
         processes: that compute.
         teacher: hash of the model that it is distilled from, or nothing.
-        origin: of the starting weights.
+        origins: of the starting weights, those of the run's own network first.
     """
     facts = {
         "asked": asked(recipe),
@@ -51,7 +52,7 @@ def describe(
         "processes": processes,
         "teacher": teacher,
     }
-    facts |= {"weights": origin.as_facts()} if origin else {}
+    facts |= origin_facts(*origins)
     return json.dumps(facts, indent=1)
 
 

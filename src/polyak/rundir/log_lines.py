@@ -11,7 +11,14 @@ from polyak.rundir.events import (
     StartEvent,
     ValidationEvent,
 )
-from polyak.rundir.plan_events import CellEvent, CountsEvent, CurveEvent, ProbeEvent, RowEvent
+from polyak.rundir.plan_events import (
+    BackboneEvent,
+    CellEvent,
+    CountsEvent,
+    CurveEvent,
+    ProbeEvent,
+    RowEvent,
+)
 
 
 @singledispatch
@@ -42,6 +49,13 @@ def _(event: ProbeEvent) -> list[str]:
         return []
     figures = f"cross-validated accuracy {event.accuracy:.2%}, NLL {event.nll:.3f}"
     return [f"stage {event.stage}: {figures}"]
+
+
+@lines.register
+def _(event: BackboneEvent) -> list[str]:
+    figures = f"cross-validated accuracy {event.accuracy:.2%}, NLL {event.nll:.3f}"
+    price = f", {event.milliseconds:.0f} ms an image" if event.milliseconds else ", remembered"
+    return [f"{event.model} at {event.size} pixels: {event.strategy}, {figures}{price}"]
 
 
 @lines.register

@@ -41,6 +41,29 @@ class ProbeEvent(Event):
 
 
 @dataclass(frozen=True)
+class BackboneEvent(Event):
+    """A backbone was probed at one size of the images.
+
+    Args:
+        model: its name.
+        size: side of the images, pixels.
+        strategy: of the better of its probes.
+        accuracy: of that, cross-validated.
+        nll: the same, nats.
+        milliseconds: of an image, features and probes; 0 where they were remembered.
+    """
+
+    kind = "backbone"
+
+    model: str
+    size: int
+    strategy: str
+    accuracy: float
+    nll: float
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class CellEvent(Event):
     """The data was placed in the lecture's table of transfer learning.
 

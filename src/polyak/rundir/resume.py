@@ -13,6 +13,7 @@ import yaml
 from polyak.errors import RefusedError, UsageError
 from polyak.files import read_json, read_yaml, write_atomic
 from polyak.recipe import recipe as recipes
+from polyak.recipe.names import renamed
 from polyak.rundir import environment
 from polyak.rundir.events import EndEvent
 from polyak.rundir.records import records
@@ -59,7 +60,7 @@ def choices(path: Path) -> dict[str, Any]:
         asked = read_json(path / "env.json")["asked"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return recipes.renamed(asked) if isinstance(asked, dict) else {}
+    return renamed(asked) if isinstance(asked, dict) else {}
 
 
 def moved(path: Path, data: str) -> bool:

@@ -1,6 +1,7 @@
 """The ways to end a run that can be had of any weights: alone, halfway, as soups, as ensembles."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,8 +37,25 @@ def fine_tuned(
     pool.average("halfway", ("probe", ended))
     accuracy, nll = pool.score(("probe",))
     harm = harmed(pool.losses(("probe",)), pool.losses((ended,)))
-    probe = Candidate("probe", WeightKind.START, ("probe",), accuracy, nll, 0.0, eligible=harm)
-    return [candidate(pool, "halfway", WeightKind.SOUP, ("halfway",)), probe]
+    probe = Candidate(
+        "probe", WeightKind.START, ("probe",), accuracy, nll, 0.0, eligible=harm, travels=False
+    )
+    halfway = candidate(pool, "halfway", WeightKind.SOUP, ("halfway",))
+    return [halfway, probe, beside(pool, "with its probe", ended, {"probe": 1})]
+
+
+def beside(pool: CandidatePool, name: str, ended: str, weights: Mapping[str, int]) -> Candidate:
+    """Let the weights of the end predict together with probes: half of the mean is theirs.
+
+    Args:
+        pool: with all of them.
+        name: what tables call it.
+        ended: the weights of the end.
+        weights: by name, how often each probe counts.
+    """
+    probes = [one for one, count in weights.items() for _ in range(count)]
+    states = [ended] * len(probes) + probes
+    return replace(candidate(pool, name, WeightKind.MEMBERS, states), travels=False)
 
 
 def best_snapshot(pool: CandidatePool, shares: Mapping[str, float]) -> list[Candidate]:

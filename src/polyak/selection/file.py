@@ -56,7 +56,8 @@ def travelling(
         every = Candidate("all", WeightKind.MEMBERS, tuple(pool.members))
         return {WeightKind.MEMBERS: every, chosen.kind: chosen}
     kinds = {}
-    for kind in dict.fromkeys(one.kind for one in candidates if one.eligible and not one.refused):
-        kinds[kind] = choose([one for one in candidates if one.kind == kind], pool.validated)
-    kinds.pop(WeightKind.START, None)  # anybody can fit the probe again: it travels if it predicts
+    # anybody can fit a probe again: it travels if it predicts
+    able = [one for one in candidates if one.eligible and one.travels and not one.refused]
+    for kind in dict.fromkeys(one.kind for one in able):
+        kinds[kind] = choose([one for one in able if one.kind == kind], pool.validated)
     return kinds | {chosen.kind: chosen}

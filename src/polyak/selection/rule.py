@@ -27,6 +27,7 @@ class Candidate:
         share: of the training that it took.
         refused: why it is no candidate after all.
         eligible: whether it may be chosen; else it is measured for comparison.
+        travels: whether the model file keeps it where another one predicts.
 
     >>> Candidate("2 of 3", WeightKind.MEMBERS, ("a", "b", "b")).passes
     2
@@ -40,6 +41,7 @@ class Candidate:
     share: float = 1.0
     refused: str = ""
     eligible: bool = True
+    travels: bool = True
 
     @property
     def passes(self) -> int:

@@ -74,11 +74,13 @@ def build_network(resolved: Resolved, train: Part, on: Machine) -> Network:
     earlier = source.earlier(resolved.weights)
     options = source.options(earlier) if earlier else options
     module, options = _sized(resolved, classes, options)
-    metadata, notes = None, []
+    metadata: dict[str, str] | None = None
+    notes: list[str] = []
     if earlier:
         metadata = source.start(module, earlier, train.dataset.classes)
     elif one := pretrained.named(resolved.weights):
         one.load(module)
+        metadata = one.metadata
     elif source.of_file(resolved.weights):
         loaded = load_weights(module, str(resolved.weights))
         metadata = loaded.metadata

@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
         given = getattr(options, name)
         if given is not None and given is not False and options.to not in to:
             raise UsageError(f"--{name} goes with --to {' or '.join(to)}")
-    from polyak.export import onnx_file, to_hub, to_onnx, to_torch
+    from polyak.export import best_member, onnx_file, to_hub, to_onnx, to_torch
     from polyak.export.facts import inputs
     from polyak.files import check_writable
     from polyak.model import load
@@ -68,6 +68,9 @@ def run(arguments: list[str]) -> int:
     check_writable(out.parent)
     chosen = {"data": options.data}
     if options.to == "hf":
+        model, line = best_member(model)
+        if line:
+            print(f"note: {line}")
         agreement = to_hub(model, out, licence=options.license, **chosen)
     elif options.to == "onnx":
         agreement = to_onnx(model, out, bare=options.bare, opset=options.opset, **chosen)

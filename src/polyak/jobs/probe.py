@@ -1,0 +1,135 @@
+"""The last stage of a run that trains nothing: its probes are measured and become a model file."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from polyak import model
+from polyak.data.dataset import Dataset
+from polyak.jobs.begin import Beginning
+from polyak.jobs.record import start_event
+from polyak.jobs.select import account, counts, provenance
+from polyak.model import Classifier, Member
+from polyak.networks.origin import origin_facts
+from polyak.planning.backbones import Joined, Probed
+from polyak.planning.probes import ProbePredictions, cross_validated, predict, with_probe
+from polyak.rundir.directory import RunDirectory
+from polyak.rundir.events import EndEvent, Event
+from polyak.selection import SplitPredictions, measured_by
+from polyak.targets import SINGLE_LABEL, TargetKind
+
+
+def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) -> Iterator[Event]:
+    """Measure the probe that a run is, or several joined, and write it as a model file."""
+    session, joined = beginning.session, _probes(beginning)
+    if run is None or joined is None:
+        return
+    yield start_event(session, run, 0, 0, resumed)
+    lost, found = dict(joined.members[0].results.failed), {}
+    for split in session.data.held_out:
+        found[split] = yield from _predicted(joined, split, session.resolved.views)
+        lost |= dict(found[split].failed)
+    kind = session.data.dataset.kind
+    temperature = calibrated(joined.log_probs, joined.labels, found.get("val"), kind)
+    measured = measured_by(None)
+    for split, one in found.items():
+        dataset = session.data.parts[split].dataset
+        odds = dataset.kind.probabilities(one.log_probs, temperature)
+        predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
+        predictions.write(run.predictions)
+        measured = measured_by(predictions)
+    left = account(run, session.data.dataset, lost)
+    classifier = _classifier(beginning, joined, temperature, left)
+    classifier.header["evaluation"] = measured["evaluation"]
+    if len(joined.members) > 1:
+        model.save(run.model, {}, classifier, "members")
+    else:
+        state = classifier.members[0].network.state_dict()
+        model.save(run.model, {"weights": state}, classifier, "weights")
+    yield EndEvent(
+        chosen=session.resolved.transfer if len(joined.members) == 1 else joined.title,
+        **(measured | counts(left)),
+        temperature=temperature,
+        model=str(run.model),
+        seconds=round(session.clock.elapsed(), 2),
+        candidates=_candidates(joined),
+    )
+
+
+def _probes(beginning: Beginning) -> Joined | None:
+    if beginning.joined is not None:
+        return beginning.joined
+    if beginning.backbone is None or beginning.probes is None:
+        return None
+    strategy = beginning.session.resolved.transfer
+    return Joined.alone(Probed(beginning.backbone, beginning.probes, strategy, 0.0))
+
+
+def _predicted(joined: Joined, split: str, views: str) -> Generator[Event, None, ProbePredictions]:
+    """Predict a split by all members; an image that one of them could not read counts as lost."""
+    rows: list[np.ndarray] = []
+    failed: dict[str, str] = {}
+    for one in joined.members:
+        part = one.backbone.session.data.parts[split]
+        found = yield from predict(one.backbone, part, one.probe, one.strategy, views)
+        table = np.full((len(part), found.log_probs.shape[1]), np.nan, np.float32)
+        table[found.read] = found.log_probs
+        rows.append(table)
+        failed |= dict(found.failed)
+    read = np.flatnonzero(~np.isnan(np.stack(rows)).any((0, 2)))
+    mean = joined.mean([table[read] for table in rows])
+    labels = joined.members[0].backbone.session.data.parts[split].labels
+    return ProbePredictions(mean, labels[read], read, sorted(failed.items()))
+
+
+def _classifier(
+    beginning: Beginning, joined: Joined, temperature: float, left: Dataset
+) -> Classifier:
+    session = beginning.session
+    several = len(joined.members) > 1
+    classes, members = session.data.classes, []
+    for one, weight in zip(joined.members, joined.weights, strict=True):
+        network = with_probe(one.backbone, one.results, one.strategy)
+        member = Member(network.module, network.spec, classes, network.preprocessing)
+        if several:
+            member = replace(member, temperature=one.temperature, weight=float(weight))
+        members.append(member)
+    header = provenance(session.resolved, session.data.dataset, left, 0)
+    first = joined.members[0]
+    header |= origin_facts(*(one.backbone.network.origin for one in joined.members))
+    header |= {"evaluation": None, "probe": cross_validated(first.probe)}
+    return Classifier(members, classes, temperature, session.resolved.views, header)
+
+
+def _candidates(joined: Joined) -> dict[str, dict[str, float]]:
+    """What cross-validation says of every probe."""
+    if len(joined.members) == 1:
+        probes = joined.members[0].results.probes
+        return {name: cross_validated(one) for name, one in probes.items()}
+    return {one.model: cross_validated(one.probe) for one in joined.members}
+
+
+def calibrated(
+    log_probs: np.ndarray,
+    labels: np.ndarray,
+    val: ProbePredictions | None,
+    kind: TargetKind = SINGLE_LABEL,
+) -> float:
+    """Fit a temperature on all images that were predicted unseen: held out ones, and those of
+    cross-validation, without which ten images of a small set would calibrate alone.
+
+    Args:
+        log_probs: float (n, K), what classifiers of cross-validation predicted.
+        labels: int64 (n,), the true classes of those images.
+        val: what is predicted of held-out images.
+        kind: of the targets.
+
+    >>> log_probs = np.log([[0.9, 0.1]] * 4)  # 90 % sure, right three times of four
+    >>> round(calibrated(log_probs, np.array([0, 0, 0, 1]), None), 4)
+    1.217
+    """
+    if val is not None:
+        log_probs = np.concatenate([log_probs, val.log_probs])
+        labels = np.concatenate([labels, val.labels])
+    return kind.temperature(log_probs, labels)
