@@ -152,3 +152,20 @@ def test_a_disk_that_refuses_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     assert "Permission denied" in told(None, out=str(tmp_path))["disk"]
+
+
+def test_what_a_run_would_start_from_is_told_with_its_seconds(tiny_folder):
+    page = told(str(tiny_folder))
+    side = int(page["sizes"].split()[0])
+    if side < 32:
+        assert "what weights help there was not measured" in page["weights"]
+    page = told("digits")
+    assert page["weights"].startswith("none: ") and "time" not in page
+
+
+def test_the_seconds_of_a_probe_are_measured(real_data, monkeypatch):
+    monkeypatch.setattr("polyak.jobs.foretell.seconds_per_image", lambda backbone: 0.05)
+    page = told(str(real_data / "hymenoptera"))
+    assert page["weights"].startswith("tf_efficientnet_lite0: ImageNet-1k, apache-2.0")
+    assert page["time"].startswith("about 20 s for 397 images, 50 ms each as measured")
+    assert "--budget 5m tries them" in page["backbones"]

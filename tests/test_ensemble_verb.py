@@ -257,7 +257,7 @@ def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
 
 
 def test_statistics_that_members_did_not_learn_stay_in_their_soup(trained):
-    whole = join([load(trained["c"]), load(trained["d"])])
+    whole = join([load(trained[one], kind="weights") for one in "cd"])
     found = held_out("digits", "test", whole.classes, whole.files)
     training, judges = found.training, found.dataset
     builder = SoupBuilder(whole, training, judges)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from polyak.errors import counted, shown
+from polyak.estimate import Estimate
 from polyak.rundir.events import EndEvent, Event, StepEvent
 from polyak.rundir.log_lines import lines
 from polyak.rundir.plan_events import CellEvent
@@ -27,7 +28,7 @@ LINE_EVERY = 10.0  # seconds between lines of a log
 def follow(events: Iterable[Event], screen: Console) -> None:
     """Show events as they come, and at the end how good the model is."""
     steps = _bar if screen.is_terminal or screen.is_jupyter else _log
-    for event in steps(events, screen):
+    for event in steps(_estimated(events, screen), screen):
         if isinstance(event, EndEvent):
             screen.print(_figures(event))
             if event.table:
@@ -37,6 +38,15 @@ def follow(events: Iterable[Event], screen: Console) -> None:
                 screen.print(wide if fits else candidates(event, narrow=True))
         for line in lines(event):
             say(line, screen)
+
+
+def _estimated(events: Iterable[Event], screen: Console) -> Iterable[Event]:
+    """Pass events on; say once how long they will go on."""
+    estimate = Estimate()
+    for event in events:
+        for line in estimate.lines(event):
+            say(line, screen)
+        yield event
 
 
 def say(line: str, screen: Console) -> None:

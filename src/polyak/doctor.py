@@ -52,7 +52,11 @@ def doctor(
         scanned = time.perf_counter()
         whole = decodable(found, machine.cores())
         rates = found.found / (scanned - began), len(found) / (time.perf_counter() - scanned)
-        yield from _data(data, grouped(whole, machine.cores()), rates)
+        whole = grouped(whole, machine.cores())
+        yield from _data(data, whole, rates)
+        from polyak.jobs.foretell import foretell  # with torch, which the lines above do without
+
+        yield from (_line(name, shown(text)) for name, text in foretell(data, whole))
 
 
 def _machine() -> Iterator[str]:

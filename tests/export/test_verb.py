@@ -37,7 +37,6 @@ def test_an_ensemble_is_one_graph(written, capsys, tmp_path):
         (["--to", "torch-export", "--opset", "18"], 64, "--opset goes with --to onnx"),
         (["--to", "hf", "--opset", "0"], 64, "--opset goes with --to onnx"),
         (["--opset", "x"], 64, "--opset"),
-        (["--to", "hf"], 64, "3 members"),
         (["--kind", "soup"], 64, "no such weights"),
         (["--data", "nowhere"], 65, "nowhere"),
         (["--out", "/dev/null/m.onnx"], 74, "cannot write"),
@@ -55,3 +54,11 @@ def test_no_model(capsys, tmp_path):
     assert main(["export", str(tmp_path / "no/such/run")]) == 76
     assert "no such file" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_of_several_networks_hf_holds_the_one_that_counts_most(written, capsys, tmp_path):
+    model = written(mixed())
+    assert main(["export", model, "--to", "hf", "--out", str(tmp_path / "hub")]) == 0
+    said = capsys.readouterr().out
+    assert "note: one of 3 networks is written, the one that counts most" in said
+    assert "the same class on 64" in said and (tmp_path / "hub/config.json").is_file()

@@ -91,6 +91,16 @@ def best_member(classifier: Classifier) -> tuple[Classifier, str]:
     Returns:
         The classifier itself, or the one of its best member that timm can build; and a line that
         tells of it, "" where nothing was left out.
+
+    >>> from polyak.model import Member
+    >>> from polyak.networks.build import build, spec
+    >>> from polyak.networks.preprocessing import Preprocessing
+    >>> inputs = Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3, 1.0)
+    >>> name, classes = "resnet10t", ("a", "b")
+    >>> one = Member(build(name, 2), spec(name, 2), classes, inputs, temperature=2.0)
+    >>> best, line = best_member(Classifier([one, one]))
+    >>> len(best.members), line
+    (1, 'one of 2 networks is written, the one that counts most: resnet10t')
     """
     running = [member for member in classifier.members if member.weight > 0]
     able = [member for member in running if not _foreign(member)]

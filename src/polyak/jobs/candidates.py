@@ -68,14 +68,14 @@ def run_candidates(
     return found + ensembles(pool, names, "snapshots")
 
 
-def _probes(pool: CandidatePool, joined: Joined) -> dict[str, int]:
-    """Put the probes of other backbones into a pool; give all names, with how often each counts."""
-    names = {"probe": joined.weights[0]}
-    for one, weight in zip(joined.members[1:], joined.weights[1:], strict=True):
+def _probes(pool: CandidatePool, joined: Joined) -> list[str]:
+    """Put the probes of other backbones into a pool; give the names of all."""
+    names = ["probe"]
+    for one in joined.members[1:]:
         network = with_probe(one.backbone, one.results, one.strategy)
         other = Member(network.module, network.spec, pool.classes, network.preprocessing)
-        names[f"probe of {one.model}"] = weight
-        pool.add(f"probe of {one.model}", copied(network.module), other)
+        names.append(f"probe of {one.model}")
+        pool.add(names[-1], copied(network.module), other)
     return names
 
 

@@ -89,11 +89,11 @@ def _classifier(
     session = beginning.session
     several = len(joined.members) > 1
     classes, members = session.data.classes, []
-    for one, weight in zip(joined.members, joined.weights, strict=True):
+    for one in joined.members:
         network = with_probe(one.backbone, one.results, one.strategy)
         member = Member(network.module, network.spec, classes, network.preprocessing)
         if several:
-            member = replace(member, temperature=one.temperature, weight=float(weight))
+            member = replace(member, temperature=one.temperature)
         members.append(member)
     header = provenance(session.resolved, session.data.dataset, left, 0)
     first = joined.members[0]

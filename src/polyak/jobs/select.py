@@ -51,7 +51,7 @@ def account(run: RunDirectory, dataset: Dataset, lost: dict[str, str]) -> Datase
 def counts(dataset: Dataset) -> dict[str, Any]:
     """Count for the last event: found is what was used and what was left out.
 
-    >>> from pathlib import Path
+    >>> import numpy as np
     >>> from polyak.data.sources.files import Files
     >>> counts(Dataset(Files(".", []), *[np.zeros(0)] * 5, quarantine=[("a", "empty file")]))
     {'found': 1, 'left_out': 1}

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 
 from polyak.networks import pretrained
 from polyak.networks.pretrained import Pretrained
-from polyak.planning.backbones import Joined, Probed, Search, join, sized, together
+from polyak.planning.backbones import Joined, Probed, join, together
 from polyak.planning.plan import PASSES, plan
 from polyak.planning.probes import Backbone, fit_probes
 from polyak.planning.result import PlanResult, command
+from polyak.planning.search import Search, sized
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import usual_epochs
 from polyak.recipe.resolved import PROBES, Resolved

@@ -67,7 +67,6 @@ class Backbone(BaseModel):
     accuracy: float
     nll: float
     milliseconds: float  # of an image
-    weight: int = 1  # in the mean of those that are joined
 
 
 class Joint(BaseModel):

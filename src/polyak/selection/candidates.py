@@ -12,6 +12,8 @@ from polyak.model.member import Member
 from polyak.selection.pool import CandidatePool
 from polyak.selection.rule import Candidate, harmed
 
+PAYS = 0.03  # share of the NLL that each more pass of the network must take off
+
 
 def candidate(
     pool: CandidatePool, name: str, kind: WeightKind, states: Sequence[str], share: float = 1.0
@@ -41,21 +43,24 @@ def fine_tuned(
         "probe", WeightKind.START, ("probe",), accuracy, nll, 0.0, eligible=harm, travels=False
     )
     halfway = candidate(pool, "halfway", WeightKind.SOUP, ("halfway",))
-    return [halfway, probe, beside(pool, "with its probe", ended, {"probe": 1})]
+    return [halfway, probe, beside(pool, "with its probe", ended, ["probe"])]
 
 
-def beside(pool: CandidatePool, name: str, ended: str, weights: Mapping[str, int]) -> Candidate:
+def beside(pool: CandidatePool, name: str, ended: str, probes: Sequence[str]) -> Candidate:
     """Let the weights of the end predict together with probes: half of the mean is theirs.
 
+    It may be chosen where every pass more that it costs takes PAYS off the NLL.
+
     Args:
-        pool: with all of them.
+        pool: with all of them, and with "halfway".
         name: what tables call it.
         ended: the weights of the end.
-        weights: by name, how often each probe counts.
+        probes: names of the probes, which count alike.
     """
-    probes = [one for one, count in weights.items() for _ in range(count)]
-    states = [ended] * len(probes) + probes
-    return replace(candidate(pool, name, WeightKind.MEMBERS, states), travels=False)
+    found = candidate(pool, name, WeightKind.MEMBERS, [ended] * len(probes) + [*probes])
+    alone = min(pool.score((one,))[1] for one in (ended, "halfway"))
+    pays = found.nll < (1 - PAYS) ** (found.passes - 1) * alone
+    return replace(found, eligible=pays, travels=False)
 
 
 def best_snapshot(pool: CandidatePool, shares: Mapping[str, float]) -> list[Candidate]:
