@@ -16,7 +16,7 @@ tutorial" (SGD 0.001, momentum 0.9, rate times 0.1 after 7 of 25 epochs, 4 image
 import argparse
 import copy
 import time
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,14 @@ def network(classes: int) -> torch.nn.Module:
     return made
 
 
-def affordable(step, batches, until: float, most: int = 60, warm: int = 2, timed: int = 4) -> int:
+def affordable(step, batches, until: float, most: int = 100, warm: int = 2, timed: int = 4) -> int:
     """Say how many epochs fit, by the first steps; at least one."""
-    taken, began = 0, time.monotonic()
-    for batch in islice(batches, warm + timed):
-        if taken == warm:
+    began, again = time.monotonic(), chain.from_iterable(repeat(batches))
+    for number, batch in enumerate(islice(again, warm + timed)):
+        if number == warm:
             began = time.monotonic()
         step(batch)
-        taken += 1
-    each = (time.monotonic() - began) / max(1, taken - warm)
+    each = (time.monotonic() - began) / timed
     left = until - time.monotonic()
     return int(np.clip(left * (1 - KEPT) / (each * len(batches)), 1, most))
 
@@ -168,7 +167,7 @@ def fastai(folder: Path, size: int, until: float) -> tuple[np.ndarray, int]:
 
     def make():
         learner = vision_learner(dls, MODEL, pretrained=False, n_out=len(classes))
-        body = {k: v for k, v in network(len(classes)).state_dict().items()}
+        body = dict(network(len(classes)).state_dict().items())
         inner = learner.model[0].model
         inner.load_state_dict({k: body[k] for k in inner.state_dict()})
         learner.freeze()
@@ -211,7 +210,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    np.random.seed(options.seed)
     peer = {"timm": timm, "torchvision": torchvision, "fastai": fastai}[options.peer]
     # what importing torch and starting python took counts too
     log_probs, epochs = peer(options.folder, options.size, began + options.seconds - 3)

@@ -55,6 +55,8 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "cycles",
         "rho_range",
         "weights",
+        "backbones",
+        "group_by",
         "layer_decay",
         "freeze_norms",
         "budget",

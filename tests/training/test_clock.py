@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from jobs import train
 from polyak.networks import build
 from polyak.training.step import TrainingStep
+from polyak.training.validation import Validator
 
 NAME = "mobilenetv3_small_050"
 BUDGET = 600.0
@@ -85,3 +87,36 @@ def test_nearly_all_steps_that_fit_are_taken(
     assert work.now <= 1.05 * BUDGET
     assert taken >= 0.9 * fit, (taken, fit, work)
     assert end["kind"] == "end"
+
+
+@pytest.mark.parametrize(
+    ("each", "seconds", "images"),
+    [(0.5, 30.0, 30), (0.5, 4.0, 16), (0.5, 1e9, 4096), (0.0, 4.0, 4096)],
+)
+def test_statistics_are_estimated_from_as_many_images_as_there_is_time_for(each, seconds, images):
+    """Two estimates are due at the end: of three candidates one has statistics of its own."""
+    loader = SimpleNamespace(batch_size=16, labels=range(10_000))
+    validator = Validator({}, loader, None, None, 4, None, 1, print, candidates=3)
+    validator.refresh_seconds = each
+    assert validator.affordable_refresh(seconds) == images
+    validator.most_refreshed = images
+    state = validator.state_dict()
+    other = Validator({}, loader, None, None, 4, None, 1, print, candidates=3)
+    other.load_state_dict(state)
+    assert other.most_refreshed == images
+    other.load_state_dict({k: v for k, v in state.items() if k != "most_refreshed"})  # of 0.1
+    assert other.most_refreshed == images
+
+
+def test_a_slow_step_is_timed_twice_and_no_more(job, monkeypatch, work):
+    from polyak.jobs.command import Command
+    from polyak.jobs.open import open_session
+    from polyak.training.timing import EXPECTED, step_seconds
+
+    session = open_session(Command.alone(job(epochs=1)))
+    network = session.network()
+    loader = session.loader(network)
+    assert step_seconds(session.step(network, EXPECTED), loader, 3.0) == pytest.approx(STEP)
+    assert work.steps == 2
+    step_seconds(session.step(network, EXPECTED), loader)
+    assert work.steps == 2 + 10

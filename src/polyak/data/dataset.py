@@ -28,12 +28,14 @@ class Dataset:
         sizes: int64 (n, 2), upright (height, width), pixels.
         digests: uint64 (n, 2), a hash of each file's bytes.
         splits: (n,) of "train", "val", "test", or "" before `split`.
-        groups: int64 (n,), one number for images of a class that look the same, which no split
-            may part; None where nobody has looked.
+        groups: int64 (n,), one number for images that no split may part, since they look the same
+            or the user says so; None where nobody has looked.
         quarantine: (path, reason) of every file that was left out.
         warnings: one line for each thing that the user should know.
         pixel_cap: the most pixels that an image may have.
         bits: of 16 that the grey images of 16 bits use, all of them together.
+        named_groups: (n,) names of the user's own groups, "" for an image of none; None where there
+            are none.
 
     >>> from polyak.data.sources.files import Files
     >>> data = Dataset(Files(".", ["a"]), np.zeros(1, int), ("cat",), np.ones((1, 2), int),
@@ -53,6 +55,7 @@ class Dataset:
     warnings: list[str] = field(default_factory=list)
     pixel_cap: int = PIXEL_CAP
     bits: int = 16
+    named_groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -90,6 +93,7 @@ class Dataset:
             digests=self.digests[chosen],
             splits=self.splits[chosen],
             groups=None if self.groups is None else self.groups[chosen],
+            named_groups=None if self.named_groups is None else self.named_groups[chosen],
         )
 
     def part(self, name: str) -> "Dataset":
@@ -160,10 +164,13 @@ class Dataset:
         write_table(path, ["path", "reason"], self.quarantine)
 
     def write_split(self, path: Path) -> None:
-        """Write path,label,split,digest of every image; atomic, safe in spreadsheets, usable as
-        DATA. A digest is the 16 bytes that tell an image wherever it lies, in hexadecimal.
+        """Write path,label,split,digest of every image, and its group where it has one; atomic,
+        safe in spreadsheets, usable as DATA. A digest is the 16 bytes that tell an image wherever
+        it lies, in hexadecimal.
         """
         names = (self.classes[i] for i in self.labels)
         digests = (row.tobytes().hex() for row in self.digests.astype("<u8"))
-        rows = zip(self.paths, names, self.splits, digests, strict=True)
-        write_table(path, ["path", "label", "split", "digest"], rows)
+        header, columns = ["path", "label", "split", "digest"], [names, self.splits, digests]
+        if self.named_groups is not None:
+            header, columns = [*header, "group"], [*columns, self.named_groups]
+        write_table(path, header, zip(self.paths, *columns, strict=True))

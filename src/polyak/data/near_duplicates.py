@@ -15,6 +15,7 @@ from PIL import Image
 
 from polyak import files
 from polyak.data.dataset import Dataset
+from polyak.data.groups import joined
 from polyak.data.images import Images
 from polyak.data.scan import mixed
 from polyak.decoding.decode import decode
@@ -46,7 +47,7 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
         images: the same images, perhaps decoded already.
 
     Returns:
-        The same with `groups`.
+        The same with `groups`: what looks the same, and what the user's own groups bind together.
 
     >>> from polyak.data.scan import scan
     >>> from polyak.data.sources import find
@@ -68,9 +69,8 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
     whole = np.bincount(found)[found] > np.maximum(most, np.bincount(copies)[copies])
     kept = np.where(whole, len(data) + copies, found)
     groups = np.unique(kept, return_inverse=True)[1].reshape(-1)
-    return replace(
-        data, groups=groups, warnings=[*data.warnings, *_told(data, copies, groups, whole)]
-    )
+    warnings = [*data.warnings, *_told(data, copies, groups, whole)]
+    return replace(data, groups=joined(groups, data.named_groups), warnings=warnings)
 
 
 def near_duplicates(

@@ -10,6 +10,7 @@ import numpy as np
 from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.data.depth import Depth
+from polyak.data.groups import leaks
 from polyak.data.sources.listing import Listing, refuse_unseen
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import noting, quiet
@@ -73,7 +74,7 @@ def scan(
         list(pool.map(examine, range(0, n, _CHUNK)))
     everything = Dataset(
         listing.source, listing.labels, listing.classes, sizes, digests,
-        listing.splits, pixel_cap=pixel_cap, bits=depth.bits,
+        listing.splits, pixel_cap=pixel_cap, bits=depth.bits, named_groups=listing.groups,
     )  # fmt: skip
     data = everything.without(sorted(reasons.items()))
     data.quarantine.extend(listing.left_out)
@@ -82,7 +83,7 @@ def scan(
     if not len(data):
         _refuse_all(data)
     data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
-    data.warnings.extend(_copies(data))
+    data.warnings.extend([*_copies(data), *leaks(data)])
     return data
 
 

@@ -45,7 +45,10 @@ def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def _choose(data, splits, fraction, seed):
-    """Write "val" into `splits`; return the classes that could give nothing."""
+    """Write "val" into `splits`; return the classes that could give nothing.
+
+    A group of several classes goes by the class of its least image.
+    """
     pool = np.flatnonzero(splits == "train")
     labels, digests = data.labels[pool], data.digests[pool]
     group = (data.copies() if data.groups is None else data.groups)[pool]
@@ -69,5 +72,14 @@ def _choose(data, splits, fraction, seed):
         fits = groups[count[groups] <= max(target, count[groups].min())]
         take = max(1, np.searchsorted(np.cumsum(count[fits]), target, side="right"))
         chosen[fits[: min(take, len(groups) - 1)]] = True
+    _keep_classes(chosen, group, labels)
     splits[pool[chosen[group]]] = "val"
     return lone
+
+
+def _keep_classes(chosen, group, labels):
+    """Leave every class an image to train on, where groups hold several classes."""
+    for label in np.unique(labels):
+        of_class = group[labels == label]
+        if chosen[of_class].all():
+            chosen[of_class[np.argmin(np.bincount(group)[of_class])]] = False

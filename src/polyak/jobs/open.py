@@ -5,6 +5,7 @@ from pathlib import Path
 from polyak import files
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
+from polyak.data.groups import named_by
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped
 from polyak.data.parts import Splits
@@ -64,9 +65,11 @@ def scan_data(recipe: Recipe, processes: int = 1) -> Dataset:
 
     Raises:
         DataError: no such data, or none that can be used.
+        UsageError: groups that cannot be had.
     """
     threads = recipe.threads or max(1, cores() // processes)
-    return scan(find(recipe.data, recipe.classes_from), threads, recipe.pixel_cap)
+    found = scan(find(recipe.data, recipe.classes_from), threads, recipe.pixel_cap)
+    return named_by(found, recipe.group_by)
 
 
 def open_data(recipe: Recipe, dataset: Dataset, machine: Machine, processes: int = 1) -> Splits:

@@ -10,6 +10,7 @@ class Choices(TypedDict, total=False):
     """Name every choice of a `Recipe` but its data, with its type; a test keeps both alike."""
 
     classes_from: ClassesFrom
+    group_by: str | None
     max_pixels: str
     model: str
     widths: tuple[int, ...] | None

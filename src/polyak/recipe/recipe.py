@@ -28,7 +28,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
-ELSEWHERE |= {"data", "classes_from", "max_pixels"}
+ELSEWHERE |= {"data", "classes_from", "group_by", "max_pixels"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -48,6 +48,11 @@ class Recipe(BaseModel, frozen=True):
         "auto",
         description="which folder names the class: the one at the top, or the leaf that holds the "
         "images; auto refuses folders that can be read in two ways",
+    )
+    group_by: str | None = Field(
+        None,
+        description="images that belong together, by what this regular expression finds in their "
+        "paths; no split or fold parts them",
     )
     max_pixels: str = Field(
         as_pixels(PIXEL_CAP), description="of an image; larger ones are left out: 120M, 1G"

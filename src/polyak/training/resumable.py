@@ -29,7 +29,7 @@ from polyak.training.pace import Pace
 from polyak.training.snapshots import SnapshotFiles, name_of
 from polyak.training.step import TrainingStep
 from polyak.training.training import Training
-from polyak.training.validation import Validator, due_by
+from polyak.training.validation import BATCH_NORM_IMAGES, Validator, due_by
 
 SIZE_FACTOR, SIZE_SLACK = 16, 256 << 20  # a checkpoint's bytes: eight averages, a rule's state
 MOST_STEPS = 10**12
@@ -189,7 +189,8 @@ def _validator(validator: Validator, network: nn.Module) -> Check:
             "best": maybe(table(network.state_dict())) if patient else equal(None),
             "snapshots": _snapshots(validator.snapshots),
         },
-        {"times": whole(1, validator.times)},  # a clock may have thinned them out
+        # a clock may have thinned them out
+        {"times": whole(1, validator.times), "most_refreshed": whole(1, BATCH_NORM_IMAGES)},
     )
 
 

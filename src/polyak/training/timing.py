@@ -21,6 +21,9 @@ from polyak.training.validation import Validator
 
 TIMED = 7  # steps
 UNTIMED = 3  # steps that allocate, and compile the rule
+LEAST = 2  # steps; the first one foretells nothing
+TIMING = 0.05  # of what a budget has left, for finding out how fast a step is
+ESTIMATING = 0.1  # of it, for batch-norm statistics at the end
 EXPECTED = 1000  # steps that a step which is thrown away is told of
 
 
@@ -39,19 +42,23 @@ class _SameTwo:
             yield from cycle(list(islice(batches, 2)))
 
 
-def step_seconds(step: TrainingStep, loader: Loader) -> float:
+def step_seconds(step: TrainingStep, loader: Loader, most: float = float("inf")) -> float:
     """Time whole steps of a step that is thrown away: median seconds of one.
 
     Args:
         step: of a copy of the network.
         loader: the training batches.
+        most: seconds after which it is enough; two steps are taken in any case.
     """
-    stamps = []
-    for taken in fit(step, _SameTwo(loader), Standing(TIMED + UNTIMED)):
-        taken.loss.item()  # waits for the device
-        stamps.append(time.monotonic())
+    stamps, began = [], time.monotonic()
+    with closing(fit(step, _SameTwo(loader), Standing(TIMED + UNTIMED))) as steps:
+        for taken in steps:
+            taken.loss.item()  # waits for the device
+            stamps.append(time.monotonic())
+            if len(stamps) >= LEAST and stamps[-1] - began > most:
+                break
     durations = [after - before for before, after in pairwise(stamps)]
-    return statistics.median(durations[-TIMED:])
+    return statistics.median(durations[-TIMED:] if len(durations) > TIMED else durations[-LEAST:])
 
 
 def fit_widths(session: Session) -> Session:
@@ -83,10 +90,13 @@ def first_pace(
         return Pacer(Pace(1 / max(1, round(resolved.epochs * len(loader)))))
     # alone: the other processes time their own, and the leader's word counts
     copied = network.with_module(copy.deepcopy(network.module))
-    seconds = step_seconds(session.alone().step(copied, EXPECTED, teacher=teacher), loader)
+    step = session.alone().step(copied, EXPECTED, teacher=teacher)
+    seconds = step_seconds(step, loader, TIMING * clock.left())
     validator.time_images(network.module)
     if not (resolved.tuned and resolved.freeze_norms):
         validator.refresh_seconds = validator.image_seconds
+        most = validator.affordable_refresh(ESTIMATING * clock.left())
+        validator.most_refreshed = int(session.process.from_leader([float(most)])[0])
     foretell(clock, validator, seconds)
     times = validator.affordable(0.0, VALIDATING * clock.left(), clock.validation_seconds)
     validator.times = int(session.process.from_leader([times])[0])

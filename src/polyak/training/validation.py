@@ -72,6 +72,7 @@ class Validator:
     image_seconds: float = 0.0  # of one forward pass
     refresh_seconds: float = 0.0  # of one image that batch-norm statistics are estimated from
     refreshed: int = 0  # such images so far
+    most_refreshed: int = BATCH_NORM_IMAGES  # at once; a budget may afford fewer
 
     def due(self, progress: float) -> bool:
         """Whether a validation is due at this progress; the end of a cycle is one too."""
@@ -214,11 +215,20 @@ class Validator:
 
     def training_images(self, most: int = BATCH_NORM_IMAGES) -> Generator[Tensor, None, None]:
         """Batches to estimate batch-norm statistics from, always the same ones."""
-        batches = max(1, min(most, BATCH_NORM_IMAGES) // self.loader.batch_size)
+        batches = max(1, min(most, self.most_refreshed) // self.loader.batch_size)
         with closing(self.loader.epoch(BATCH_NORM_EPOCH)) as epoch:
             for batch in islice(epoch, batches):
                 self.refreshed += len(batch.images)
                 yield batch.images.to(self.machine.device)
+
+    def affordable_refresh(self, seconds: float) -> int:
+        """Say from how many images batch-norm statistics are estimated, so that all estimates of
+        the end fit some seconds: at least a batch, at most BATCH_NORM_IMAGES.
+        """
+        each = self.refresh_seconds * max(1, self.candidates - 1)
+        if each <= 0:
+            return BATCH_NORM_IMAGES
+        return int(np.clip(seconds / each, self.loader.batch_size, BATCH_NORM_IMAGES))
 
     def finish_seconds(self) -> float:
         """Estimate what the final evaluation will take."""
@@ -226,7 +236,7 @@ class Validator:
         rows = self.candidates
         seen = rows if self.snapshots.ends else 1  # rows that are measured with views too
         batch = self.loader.batch_size
-        refreshed = max(batch, min(BATCH_NORM_IMAGES, len(self.loader.labels)) // batch * batch)
+        refreshed = max(batch, min(self.most_refreshed, len(self.loader.labels)) // batch * batch)
         own = 1 if self.start is None else 2  # rows that have statistics of their own
         predicted = self.image_seconds * held_out * (rows + seen * self.views)
         estimated = self.refresh_seconds * refreshed * (rows - own)
@@ -236,13 +246,14 @@ class Validator:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        names = ("times", "done", "stale", "best_score", "best")
+        names = ("times", "most_refreshed", "done", "stale", "best_score", "best")
         state = {name: getattr(self, name) for name in names}
         return state | {"snapshots": self.snapshots.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.snapshots.load_state_dict(state["snapshots"])
-        self.times = state.get("times", self.times)  # before 0.2 it was the same all the time
+        for name in ("times", "most_refreshed"):  # before 0.2 they were the same all the time
+            setattr(self, name, state.get(name, getattr(self, name)))
         for name in ("done", "stale", "best_score", "best"):
             setattr(self, name, state[name])

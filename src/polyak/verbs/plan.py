@@ -25,6 +25,8 @@ class Options:
     """folder, CSV or 'digits'"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    group_by: Text = None
+    """images that belong together, by what this regular expression finds in their paths"""
     max_pixels: Word = "64M"
     """of an image; larger ones are left out: 120M, 1G"""
     model: Word = "auto"

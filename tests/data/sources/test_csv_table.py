@@ -152,7 +152,7 @@ def test_a_column_that_was_perhaps_meant_otherwise_is_asked_about(header, near, 
 
 def test_columns_that_are_not_used_are_told(table):
     found = list_table(table("path,label,split,set,width,group,\na.jpg,cat,train,1,8,9,\n"))
-    assert found.warnings == ["columns of data.csv that are not used: set, width, group"]
+    assert found.warnings == ["columns of data.csv that are not used: set, width"]
     assert list_table(table("path,label,split\na.jpg,cat,val\n")).warnings == []
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from polyak.errors import DataError, UsageError, shown
 
 NEEDED = ("path", "label")
-READ = (*NEEDED, "split", "digest")
-KNOWN = (*READ, "labels", "group")
+READ = (*NEEDED, "split", "digest", "group")
+KNOWN = (*READ, "labels")
 # what other programs call them
 _CALLED = {
     "path": "file filename file_name filepath file_path image images image_path image_name img "

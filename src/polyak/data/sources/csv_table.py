@@ -17,7 +17,7 @@ _LOOKED_FOR = 20  # files: where none of these is there, they lie elsewhere
 
 
 def list_table(path: Path) -> Listing:
-    r"""List the images that a CSV names: path,label[,split], paths below the CSV's folder.
+    r"""List the images that a CSV names: path,label[,split][,group], paths below its folder.
 
     Of a run's split.csv, which has a column `digest`, each file must be the one that the run had.
 
@@ -41,17 +41,19 @@ def list_table(path: Path) -> Listing:
         row = dict(zip(header, cells, strict=False))
         name, why = _place(row.get("path") or "")
         value, fault = meaning(row.get("label") or "", row.get("split") or "")
-        if "digest" in row:
-            value = *value[:2], row["digest"]
+        if "digest" in row or "group" in row:
+            value = *value[:2], row.get("digest", ""), _bare(row.get("group", "")).strip()
         why = why or fault or _odd(cells, header)
         if not why and found.setdefault(name, value) != value:
-            why = "the same path again with another label or split"
+            why = "the same path again with another label, split or group"
         if why:
             refused.append((number, why))
     if refused:
         _refuse(path, refused)
-    labels, splits, digests = ([value[i] for value in found.values()] for i in range(3))
+    labels, splits, digests, groups = ([v[i] for v in found.values()] for i in range(4))
     more = {}
+    if "group" in header and any(groups):
+        more["groups"] = np.array(groups, object)
     if "digest" in header:
         _refuse_elsewhere(path, list(found))
         more["digests"] = np.frombuffer(bytes.fromhex("".join(digests)), "<u8").reshape(-1, 2)
@@ -76,7 +78,7 @@ def _rows(path):
 
 
 def _meaning(label, split):
-    """Give (label, split, room for a digest), and why not."""
+    """Give (label, split, room for a digest and a group), and why not."""
     label, split = _bare(label), split.strip().lower()
     means, words = (split_of(split) or ("", "?")) if split else ("", "")
     why = ""
@@ -86,13 +88,18 @@ def _meaning(label, split):
         why = f"no label: {label.strip()} is what programs write where there is none, call it else"
     elif words:
         why = f"split '{split[:20]}' is none of train, val, test"
-    return (label, means, ""), why
+    return (label, means, "", ""), why
 
 
 def _odd(cells, header):
     """Say what else keeps a row from being read."""
     if any(cells[len(header) :]):
         return f"{len(cells)} cells, and the first line has {len(header)}: quote what holds a comma"
+    if (
+        "group" in header
+        and dict(zip(header, cells, strict=False)).get("group", "").lower() == "nan"
+    ):
+        return "no group: nan is what programs write where there is none, leave it empty"
     if "digest" in header:
         digest = dict(zip(header, cells, strict=False)).get("digest", "")
         return "" if re.fullmatch("[0-9a-f]{32}", digest) else "no digest of 32 hexadecimal digits"

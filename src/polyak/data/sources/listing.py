@@ -33,6 +33,7 @@ class Listing:
         warnings: one line for each thing that the user should know.
         left_out: (path, reason) of images that have no label.
         digests: uint64 (n, 2), the hash that each file must have; None where the source has none.
+        groups: (n,) names of groups that no split may part, "" for an image of none; the same.
 
     >>> from polyak.data.sources.files import Files
     >>> files = Files(".", ["a/1.jpg", "b/2.jpg"])
@@ -47,6 +48,7 @@ class Listing:
     warnings: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     digests: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.source)
