@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyak.model import Predictions
     from polyak.planning import PlanResult
 
+Result = TypeVar("Result")
 WIDEST = 1000  # columns that a table may take before it is asked how many it needs
 LINE_EVERY = 10.0  # seconds between lines of a log
 
@@ -158,6 +159,18 @@ def predictions(found: "Predictions", top: int) -> Table:
         cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
         table.add_row(escape(shown(path)), *cells)
     return table
+
+
+def followed(events: Generator[Event, None, Result], screen: Console) -> Result:
+    """Print the lines of events as they come; return what they came to."""
+    estimate = Estimate()
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        for line in (*estimate.lines(event), *lines(event)):
+            say(line, screen)
 
 
 def follow_plan(events: Generator[Event, None, "PlanResult"], screen: Console) -> "PlanResult":

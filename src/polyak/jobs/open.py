@@ -5,6 +5,7 @@ from pathlib import Path
 from polyak import files
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
+from polyak.data.exclude import excluded
 from polyak.data.groups import named_by
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped
@@ -69,7 +70,7 @@ def scan_data(recipe: Recipe, processes: int = 1) -> Dataset:
     """
     threads = recipe.threads or max(1, cores() // processes)
     found = scan(find(recipe.data, recipe.classes_from), threads, recipe.pixel_cap)
-    return named_by(found, recipe.group_by)
+    return named_by(excluded(found, recipe.exclude), recipe.group_by)
 
 
 def open_data(recipe: Recipe, dataset: Dataset, machine: Machine, processes: int = 1) -> Splits:

@@ -11,6 +11,7 @@ class Choices(TypedDict, total=False):
 
     classes_from: ClassesFrom
     group_by: str | None
+    exclude: str | Path | None
     max_pixels: str
     model: str
     widths: tuple[int, ...] | None

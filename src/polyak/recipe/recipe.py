@@ -28,7 +28,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
-ELSEWHERE |= {"data", "classes_from", "group_by", "max_pixels"}
+ELSEWHERE |= {"data", "classes_from", "group_by", "exclude", "max_pixels"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -53,6 +53,9 @@ class Recipe(BaseModel, frozen=True):
         None,
         description="images that belong together, by what this regular expression finds in their "
         "paths; no split or fold parts them",
+    )
+    exclude: str | None = Field(
+        None, description="a table of images to leave out: the issues.csv of polyak clean"
     )
     max_pixels: str = Field(
         as_pixels(PIXEL_CAP), description="of an image; larger ones are left out: 120M, 1G"
@@ -168,6 +171,11 @@ class Recipe(BaseModel, frozen=True):
     log: Literal["none", "tensorboard", "wandb"] = Field(
         "none", description="who reads along; when that fails, training goes on"
     )
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _a_path_is_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
     @field_validator("weights", mode="before")
     @classmethod

@@ -13,6 +13,27 @@ KOREAN = {
     "Cross-validated on the training images.": "학습 이미지에서 교차 검증한 값입니다.",
     "Backbones, cheapest first": "백본, 값싼 것부터",
     "Starting weights": "시작 가중치",
+    "Change yes and no in the column exclude, then train without the images that say yes. No file "
+    "is touched.": (
+        "exclude 열의 yes와 no를 고친 뒤, yes인 이미지를 빼고 학습하세요. "
+        "원본 파일은 건드리지 않습니다."
+    ),
+    "the model that says so is right on {} of the images that it did not learn from": (
+        "이렇게 판단한 모델은 학습에 쓰지 않은 이미지의 {}에서 맞습니다"
+    ),
+    "what may be wrong": "잘못되었을 수 있는 것",
+    "issue": "문제",
+    "left out by --exclude": "--exclude로 제외",
+    "yes": "예",
+    "no": "아니요",
+    "contradiction": "같은 이미지, 다른 라벨",
+    "label": "잘못된 라벨",
+    "copy": "복사본",
+    "similar": "거의 같음",
+    "tiny": "아주 작음",
+    "dark": "어두움",
+    "blurred": "흐림",
+    "odd": "동떨어짐",
     "backbone": "백본",
     "licence": "라이선스",
     "milliseconds an image": "이미지 한 장당 밀리초",

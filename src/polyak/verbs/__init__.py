@@ -10,6 +10,7 @@ VERBS = {
     "export": ("MODEL", "write a model for other programs: ONNX, torch.export, timm"),
     "augment": ("DATA", "show what a policy makes of the images"),
     "report": ("RUN...", "draw the page of a run again, or compare several runs"),
+    "clean": ("DATA", "list labels that are probably wrong, copies, odd images"),
     "doctor": ("[DATA]", "tell machine, threads and precision; scan data without training"),
     "race": ("[DATA]", "race optimizers: on your images, or on surfaces to play with"),
 }
