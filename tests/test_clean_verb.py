@@ -79,7 +79,7 @@ def test_training_without_them_has_none_of_them(spoilt, tmp_path):
         assert not gone & {row["path"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize(("language", "title"), [("en", "what may be wrong"), ("ko", "잘못되었을")])
+@pytest.mark.parametrize(("language", "title"), [("en", "What may be wrong"), ("ko", "잘못되었을")])
 def test_the_page_shows_them_and_runs_nothing(spoilt, language, title):
     cleaned(spoilt, "--language", language)
     text = (spoilt.parent / "issues.html").read_text()

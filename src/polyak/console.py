@@ -154,9 +154,14 @@ def predictions(found: "Predictions", top: int) -> Table:
     table = Table("image", *(f"class {i + 1}" for i in range(top)))
     if apart:  # before the classes: a row may have fewer of them than the table
         table = Table("image", "disagreement", *(f"class {i + 1}" for i in range(top)))
+    if found.sets is not None:
+        table.add_column("may be")
     for row, (path, best) in enumerate(zip(found.paths, found.top(top), strict=True)):
         cells = [f"{escape(shown(name))} {probability:.1%}" for name, probability in best]
         cells = [*apart[row : row + 1], *cells] if cells else ["unreadable"]
+        if found.sets is not None:
+            cells += [""] * (len(table.columns) - 2 - len(cells))
+            cells.append(escape(shown(", ".join(found.set_of(row)))))
         table.add_row(escape(shown(path)), *cells)
     return table
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from polyak import model
+from polyak import metrics, model
 from polyak.data.dataset import Dataset
 from polyak.jobs.begin import Beginning
 from polyak.jobs.record import start_event
@@ -42,6 +42,10 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
     left = account(run, session.data.dataset, lost)
     classifier = _classifier(beginning, joined, temperature, left)
     classifier.header["evaluation"] = measured["evaluation"]
+    if len(joined.labels):
+        odds = kind.probabilities(joined.log_probs, temperature)
+        conformal = metrics.Conformal.of(odds, joined.labels, "cross-validation")
+        classifier.header["conformal"] = conformal.as_facts()
     if len(joined.members) > 1:
         model.save(run.model, {}, classifier, "members")
     else:

@@ -5,6 +5,7 @@ and its logarithm take tensors too.
 """
 
 from polyak.metrics.calibration import Reliability, fit_temperature, reliability
+from polyak.metrics.conformal import ClassCoverage, Conformal, Coverage
 from polyak.metrics.confusion import (
     Confusion,
     PerClass,
@@ -25,7 +26,10 @@ from polyak.metrics.probabilities import (
 )
 
 __all__ = [
+    "ClassCoverage",
+    "Conformal",
     "Confusion",
+    "Coverage",
     "Estimate",
     "Evaluation",
     "PerClass",

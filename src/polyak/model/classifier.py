@@ -17,6 +17,7 @@ from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
 from polyak.errors import RefusedError, UsageError
 from polyak.inference import Failed, Options, Predictor, every_log_probabilities
+from polyak.metrics import Conformal, Coverage
 from polyak.model.held_out import HeldOutEvaluation, held_out
 from polyak.model.inputs import Inputs, files
 from polyak.model.inputs import images as in_memory
@@ -35,6 +36,7 @@ class Predictions:
         classes: K names.
         unreadable: (path, reason) of the files without a prediction.
         disagreement: float (N,), how far the members lie apart, 0 to 1; None for a single network.
+        sets: bool (N, K), the classes that each image may have; None where no level was asked for.
         notes: one line for each folder that was not read, or reached twice through a link.
     """
 
@@ -44,6 +46,7 @@ class Predictions:
     unreadable: list[tuple[str, str]]
     disagreement: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    sets: np.ndarray | None = None
 
     def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
         """List the k likeliest classes of every file with their probabilities.
@@ -57,6 +60,19 @@ class Predictions:
             [] if np.isnan(row[0]) else [(self.classes[i], float(row[i])) for i in order]
             for row, order in zip(self.probabilities, best, strict=True)
         ]
+
+    def set_of(self, number: int) -> list[str]:
+        """List the classes that an image may have, the likeliest first; none where it is unknown.
+
+        >>> odds = np.array([[0.2, 0.8]])
+        >>> Predictions(["a"], odds, ("cat", "dog"), [], sets=odds > 0.1).set_of(0)
+        ['dog', 'cat']
+        """
+        row = self.probabilities[number]
+        if self.sets is None or np.isnan(row[0]):
+            return []
+        order = np.argsort(-row, kind="stable")
+        return [self.classes[i] for i in order if self.sets[number, i]]
 
 
 class PredictOptions(Options, total=False):
@@ -170,7 +186,9 @@ class Classifier:
         on = self.decoding
         return Images.open(source, None, 0, on.pixel_cap, on.min_size, on.bits)
 
-    def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Predictions:
+    def predict(
+        self, inputs: Inputs, sets: float | None = None, **options: Unpack[PredictOptions]
+    ) -> Predictions:
         """Predict files, every image below a folder, or images in memory.
 
         Files that cannot be read are named, not hidden. Links to folders are followed, each real
@@ -179,11 +197,14 @@ class Classifier:
         Args:
             inputs: a file, a folder, or several of them; or PIL images, uint8 arrays (H, W, 3) or
                 (N, H, W, 3), tensors (3, H, W) or (N, 3, H, W), uint8 or float in [0, 1].
+            sets: share of images that must have their true class in their set; None makes none.
             options: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
             DataError: there is no image there, or something that is none.
+            UsageError: the model does not know how sure it must be for sets.
         """
+        conformal = None if sets is None else self.conformal(sets)
         notes: list[str] = []
         named = files(inputs)
         if named is None:
@@ -192,11 +213,28 @@ class Classifier:
             opened = self.opened(list_images(named, notes))
         log_probs, failed = self.log_probabilities(opened, **options)
         apart = disagreement(log_probs, self.weights) if len(log_probs) > 1 else None
-        names = list(opened.source.keys)
+        names, odds = list(opened.source.keys), self.together(log_probs)
         return Predictions(
-            names, self.together(log_probs), self.classes,
-            [(names[i], reason) for i, reason in failed], apart, tuple(notes),
+            names, odds, self.classes, [(names[i], reason) for i, reason in failed], apart,
+            tuple(notes), conformal and conformal.sets(odds, sets or 0.0),
         )  # fmt: skip
+
+    def conformal(self, level: float) -> Conformal:
+        """Give what prediction sets at a level are made by.
+
+        Raises:
+            UsageError: no such level, or a model that was made without.
+        """
+        where = f"--sets {level:g}"
+        if "conformal" not in self.header:
+            why = "this model was made by an earlier polyak, joined, or measured on nothing"
+            raise UsageError("no prediction sets", where=where, why=why, then="train it again")
+        try:
+            found = Conformal.read(self.header["conformal"])
+            found.threshold(level)
+        except ValueError as error:
+            raise UsageError("no prediction sets", where=where, why=str(error)) from error
+        return found
 
     def probabilities(
         self, images: Images, **options: Unpack[PredictOptions]
@@ -266,6 +304,7 @@ class Classifier:
         data: str,
         split: str | None = None,
         classes_from: ClassesFrom = "auto",
+        sets: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> HeldOutEvaluation:
         """Measure accuracy, NLL and calibration error on labelled images.
@@ -278,16 +317,26 @@ class Classifier:
             split: `train`, `val` or `test`, as the run had it, else as the data has it; by default
                 `test` where the data has one, else all.
             classes_from: which folder names the class, `top` or `leaf`.
+            sets: share of images that must have their true class in their prediction set; how many
+                have is measured; None makes none.
             options: `device`, `batch_size`, `threads`, `views`.
 
         Raises:
             UsageError: that split is not there.
             DataError: a class that the model does not know, or it was trained on all there is.
         """
+        conformal = None if sets is None else self.conformal(sets)
         found = held_out(data, split, self.classes, self.files, classes_from, self.pixel_cap)
         probabilities, failed = self.probabilities(self.opened(found.dataset), **options)
         read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
-        return found.read(read).evaluation(probabilities[read])
+        seen = found.read(read)
+        evaluation = seen.evaluation(probabilities[read])
+        if conformal is None or sets is None:
+            return evaluation
+        made = conformal.sets(probabilities[read], sets)
+        coverage = Coverage.of(made, seen.dataset.labels, sets, self.classes)
+        notes = (*evaluation.notes, *conformal.notes(seen.splits))
+        return replace(evaluation, coverage=coverage, notes=notes)
 
 
 def join(classifiers: Sequence[Classifier]) -> Classifier:

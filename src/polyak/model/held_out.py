@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import DataError, UsageError, counted
-from polyak.metrics import Evaluation
+from polyak.metrics import Coverage, Evaluation
 from polyak.model.known_splits import known_splits
 
 
@@ -86,6 +87,14 @@ class HeldOutEvaluation(Evaluation):
 
     images: Counts
     notes: tuple[str, ...]
+    coverage: Coverage | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain dictionaries and numbers; nothing of sets where none were asked for."""
+        found = super().as_json()
+        if self.coverage is None:
+            del found["coverage"]
+        return found
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,9 @@ class Joined:
 def join(found: Sequence[Probed]) -> Joined:
     """Join probes of several backbones, those that lower the cross-validated NLL of the mean.
 
-    All that are joined count alike: weights that were fitted too did worse on test images in six of
-    seven trials (docs/methods/transfer.md). Each costs a pass an image, so one is taken only where
-    it takes PAYS off the NLL.
+    All that are joined count alike: weights that were fitted too did worse on test images in eight
+    of nine trials (docs/methods/transfer.md). Each costs a pass an image, so one is taken only
+    where it takes PAYS off the NLL.
 
     Args:
         found: at least one; only those whose images have the size of the best are joined, so that

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polyak.metrics import Conformal
 from polyak.selection import file
 from polyak.selection.pool import CandidatePool
 from polyak.selection.predictions import SplitPredictions, measured_by
@@ -77,6 +78,9 @@ class Selection:
             DiskError: the disk refused.
         """
         header = {"evaluation": self.evaluation, "table": [row.as_json() for row in self.rows]}
+        if (last := self.last) is not None:  # images that did not choose, where there are any
+            conformal = Conformal.of(last.probabilities, last.labels, last.split)
+            header["conformal"] = conformal.as_facts()
         header = dict(provenance or {}) | header
         file.save(Path(path), self.pool, self.candidates, self.chosen, self.views, header)
 

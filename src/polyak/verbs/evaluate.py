@@ -3,13 +3,19 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from polyak.errors import counted, shown
 from polyak.options import Split, Text, Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
+from polyak.verbs.predict import check_sets
+
+if TYPE_CHECKING:
+    from polyak.metrics import Coverage
+
+WORST = 10  # classes whose coverage is printed
 
 
 @dataclass
@@ -35,6 +41,8 @@ class Options:
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
+    sets: float | None = None
+    """measure prediction sets too: 0.95 holds the true class of 95 % of such images"""
     json: bool = False
     """print JSON"""
     device: Word = "cpu"
@@ -50,7 +58,10 @@ def run(arguments: list[str]) -> int:
     model = load(options.model, device=options.device, kind=options.kind)
     chosen["classes_from"] = options.classes_from or trained_from(Path(options.model))
     model.pixel_cap = pixels(options.max_pixels, options.model)
-    found = model.evaluate(options.data, options.split, device=options.device, **chosen)
+    check_sets(options.sets, options.kind, options.views)
+    found = model.evaluate(
+        options.data, options.split, sets=options.sets, device=options.device, **chosen
+    )
     if options.json:
         print(json.dumps(found.as_json()))
     else:
@@ -59,7 +70,22 @@ def run(arguments: list[str]) -> int:
             print(f"note: {shown(note)}")
         print(f"accuracy {found.accuracy}, 95 % interval, {counted(found.n, 'image')}")
         print(f"nll      {found.nll}\nece      {found.ece}")
+        if found.coverage is not None:
+            for line in covered(found.coverage):
+                print(line)
     return 0
+
+
+def covered(found: "Coverage") -> list[str]:
+    """Say how often sets held the true class, all images together and the worst classes."""
+    lines = [
+        f"sets     {found.covered}, asked for {found.asked:g}; {found.size:.2f} classes a set",
+    ]
+    worst = sorted(found.by_class.items(), key=lambda item: item[1].covered)[:WORST]
+    for name, one in worst:
+        images = counted(one.n, "image")
+        lines.append(f"  {shown(name)}: {one.covered:.1%} of {images}, {one.size:.2f} classes")
+    return lines
 
 
 def trained_from(model: Path) -> ClassesFrom:

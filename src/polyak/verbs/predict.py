@@ -29,6 +29,8 @@ class Options:
     """of what is printed"""
     out: File = None
     """write CSV or JSON to this file instead"""
+    sets: float | None = None
+    """also the classes that an image may have: 0.95 holds the true one for 95 % of such images"""
     top: int = 1
     """classes an image, best first"""
     max_pixels: Text = None
@@ -53,7 +55,8 @@ def run(arguments: list[str]) -> int:
     chosen = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     model.pixel_cap = pixels(options.max_pixels, options.model)
-    found = model.predict(list(options.paths), device=options.device, **chosen)
+    check_sets(options.sets, options.kind, options.views)
+    found = model.predict(list(options.paths), options.sets, device=options.device, **chosen)
     for note in found.notes:
         print(f"polyak: note: {shown(note)}", file=sys.stderr)
     for path, reason in found.unreadable:
@@ -65,6 +68,20 @@ def run(arguments: list[str]) -> int:
         text = as_json(found, options.top) if form == "json" else as_csv(found, options.top)
         write_atomic(options.out, text) if options.out else print(text, end="")
     return 0
+
+
+def check_sets(level: float | None, kind: str | None, views: str | None) -> None:
+    """Refuse sets of other answers than those that set their threshold.
+
+    Raises:
+        UsageError: `--kind` or `--views` beside `--sets`.
+    """
+    if level is not None and (kind or views):
+        from polyak.errors import UsageError
+
+        where = "--sets with " + ("--kind" if kind else "--views")
+        why = "their threshold is of the weights and views that the model predicts with"
+        raise UsageError("no prediction sets", where=where, why=why)
 
 
 def as_csv(found: "Predictions", top: int) -> str:
@@ -84,8 +101,10 @@ def as_csv(found: "Predictions", top: int) -> str:
         cells = [word for name, p in best for word in (name, f"{p:.6f}")]
         cells += [""] * (len(names) - len(cells))
         cells += [] if found.disagreement is None else [far]
+        cells += [] if found.sets is None else [";".join(found.set_of(len(rows)))]
         rows.append([path, *cells, errors.get(path, "")])
     names += [] if found.disagreement is None else ["disagreement"]
+    names += [] if found.sets is None else ["set"]
     return table_text(["path", *names, "error"], rows)
 
 
@@ -106,4 +125,7 @@ def as_json(found: "Predictions", top: int) -> str:
     if found.disagreement is not None:
         for row, value in zip(rows, found.disagreement.tolist(), strict=True):
             row["disagreement"] = round(value, 4) if value == value else None
+    if found.sets is not None:
+        for number, row in enumerate(rows):
+            row["set"] = found.set_of(number)
     return json.dumps(rows, indent=1) + "\n"
