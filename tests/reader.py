@@ -45,8 +45,21 @@ def photographs(folder: Path, each: int, first: int = 0) -> None:
     for number in range(first, first + each):
         draw = np.random.default_rng([number, len(folder.name)])
         pixels = draw.integers(0, 120, (12, 12, 3), dtype=np.uint8)
-        pixels[3:9, 3:9] = 40 if folder.name == "ants" else 240
+        pixels[3:9, 3:9] = 40 if folder.name in ("ants", "ill") else 240
         Image.fromarray(pixels).save(folder / f"{number}.jpg")
+
+
+def patients(folder: Path) -> None:
+    """Draw two images of each of some patients, ill or well, and a table of them."""
+    lines = ["path,label,group"]
+    for label in ("ill", "well"):
+        photographs(folder / "scans" / label, 12)
+        for file in sorted((folder / "scans" / label).iterdir()):
+            patient, side = divmod(int(file.stem), 2)
+            name = f"{label}_patient_{patient}_{('left', 'right')[side]}.jpg"
+            file.rename(file.with_name(name))
+            lines.append(f"scans/{label}/{name},{label},{label} {patient}")
+    (folder / "scans.csv").write_text("\n".join(lines))
 
 
 def settle(folder: Path) -> None:
@@ -56,6 +69,8 @@ def settle(folder: Path) -> None:
             photographs(folder / data / "train" / label, 8)
             photographs(folder / data / "val" / label, 4, first=8)
     photographs(folder / "holiday", 3)
+    patients(folder)
+    (folder / "issues.csv").write_text("path,exclude\ntrain/ants/1.jpg,yes\nval/ants/9.jpg,no\n")
     torch.manual_seed(0)
     save_file(build("mobilenetv2_100", 7).state_dict(), folder / WEIGHTS)
     (folder / "plan.json").write_text(json.dumps(PLAN))

@@ -98,9 +98,13 @@ def _figures(end: EndEvent) -> Table:
     table = Table("", "value", "95 % interval", title=title)
     for name, text, form in (
         ("accuracy", "accuracy", "{:.2%}"),
+        ("balanced", "balanced accuracy", "{:.2%}"),
+        ("f1", "macro F1", "{:.2%}"),
         ("nll", "negative log-likelihood", "{:.4f}"),
         ("ece", "calibration error", "{:.2%}"),
     ):
+        if name not in measured:  # classes are even
+            continue
         value, low, high = (form.format(measured[name][part]) for part in ("value", "low", "high"))
         table.add_row(text, value, f"{low} to {high}")
     return table
@@ -121,10 +125,11 @@ def candidates(end: EndEvent, narrow: bool = False) -> Table:
     images = counted(measured["n"], "image")
     title = f"the candidates on {images} of {rows[0]['split']}, {chose}"
     rule = f"chosen: {end.rule}" if end.rule else None
-    columns = ("", "views", "accuracy", "NLL", "calibration error", "train min", "passes")
+    shown_figures = _columns(rows)
+    columns = ("", "views", *(text for _, text, _ in shown_figures), "train min", "passes")
     shape = Table(*columns, title=title, caption=rule)
     if narrow:
-        figures = (f"{name}\n95 % interval" for name in ("accuracy", "NLL", "calib. error"))
+        figures = (f"{text}\n95 % interval" for _, text, _ in shown_figures)
         columns = ("\n  views, train min, passes", *figures)
         frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
         shape = Table(*columns, title=title, caption=rule, padding=(0, 1, 0, 0), **frame)
@@ -132,16 +137,27 @@ def candidates(end: EndEvent, narrow: bool = False) -> Table:
         name = ("* " if row["chosen"] else "  ") + escape(shown(row["name"]))
         cost = row["views"], f"{row['share'] * end.seconds / 60:.1f}", str(row["passes"])
         if narrow:
-            shape.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, narrow))
+            shape.add_row(f"{name}\n  {', '.join(cost)}", *_cells(row, shown_figures, narrow))
         else:
-            shape.add_row(name, cost[0], *_cells(row, narrow), *cost[1:])
+            shape.add_row(name, cost[0], *_cells(row, shown_figures, narrow), *cost[1:])
     return shape
 
 
-def _cells(row: dict[str, Any], narrow: bool) -> list[str]:
+def _columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Name the figures of the candidates' table: (key, title, form); every class counts alike in
+    two of them where the classes are uneven.
+    """
+    accuracy, nll = ("accuracy", "accuracy", "{:.2%}"), ("nll", "NLL", "{:.4f}")
+    if not all("balanced" in row for row in rows):
+        return [accuracy, nll, ("ece", "calib. error", "{:.2%}")]
+    return [accuracy, ("balanced", "balanced acc.", "{:.2%}"), ("f1", "macro F1", "{:.2%}"), nll]
+
+
+def _cells(row: dict[str, Any], columns: list[tuple[str, str, str]], narrow: bool) -> list[str]:
     """Write the figures of a candidate, each with its interval."""
-    cells, nll = [], "{:.3f}" if narrow else "{:.4f}"
-    for name, number in (("accuracy", "{:.2%}"), ("nll", nll), ("ece", "{:.2%}")):
+    cells = []
+    for name, _, form in columns:
+        number = form.replace("4f", "3f") if narrow else form
         value, low, high = (number.format(row[name][part]) for part in ("value", "low", "high"))
         two = f"{value}\n{low.removesuffix('%')} to {high}"
         cells.append(two if narrow else f"{value} ({low} to {high})")

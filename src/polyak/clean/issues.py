@@ -26,7 +26,7 @@ class Issue:
         probability: of the suggested class, by a model that did not learn from this image.
 
     >>> Issue("a.jpg", "label", 0.02, "cat", "dog", 0.97).row
-    ('a.jpg', 'label', '0.0200', 'cat', 'dog', '0.970', 'yes')
+    ['a.jpg', 'label', '0.0200', 'cat', 'dog', '0.970', 'yes']
     """
 
     path: str
@@ -37,13 +37,12 @@ class Issue:
     probability: float | None = None
 
     @property
-    def row(self) -> tuple[str, ...]:
+    def row(self) -> list[str]:
         """Its line of the table."""
         sure = "" if self.probability is None else f"{self.probability:.3f}"
         exclude = YES if self.kind in LEFT_OUT else NO
-        return (
-            self.path, self.kind, f"{self.score:.4f}", self.label, self.suggested, sure, exclude,
-        )  # fmt: skip
+        figures = [f"{self.score:.4f}", self.label, self.suggested, sure, exclude]
+        return [self.path, self.kind, *figures]
 
 
 def ordered(issues: Iterable[Issue]) -> list[Issue]:
@@ -62,5 +61,11 @@ def write_issues(file: Path, issues: Sequence[Issue]) -> None:
 
     Raises:
         DiskError: the disk refused.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "issues.csv"
+    >>> write_issues(table, [Issue("a.jpg", "odd", 0.1, "cat")])
+    >>> table.read_text().splitlines()[1]
+    'a.jpg,odd,0.1000,cat,,,no'
     """
     write_table(file, COLUMNS, (one.row for one in issues))

@@ -126,11 +126,11 @@ def _contradictions(data: Dataset) -> Iterator[Issue]:
 def _copies(data: Dataset) -> Iterator[Issue]:
     """All but the first of each class's exact copies, and of what looks the same."""
     same = data.copies()
-    alike = data.groups if data.groups is not None and data.named_groups is None else same
+    close = data.groups if data.groups is not None and data.named_groups is None else same
     copies = set(_again(same))
     for image in sorted(copies):
         yield _issue(data, image, "copy", 0.0)
-    for image in sorted(set(_again(alike)) - copies):
+    for image in sorted(set(_again(close)) - copies):
         yield _issue(data, image, "similar", 0.5)
 
 

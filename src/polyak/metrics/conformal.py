@@ -114,7 +114,11 @@ class Conformal:
 
 @dataclass(frozen=True)
 class ClassCoverage:
-    """Hold the same of the images of one class: covered share, mean size, how many images."""
+    """Hold the same of the images of one class: covered share, mean size, how many images.
+
+    >>> ClassCoverage(0.95, 1.2, 40).n
+    40
+    """
 
     covered: float
     size: float

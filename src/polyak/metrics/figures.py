@@ -1,12 +1,13 @@
 """Figures with their intervals: accuracy, negative log-likelihood, calibration error."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from polyak import keys
 from polyak.metrics.arrays import checked
+from polyak.metrics.balanced import balanced_accuracy, indicators, macro_f1, uneven
 from polyak.metrics.calibration import BINS, bins_of
 from polyak.metrics.probabilities import negative_log
 
@@ -32,7 +33,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found on `n` images.
+    """What `evaluate` found on `n` images; `balanced` accuracy and macro `f1` where the largest
+    class has more than twice as many of them as the smallest.
 
     >>> figure = Estimate(0.5, 0.25, 0.75)
     >>> Evaluation(figure, figure, figure, n=4).as_json()["accuracy"]
@@ -43,6 +45,8 @@ class Evaluation:
     nll: Estimate
     ece: Estimate
     n: int
+    balanced: Estimate | None = field(default=None, kw_only=True)
+    f1: Estimate | None = field(default=None, kw_only=True)
 
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers, the shape that `polyak evaluate --json` prints.
@@ -51,7 +55,7 @@ class Evaluation:
         >>> sorted(Evaluation(figure, figure, figure, n=4).as_json())
         ['accuracy', 'ece', 'n', 'nll']
         """
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Evaluation":
@@ -62,8 +66,9 @@ class Evaluation:
         >>> Evaluation.from_json(one.as_json() | {"split": "test"}) == one
         True
         """
-        names = ("accuracy", "nll", "ece")
-        return cls(*(Estimate(**found[name]) for name in names), n=int(found["n"]))
+        names = ("accuracy", "nll", "ece", "balanced", "f1")
+        figures = {name: Estimate(**found[name]) for name in names if found.get(name)}
+        return cls(**figures, n=int(found["n"]))
 
 
 def evaluate(
@@ -78,7 +83,8 @@ def evaluate(
         seed: of the resamples.
 
     Returns:
-        Accuracy with Wilson's interval; NLL in nats (as `negative_log` has it) with the
+        Accuracy with Wilson's interval; where classes are uneven, balanced accuracy and macro F1
+        with the bootstrap's; NLL in nats (as `negative_log` has it) with the
         bootstrap's; expected calibration error over 15 bins of equal width. Noise adds to every
         bin, so a resample's calibration error is too large; the interval's low end is the value
         less what noise alone can add (triangle inequality over bins): well calibrated reaches 0.
@@ -108,11 +114,20 @@ def evaluate(
     ece = float(np.abs(mean[1:]).sum())
     noise = np.quantile(np.abs(drawn[:, 1:] - mean[1:]).sum(axis=1), 1 - tail)
     most = np.quantile(np.abs(drawn[:, 1:]).sum(axis=1), 1 - tail)
+    by_class = {}
+    if uneven(labels):
+        counts = indicators(probabilities.argmax(axis=1), labels, probabilities.shape[1])
+        drawn = _resampled_means(counts, resamples, seed)
+        for name, figure in (("balanced", balanced_accuracy), ("f1", macro_f1)):
+            low_end, high_end = np.quantile(figure(drawn), [tail, 1 - tail])
+            value = float(figure(counts.sum(axis=0)))
+            by_class[name] = Estimate(value, float(low_end), float(high_end))
     return Evaluation(
         accuracy=wilson(int(right.sum()), n),
         nll=Estimate(float(mean[0]), float(low), float(high)),
         ece=Estimate(ece, max(0.0, ece - float(noise)), min(1.0, max(ece, float(most)))),
         n=n,
+        **by_class,
     )
 
 
@@ -166,7 +181,7 @@ def paired(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 
 def _resampled_means(values, resamples: int, seed: int) -> np.ndarray:
     """Draw rows of (N, M) with replacement, N each time: float64 (resamples, M), their means."""
-    n = len(values)
+    n = values.shape[0]
     means = np.empty((resamples, values.shape[1]))
     for row in range(0, resamples, max(1, _DRAWS // n)):
         some = np.arange(row, min(resamples, row + max(1, _DRAWS // n)))

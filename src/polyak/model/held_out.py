@@ -91,10 +91,7 @@ class HeldOutEvaluation(Evaluation):
 
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers; nothing of sets where none were asked for."""
-        found = super().as_json()
-        if self.coverage is None:
-            del found["coverage"]
-        return found
+        return super().as_json()
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class HeldOut:
         measured = self.dataset.kind.figures(probabilities, labels, classes)
         notes, found = (*self.counts.notes(), *measured.cautions), measured.evaluation
         figures = found.accuracy, found.nll, found.ece, found.n
-        return HeldOutEvaluation(*figures, self.counts, notes)
+        return HeldOutEvaluation(*figures, self.counts, notes, balanced=found.balanced, f1=found.f1)
 
 
 def held_out(

@@ -10,16 +10,6 @@ from polyak.jobs.clean import Findings
 from polyak.report import tiles
 from polyak.report.render import render
 
-TITLES = {
-    "contradiction": "The same image in two classes",
-    "label": "Labels that are probably wrong",
-    "copy": "Exact copies",
-    "similar": "Images that look the same",
-    "tiny": "Tiny images",
-    "dark": "Dark images",
-    "blurred": "Blurred images",
-    "odd": "Images like no others",
-}
 MOST = 48  # images of a kind on the page; the table has them all
 
 
@@ -47,7 +37,7 @@ def draw_issues(file: Path, found: Findings, command: str, language: str = "en")
     page = render(
         "clean.html", language, name=str(found.data.root), images=len(found.data),
         accuracy=found.accuracy, counts=list(found.counts().items()), left_out=LEFT_OUT,
-        galleries=galleries, command=command, titles=TITLES,
+        galleries=galleries, command=command,
     )  # fmt: skip
     write_atomic(file, page)
     return file

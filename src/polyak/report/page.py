@@ -68,6 +68,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "found": found,
         "end": end,
         "table": end.get("table", []),
+        "uneven": _uneven(end.get("table", [])),
         "probed": [] if end.get("table") else _probed(end),
         "course": _course(facts, ends, words),
         "ends": ends,
@@ -124,6 +125,12 @@ def origins(facts: Facts) -> list[Origin]:
     more = facts.environment.get("more_weights", [])
     found = [facts.environment.get("weights"), *(more if isinstance(more, list) else [])]
     return [one for each in found[:LISTED] if (one := Origin.read(each)) is not None]
+
+
+def _uneven(table: list[dict[str, Any]]) -> bool:
+    """Tell whether every way to end a run says how it does where each class counts alike."""
+    measured = [row for row in table if not row.get("refused")]
+    return bool(measured) and all(row.get("balanced") and row.get("f1") for row in measured)
 
 
 def _lines(value: object) -> list[str]:

@@ -34,6 +34,8 @@ KOREAN = {
     "left out by --exclude": "--exclude로 제외",
     "yes": "예",
     "no": "아니요",
+    "balanced accuracy": "균형 정확도",
+    "macro F1": "매크로 F1",
     "backbone": "백본",
     "licence": "라이선스",
     "milliseconds an image": "이미지 한 장당 밀리초",

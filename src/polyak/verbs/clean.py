@@ -65,6 +65,6 @@ def run(arguments: list[str]) -> int:
     print(f"by a model that is right on {found.accuracy:.1%} of {len(found.data):,} images")
     write_issues(file, found.issues)
     command = shlex.join(["polyak", "train", options.data, "--exclude", str(file)])
-    page = draw_issues(file.with_suffix(".html"), found, command, options.language)
-    print(f"page: {shown(page)}\ntable: {shown(file)}\nnext: {shown(command)}")
+    drawn = draw_issues(file.with_suffix(".html"), found, command, options.language)
+    print(f"page: {shown(drawn)}\ntable: {shown(file)}\nnext: {shown(command)}")
     return 0

@@ -69,6 +69,8 @@ def run(arguments: list[str]) -> int:
         for note in found.notes:
             print(f"note: {shown(note)}")
         print(f"accuracy {found.accuracy}, 95 % interval, {counted(found.n, 'image')}")
+        if found.balanced is not None and found.f1 is not None:
+            print(f"balanced {found.balanced}\nf1       {found.f1}, macro")
         print(f"nll      {found.nll}\nece      {found.ece}")
         if found.coverage is not None:
             for line in covered(found.coverage):
