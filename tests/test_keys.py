@@ -16,6 +16,7 @@ from classifiers import made
 from polyak import keys, metrics, regularize, transfer
 from polyak.augment import Policy, cutmix, geometry, mixup
 from polyak.data import Images, find, scan, split
+from polyak.data.loader import balanced_draw
 from polyak.data.sources import digits
 from polyak.export import check
 from polyak.networks import Compact
@@ -192,6 +193,10 @@ DRAWS = {
     "folds": (
         lambda _: transfer.folds(np.zeros(4, int), seed=1),
         {"folds": (2, 11379687935562454627)},
+    ),
+    "balance": (
+        lambda _: balanced_draw(np.array([0, 0, 0, 1, 1, 1]), seed=1, epoch=0),
+        {"balance": (4, 11278077143481727136)},
     ),
     "curve": (lambda _: learnt(), {"curve": (3, 6749218338756266320)}),
     "evaluate": (

@@ -30,6 +30,10 @@ PURPOSES = {
     "digits test part": Purpose("which digits are test", ("position",)),
     "split": Purpose("validation part", ("seed", "digest, first word", "digest, second word")),
     "order": Purpose("order of an epoch", ("seed", "epoch", "position")),
+    "balance": Purpose(
+        "order of a class's images, where classes are drawn alike",
+        ("seed", "round", "class", "position"),
+    ),
     # augment
     "picture": Purpose("one word an image, the same in all epochs", ("seed", "index")),
     "look": Purpose("one word an image and epoch", ("seed", "epoch", "index")),

@@ -36,6 +36,7 @@ class Dataset:
         bits: of 16 that the grey images of 16 bits use, all of them together.
         named_groups: (n,) names of the user's own groups, "" for an image of none; None where there
             are none.
+        kind: what is learned of an image: one label, of `classes`.
 
     >>> from polyak.data.sources.files import Files
     >>> data = Dataset(Files(".", ["a"]), np.zeros(1, int), ("cat",), np.ones((1, 2), int),
@@ -56,6 +57,7 @@ class Dataset:
     pixel_cap: int = PIXEL_CAP
     bits: int = 16
     named_groups: np.ndarray | None = None
+    kind: TargetKind = SINGLE_LABEL
 
     def __len__(self) -> int:
         return len(self.source)
@@ -64,11 +66,6 @@ class Dataset:
     def found(self) -> int:
         """Count every file of the source: used and quarantined."""
         return len(self) + len(self.quarantine)
-
-    @property
-    def kind(self) -> TargetKind:
-        """What is learned of an image: one label, of `classes`."""
-        return SINGLE_LABEL
 
     @property
     def root(self) -> object:
@@ -99,6 +96,13 @@ class Dataset:
     def part(self, name: str) -> "Dataset":
         """Keep the images of one split."""
         return self.take(self.splits == name)
+
+    def shares(self) -> np.ndarray:
+        """Give the share of each class among the images: float64 (K,); a class without any counts
+        as half an image.
+        """
+        counts = np.maximum(np.bincount(self.labels, minlength=len(self.classes)), 0.5)
+        return counts / counts.sum()
 
     def copies(self) -> np.ndarray:
         """Number the images so that exact copies of one class have one number: int64 (n,)."""

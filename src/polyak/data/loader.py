@@ -44,6 +44,41 @@ class Batch:
     work: tuple[float, float] = (0.0, 0.0)
 
 
+def balanced_draw(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Draw as many images as there are, of every class alike: int64 (n,), positions.
+
+    The images of a class take turns, in a new order whenever all of them were drawn; so of a large
+    class an epoch sees other images than the one before.
+
+    Args:
+        labels: int (n,).
+        seed: of the run.
+        epoch: which one; the draw is a function of (seed, epoch).
+
+    >>> drawn = balanced_draw(np.array([0] * 6 + [1] * 2), seed=0, epoch=0)
+    >>> np.bincount(drawn >= 6).tolist(), sorted(drawn[drawn >= 6].tolist())
+    ([4, 4], [6, 6, 7, 7])
+    """
+    present = np.unique(labels)
+    quota = np.full(len(present), len(labels) // len(present))
+    rest = len(labels) - quota.sum()
+    # what does not divide goes to other classes in every epoch
+    quota[(np.arange(rest) + epoch * rest) % len(present)] += 1
+    found = []
+    for number, label in enumerate(present):
+        members, count = np.flatnonzero(labels == label), int(quota[number])
+        most = int(quota.max())
+        turn = epoch * most + np.arange(count)
+        rounds, place = turn // len(members), turn % len(members)
+        picked = np.empty(count, np.int64)
+        for one in np.unique(rounds):
+            draw = keys.keys("balance", seed, int(one), int(label), np.arange(len(members)))
+            order = np.argsort(draw, kind="stable")
+            picked[rounds == one] = members[order[place[rounds == one]]]
+        found.append(picked)
+    return np.concatenate(found)
+
+
 class Loader:
     """Decode and augment on threads, ahead of training.
 
@@ -86,6 +121,7 @@ class Loader:
         shuffle: bool = True,
         rank: int = 0,
         world: int = 1,
+        balanced: bool = False,
     ):
         self.images = images
         self.labels: np.ndarray = np.asarray(labels, np.int64)
@@ -99,6 +135,7 @@ class Loader:
         self.threads: int = threads or machine.cores()
         self.rank = rank
         self.world = world
+        self.balanced = balanced
         self.failed: list[tuple[int, str]] = []
         self._seen_failing: set[int] = set()
 
@@ -158,7 +195,10 @@ class Loader:
 
     def _order(self, epoch):
         n = len(self.labels)
-        return keys.permutation("order", self.seed, epoch, n) if self.shuffle else np.arange(n)
+        if not self.shuffle:
+            return np.arange(n)
+        order = keys.permutation("order", self.seed, epoch, n)
+        return balanced_draw(self.labels, self.seed, epoch)[order] if self.balanced else order
 
     def _share(self, order, number):
         whole = order[number * self.batch_size : (number + 1) * self.batch_size]

@@ -1,12 +1,13 @@
 """The data of a run by split: what is known of the images, and their pixels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
+from polyak.targets import TargetKind
 
 SPLITS = ("train", "val", "test")
 
@@ -117,6 +118,11 @@ class Splits:
             lost |= {part.dataset.paths[position]: why for position, why in images.failed}
             kept[name] = Part(part.dataset, images).take(images.good)
         return Splits(self.dataset.set_aside(lost), kept)
+
+    def of_kind(self, kind: TargetKind) -> "Splits":
+        """Learn another kind of target of the same images."""
+        parts = {name: Part(replace(part.dataset, kind=kind), part.images) for name, part in self}
+        return Splits(replace(self.dataset, kind=kind), parts)
 
     def decoded_for(self, min_size: tuple[int, int], threads: int) -> "Splits":
         """Let large JPEGs be shrunk for a network of another size; no image is kept.

@@ -23,6 +23,7 @@ from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import begins_with_features, resolve
 from polyak.recipe.weights import check_backbones, with_weights
 from polyak.rundir import environment
+from polyak.targets import BALANCED
 from polyak.training import distillation
 from polyak.training.pace import Clock
 from polyak.training.session import Session
@@ -53,6 +54,8 @@ def open_session(command: Command) -> Session:
     if path is not None and before is not None:
         environment.check_unchanged(path, data.dataset)
         distillation.check_unchanged(recipe.distill, before.get("teacher", ""), path)
+    if resolved.balance != "none":
+        data = data.of_kind(BALANCED)
     clock = Clock(recipe.budget_seconds, command.began)
     return fit_widths(Session(resolved, machine, process, data, clock, command.stop))
 

@@ -4,6 +4,7 @@ Every figure carries a 95 % interval. Arrays only: nothing here knows networks o
 and its logarithm take tensors too.
 """
 
+from polyak.metrics.balanced import class_weights
 from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.conformal import ClassCoverage, Conformal, Coverage
 from polyak.metrics.confusion import (
@@ -36,6 +37,7 @@ __all__ = [
     "Reliability",
     "accuracy_and_nll",
     "cautions",
+    "class_weights",
     "confusion_matrix",
     "evaluate",
     "fit_temperature",

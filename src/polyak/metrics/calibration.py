@@ -52,7 +52,12 @@ def bins_of(confidence: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0.5) -> float:
+def fit_temperature(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    prior_std: float = 0.5,
+    weights: np.ndarray | None = None,
+) -> float:
     """Find the temperature, 0.05 to 20, that minimises the NLL of softmax(logits / temperature).
 
     The slope's root is found by Newton steps kept inside a bracket, so the result does not depend
@@ -65,6 +70,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0
         prior_std: standard deviation of the prior of log(temperature) around 0, worth one
             observation however many images there are; infinite: the data alone decide, and where
             no finite temperature is best (no mistake among them) the answer is 1.
+        weights: float (N,), how much each image counts, 1 on average; None counts all alike.
 
     Raises:
         ValueError: shapes disagree, no images, labels outside 0..K-1, logits that are not finite.
@@ -83,7 +89,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0
         return 1.0
     low, high, sharpness = 1 / 20, 1 / 0.05, 1.0
     for _ in range(60):
-        slope, curvature = _slope(logits, labels, sharpness)
+        slope, curvature = _slope(logits, labels, sharpness, weights)
         slope += prior * np.log(sharpness) / sharpness
         curvature += prior * (1 - np.log(sharpness)) / sharpness**2
         low, high = (sharpness, high) if slope < 0 else (low, sharpness)
@@ -96,7 +102,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior_std: float = 0
     return float(1 / sharpness)
 
 
-def _slope(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> tuple[float, float]:
+def _slope(
+    logits: np.ndarray, labels: np.ndarray, sharpness: float, weights: np.ndarray | None
+) -> tuple[float, float]:
     """First and second derivative of the mean NLL of softmax(sharpness * logits) by sharpness."""
     slope = curvature = 0.0
     first, second = np.empty(len(labels)), np.empty(len(labels))
@@ -107,6 +115,8 @@ def _slope(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> tuple[fl
         mean = (odds * rows).sum(axis=1)
         first[part] = mean - rows[np.arange(len(rows)), labels[part]]
         second[part] = (odds * rows**2).sum(axis=1) - mean**2
+    if weights is not None:
+        first, second = first * weights, second * weights
     # summed by the same rows however many classes there are
     for start in range(0, len(labels), _ROWS):
         slope += first[start : start + _ROWS].sum()

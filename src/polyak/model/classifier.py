@@ -1,6 +1,7 @@
 """The trained classifier: one network or several, and their joint answer."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -15,7 +16,7 @@ from polyak.data.sources.unlabelled import list_images
 from polyak.decoding.decode import min_size_for
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tempered
-from polyak.errors import RefusedError, UsageError
+from polyak.errors import RefusedError, UsageError, shown
 from polyak.inference import Failed, Options, Predictor, every_log_probabilities
 from polyak.metrics import Conformal, Coverage
 from polyak.model.held_out import HeldOutEvaluation, held_out
@@ -134,6 +135,7 @@ class Classifier:
         self.mean: str = mean
         self.files: tuple[Path, ...] = ()
         self.pixel_cap: int = PIXEL_CAP
+        self.reweigh: np.ndarray | None = None  # added to log-probabilities: of another prior
 
     @property
     def kind(self) -> TargetKind:
@@ -273,10 +275,40 @@ class Classifier:
         odds = self.kind.probabilities(
             combine(log_probs, self.weights, self.mean), self.temperature
         )
+        if self.reweigh is not None:
+            odds = self.kind.probabilities(np.log(np.maximum(odds, 1e-38)) + self.reweigh)
         if (np.isnan(odds).any(1) & ~np.isnan(log_probs).any((0, 2))).any():
             why = "its members rule out every class, or its temperatures are too small"
             raise RefusedError("the model's answer is not finite", why=why)
         return odds
+
+    def with_prior(self, shares: Mapping[str, float]) -> "Classifier":
+        """Predict images among which the classes have other shares than this model assumes.
+
+        Args:
+            shares: of each class, more than zero; they need not sum to 1.
+
+        Raises:
+            UsageError: a class is missing or unknown, a share is not above zero, or the model does
+                not say what it assumes.
+
+        Source: Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a
+        priori probabilities", Neural Computation 14, 2002.
+        """
+        assumed = self.header.get("prior")
+        if not isinstance(assumed, list) or len(assumed) != len(self.classes):
+            why = "it was made by an earlier polyak, or joined"
+            raise UsageError("this model does not say which shares it assumes", why=why)
+        if odd := sorted(set(shares) ^ set(self.classes)):
+            why = "no share is given" if odd[0] in self.classes else "the model does not know it"
+            raise UsageError("shares do not fit the classes", where=shown(odd[0]), why=why)
+        new = np.array([shares[name] for name in self.classes], float)
+        old = np.array(assumed, float)
+        if not (np.isfinite(new).all() and (new > 0).all() and (old > 0).all()):
+            raise UsageError("shares do not fit the classes", why="each is a number above zero")
+        other = copy.copy(self)
+        other.reweigh = np.log(new / new.sum()) - np.log(old / old.sum())
+        return other
 
     def handed(self) -> list[Member]:
         """Running members to be used elsewhere: with this classifier's temperature and views, and

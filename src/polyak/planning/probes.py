@@ -138,6 +138,9 @@ def fit_probes(
             widths=[features.widths[name] for name in stages_of(strategy, features)],
             groups=part.dataset.groups,
         )  # fmt: skip
+        if session.resolved.balance != "none":
+            found = results.probes[strategy]
+            results.probes[strategy] = found.balanced(part.dataset.shares())
         yield ProbeEvent(strategy=strategy)
     return results
 

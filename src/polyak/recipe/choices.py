@@ -38,6 +38,7 @@ class Choices(TypedDict, total=False):
     warm_up: float | None
     ensemble: str | None
     distill: str | Path | None
+    balance: Literal["auto", "none", "weights", "logits", "sampling"]
     label_smoothing: float | None
     average: tuple[float, ...]
     dropout: float

@@ -121,6 +121,11 @@ class Recipe(BaseModel, frozen=True):
     distill: str | None = Field(
         None, description="learn an ensemble's probabilities: its run directory or model file"
     )
+    balance: Literal["auto", "none", "weights", "logits", "sampling"] = Field(
+        "auto",
+        description="let every class count alike, however few images it has: by weights in the "
+        "loss, by its logits, or by how often its images are drawn",
+    )
     label_smoothing: float | None = Field(None, ge=0, lt=1, description="default by model")
     average: tuple[Share, ...] = Field(
         (0.04,),

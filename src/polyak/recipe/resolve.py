@@ -59,6 +59,7 @@ def resolve(recipe: Recipe, dataset: Dataset, reasons: Mapping[str, str] | None 
         reason = f"{model} takes no other" if own else f"median side is {side}"
         choices.choose("size", scratch_size(model, dataset.sizes), reason)
     _optimizer(choices, model, trained)
+    _balance(choices, dataset)
     _images(choices, model)
     if recipe.budget is None:
         choices.choose("epochs", *usual_epochs(recipe, trained))
@@ -225,6 +226,15 @@ def _schedule(choices: _Choices, small: bool, reason: str) -> str:
         where, then = f"--schedule {schedule}", "take --schedule sgdr or cyclic"
         raise UsageError("snapshots want a rate that comes back", where=where, then=then)
     return schedule
+
+
+def _balance(choices: _Choices, dataset: Dataset) -> None:
+    """Leave classes as they are where nothing else was asked for: what helps is still measured."""
+    if choices.values["balance"] == "auto":
+        choices.values["balance"] = "none"
+        if dataset.imbalance():
+            then = "--balance logits lets every class count alike"
+            choices.reasons["balance"] = f"classes are uneven: {then}"
 
 
 def _images(choices: _Choices, model: str) -> None:

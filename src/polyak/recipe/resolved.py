@@ -45,6 +45,7 @@ class Resolved(Recipe, frozen=True):
     weight_decay: float
     schedule: Course
     warm_up: float
+    balance: Literal["none", "weights", "logits", "sampling"]
     label_smoothing: float
     augment: str
     mix: Literal["none", "mixup", "cutmix"]

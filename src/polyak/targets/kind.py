@@ -57,9 +57,15 @@ class TargetKind(Protocol):
         """Write labels as targets that can be mixed: float32 (N, K)."""
         ...
 
-    def loss(self, logits: "Tensor", targets: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
+    def loss(
+        self,
+        logits: "Tensor",
+        targets: "Tensor",
+        label_smoothing: float = 0.0,
+        weights: "Tensor | None" = None,
+    ) -> "Tensor":
         """Give the mean loss of logits (N, K): of labels, or of targets that were mixed or taught,
-        a 0-dimensional tensor.
+        a 0-dimensional tensor; `weights` (K,) say how much each class counts.
         """
         ...
 

@@ -37,13 +37,21 @@ class SingleLabel:
 
         return soft(labels, classes)
 
-    def loss(self, logits: "Tensor", targets: "Tensor", label_smoothing: float = 0.0) -> "Tensor":
+    def loss(
+        self,
+        logits: "Tensor",
+        targets: "Tensor",
+        label_smoothing: float = 0.0,
+        weights: "Tensor | None" = None,
+    ) -> "Tensor":
         """Give the mean cross-entropy of logits (N, K), nats, a 0-dimensional tensor.
 
         Args:
             logits: float (N, K), computed in float32.
             targets: labels, int64 (N,), or probabilities, float32 (N, K).
             label_smoothing: share of every target that is spread over all classes.
+            weights: float32 (K,), how much each class counts, 1 on average over the images; None
+                counts all alike.
 
         >>> import torch
         >>> round(SingleLabel().loss(torch.zeros(1, 4), torch.tensor([0])).item(), 4)  # log 4
@@ -51,7 +59,13 @@ class SingleLabel:
         """
         from torch.nn import functional
 
-        return functional.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
+        logits = logits.float()
+        if weights is None:
+            return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        # over all images of the batch: torch's own mean divides by the weights that it holds
+        return functional.cross_entropy(
+            logits, targets, weights, label_smoothing=label_smoothing, reduction="none"
+        ).mean()
 
     def log_probs(self, logits: Array, temperature: float = 1.0) -> Array:
         """Turn logits, or log-probabilities, (..., K) into log-probabilities at a temperature."""

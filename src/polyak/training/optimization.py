@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from polyak import machine, optim
 from polyak.augment import cutmix, mixup
+from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
 from polyak.networks.compact import Compact
 from polyak.optim.scheduler import check_momentum
 from polyak.recipe.resolved import Resolved
-from polyak.targets import TargetKind
 from polyak.training.step import Rates, Targets
 from polyak.transfer.memory import FrozenFeatureCache
 from polyak.transfer.tuning import Tuning
@@ -100,16 +100,29 @@ def cycle_ends(resolved: Resolved) -> list[float]:
 
 def make_targets(
     resolved: Resolved,
-    kind: TargetKind,
+    data: Dataset,
     network: nn.Module,
     teacher: Callable[[Tensor], Tensor] | None,
 ) -> Targets:
-    """Say what a network learns of its batches."""
+    """Say what a network learns of its batches.
+
+    Args:
+        resolved: mixing, smoothing, balance.
+        data: of the images to train on.
+        network: on its device.
+        teacher: tells the targets instead of the labels.
+
+    Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+    """
     classes: Any = network.classes if isinstance(network, Compact) else network.num_classes
     mix: Any = MIXES.get(resolved.mix)
     if mix is not None:
         mix = partial(mix, alpha=resolved.mix_alpha or 1.0)
-    return Targets(classes, kind, resolved.label_smoothing, mix, teacher)
+    device = next(network.parameters()).device
+    share = torch.from_numpy(data.shares()).float().to(device)
+    weights = 1 / (classes * share) if resolved.balance == "weights" else None
+    offset = share.log() if resolved.balance == "logits" else None
+    return Targets(classes, data.kind, resolved.label_smoothing, mix, teacher, weights, offset)
 
 
 def make_tuning(resolved: Resolved, network: nn.Module) -> Tuning | None:

@@ -85,6 +85,7 @@ class Session:
             threads=self.machine.threads.loader,
             rank=self.process.rank,
             world=self.process.size,
+            balanced=self.resolved.balance == "sampling",
         )
 
     def step(
@@ -115,7 +116,7 @@ class Session:
             optimizer,
             averages,
             optimization.make_rates(resolved, optimizer),
-            optimization.make_targets(resolved, self.data.dataset.kind, module, teacher),
+            optimization.make_targets(resolved, self.data.train.dataset, module, teacher),
             seed=resolved.draws,
             process=self.process,
             bfloat16=self.machine.precision.name == "bfloat16",

@@ -38,6 +38,8 @@ class Targets:
         label_smoothing: share of every label spread over all classes.
         mix: mixes pairs of images and their targets; None leaves both alone.
         teacher: normalised images -> probabilities (N, K) to learn instead of labels; None: labels.
+        weights: float32 (K,), how much each class counts; None counts all alike.
+        offset: float32 (K,), added to the logits while the network learns; None adds nothing.
     """
 
     classes: int
@@ -45,6 +47,8 @@ class Targets:
     label_smoothing: float = 0.0
     mix: Mix | None = None
     teacher: Callable[[Tensor], Tensor] | None = None
+    weights: Tensor | None = None
+    offset: Tensor | None = None
 
     def of(
         self, images: Tensor, labels: Tensor, *, seed: int, step: int, rank: int
@@ -61,7 +65,9 @@ class Targets:
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Give the mean loss of logits (N, K), a 0-dimensional tensor."""
         smoothing = self.label_smoothing if self.teacher is None else 0.0
-        return self.kind.loss(logits, targets, smoothing)
+        if self.offset is not None:
+            logits = logits.float() + self.offset
+        return self.kind.loss(logits, targets, smoothing, self.weights)
 
 
 @dataclass(frozen=True)

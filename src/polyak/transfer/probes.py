@@ -5,7 +5,7 @@ judged by a classifier that did not see it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,28 @@ class Probe:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Judge features (N, D): (N, K)."""
         return features @ self.weight.T + self.bias
+
+    def balanced(self, shares: np.ndarray) -> "Probe":
+        """Let each class count alike: logits without the logarithm of its share of the images.
+
+        Weights in the loss, or images drawn more often, lead to the same where the classes follow
+        the model; for a linear classifier with a free bias, the logits that training adds to are
+        these to the last digit.
+
+        Args:
+            shares: float (K,), of each class among the training images.
+
+        Source: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+
+        >>> odds = np.log([[0.75, 0.25]])
+        >>> one = Probe(np.zeros((2, 1)), odds[0], 0.1, None, odds)
+        >>> np.exp(one.balanced(np.array([0.75, 0.25])).log_probs).tolist()
+        [[0.5, 0.5]]
+        """
+        prior = np.log(shares).astype(np.float32)
+        bias = (self.bias - prior).astype(np.float32)
+        log_probs = metrics.log_softmax(self.log_probs - prior)
+        return replace(self, bias=bias, log_probs=log_probs)
 
 
 def probe(

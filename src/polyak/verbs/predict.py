@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -31,6 +32,8 @@ class Options:
     """write CSV or JSON to this file instead"""
     sets: float | None = None
     """also the classes that an image may have: 0.95 holds the true one for 95 % of such images"""
+    prior: File = None
+    """a CSV of class,share: of the images to come, where they differ from the training images"""
     top: int = 1
     """classes an image, best first"""
     max_pixels: Text = None
@@ -55,7 +58,9 @@ def run(arguments: list[str]) -> int:
     chosen = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
     model.pixel_cap = pixels(options.max_pixels, options.model)
-    check_sets(options.sets, options.kind, options.views)
+    check_sets(options.sets, options.kind, options.views or options.prior)
+    if options.prior is not None:
+        model = model.with_prior(read_shares(options.prior))
     found = model.predict(list(options.paths), options.sets, device=options.device, **chosen)
     for note in found.notes:
         print(f"polyak: note: {shown(note)}", file=sys.stderr)
@@ -70,7 +75,42 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def check_sets(level: float | None, kind: str | None, views: str | None) -> None:
+def read_shares(file: Path) -> dict[str, float]:
+    r"""Read the share of each class from a CSV with the columns class and share.
+
+    Raises:
+        DataError: no such table, or a row that is none.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "shares.csv"
+    >>> _ = table.write_text("class,share\nant,0.9\nbee,0.1\n")
+    >>> read_shares(table)
+    {'ant': 0.9, 'bee': 0.1}
+    """
+    import csv
+
+    from polyak.errors import DataError
+
+    found: dict[str, float] = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened, strict=True))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError("cannot read the shares", where=str(file), why=why) from error
+    for number, row in enumerate(rows, 2):
+        try:
+            name, share = row["class"], float(row["share"] or "")
+        except (KeyError, TypeError, ValueError) as error:
+            where, then = f"{file}, row {number}", "begin the file with the line class,share"
+            raise DataError("this is no share of a class", where=where, then=then) from error
+        if name in found:
+            raise DataError("a class stands twice", where=f"{file}, row {number}")
+        found[name] = share
+    return found
+
+
+def check_sets(level: float | None, kind: str | None, views: object) -> None:
     """Refuse sets of other answers than those that set their threshold.
 
     Raises:
@@ -79,7 +119,7 @@ def check_sets(level: float | None, kind: str | None, views: str | None) -> None
     if level is not None and (kind or views):
         from polyak.errors import UsageError
 
-        where = "--sets with " + ("--kind" if kind else "--views")
+        where = "--sets with " + ("--kind" if kind else "--views or --prior")
         why = "their threshold is of the weights and views that the model predicts with"
         raise UsageError("no prediction sets", where=where, why=why)
 
