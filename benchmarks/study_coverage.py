@@ -39,7 +39,7 @@ def features(source: Path):
     one.load(network)
     wanted = preprocessing(network, one.metadata, size=(SIDE, SIDE))
     images = Images.open(data, None, 0, min_size=min_size_for(wanted.size))
-    settings = transfer.Settings(threads=2, folder=Path(tempfile.gettempdir()) / "coverage")
+    settings = transfer.Settings(threads=2, folder=Path(tempfile.gettempdir()) / "polyak-coverage")
     found = transfer.extract(network, images, wanted, data.digests, settings=settings)
     return found.table, list(found.widths.values()), data
 

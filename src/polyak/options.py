@@ -38,6 +38,7 @@ Word = Annotated[str, option("TEXT")]
 Text = Annotated[str | None, option("TEXT")]
 File = Annotated[Path | None, option("FILE")]
 Number = Annotated[int | None, option("INT")]
+Real = Annotated[float | None, option("FLOAT")]
 Split = Annotated[Literal["train", "val", "test"] | None, option("{train,val,test}")]
 
 

@@ -57,6 +57,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "weights",
         "backbones",
         "group_by",
+        "exclude",
         "layer_decay",
         "freeze_norms",
         "budget",

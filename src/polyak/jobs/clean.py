@@ -1,12 +1,12 @@
 """`polyak clean`: what may be wrong with some images, found with nothing but the images."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from polyak import clean as faults
-from polyak.clean import Issue, ordered
+from polyak.clean import Findings, Issue, ordered
 from polyak.data.dataset import Dataset
 from polyak.data.images import Images
 from polyak.data.parts import Splits
@@ -26,28 +26,6 @@ from polyak.recipe.weights import with_weights
 from polyak.rundir.events import Event, NoteEvent
 from polyak.training.pace import Clock
 from polyak.training.session import Session
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Hold what may be wrong, the gravest first.
-
-    Args:
-        issues: an image may have several.
-        data: the images.
-        images: their pixels.
-        accuracy: of the model that says so, on images that it did not learn from.
-    """
-
-    issues: list[Issue]
-    data: Dataset
-    images: Images
-    accuracy: float
-
-    def counts(self) -> dict[str, int]:
-        """Count the issues by kind."""
-        kinds = [one.kind for one in self.issues]
-        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
 def clean(recipe: Recipe) -> Generator[Event, None, Findings]:
@@ -106,8 +84,9 @@ def _opened(recipe: Recipe) -> tuple[Session, Splits]:
 
 def _labels(data: Dataset, rows: np.ndarray, odds: np.ndarray) -> Iterator[Issue]:
     at, quality = faults.label_errors(odds, data.labels[rows])
+    decided = data.kind.decide(odds)
     for position, score in zip(at, quality, strict=True):
-        guess = int(odds[position].argmax())
+        guess = int(decided[position])
         image = int(rows[position])
         suspect = _issue(data, image, "label", float(score), data.classes[guess])
         yield replace(suspect, probability=float(odds[position, guess]))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,57 +23,9 @@ from polyak.model.held_out import HeldOutEvaluation, held_out
 from polyak.model.inputs import Inputs, files
 from polyak.model.inputs import images as in_memory
 from polyak.model.member import Member
+from polyak.model.predictions import Predictions
 from polyak.networks.preprocessing import Preprocessing
 from polyak.targets import SINGLE_LABEL, TargetKind
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Hold a classifier's answers.
-
-    Args:
-        paths: the files, as they were named; numbers of images that have none.
-        probabilities: float32 (N, K); a row of NaN where the file could not be read.
-        classes: K names.
-        unreadable: (path, reason) of the files without a prediction.
-        disagreement: float (N,), how far the members lie apart, 0 to 1; None for a single network.
-        sets: bool (N, K), the classes that each image may have; None where no level was asked for.
-        notes: one line for each folder that was not read, or reached twice through a link.
-    """
-
-    paths: list[str]
-    probabilities: np.ndarray
-    classes: tuple[str, ...]
-    unreadable: list[tuple[str, str]]
-    disagreement: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    sets: np.ndarray | None = None
-
-    def top(self, k: int = 1) -> list[list[tuple[str, float]]]:
-        """List the k likeliest classes of every file with their probabilities.
-
-        >>> found = Predictions(["a.jpg"], np.array([[0.2, 0.8]]), ("cat", "dog"), [])
-        >>> found.top()
-        [[('dog', 0.8)]]
-        """
-        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
-        return [
-            [] if np.isnan(row[0]) else [(self.classes[i], float(row[i])) for i in order]
-            for row, order in zip(self.probabilities, best, strict=True)
-        ]
-
-    def set_of(self, number: int) -> list[str]:
-        """List the classes that an image may have, the likeliest first; none where it is unknown.
-
-        >>> odds = np.array([[0.2, 0.8]])
-        >>> Predictions(["a"], odds, ("cat", "dog"), [], sets=odds > 0.1).set_of(0)
-        ['dog', 'cat']
-        """
-        row = self.probabilities[number]
-        if self.sets is None or np.isnan(row[0]):
-            return []
-        order = np.argsort(-row, kind="stable")
-        return [self.classes[i] for i in order if self.sets[number, i]]
 
 
 class PredictOptions(Options, total=False):
@@ -369,33 +321,3 @@ class Classifier:
         coverage = Coverage.of(made, seen.dataset.labels, sets, self.classes)
         notes = (*evaluation.notes, *conformal.notes(seen.splits))
         return replace(evaluation, coverage=coverage, notes=notes)
-
-
-def join(classifiers: Sequence[Classifier]) -> Classifier:
-    """Join finished classifiers into one: all their members, in the first one's order of classes.
-
-    Each goes on with its own temperature (an ensemble's is handed to its members) and its own
-    views, and each counts alike, however many members it has itself.
-
-    Raises:
-        UsageError: nothing to join, or different classes.
-
-    >>> from polyak.networks.build import build, spec
-    >>> options = {"size": (8, 8), "widths": (4, 4)}
-    >>> preprocessing = Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3, 1.0)
-    >>> network, made = build("compact", 2, **options), spec("compact", 2, **options)
-    >>> parts = [Classifier([Member(network, made, names, preprocessing)])
-    ...          for names in (("cat", "dog"), ("dog", "cat"))]
-    >>> len(join(parts).members), join(parts).classes
-    (2, ('cat', 'dog'))
-    """
-    if not classifiers:
-        raise UsageError("nothing to join", then="name at least one run or model file")
-    first = classifiers[0]
-    if len(classifiers) == 1:
-        return first
-    members = [member for one in classifiers for member in one.handed()]
-    joined = Classifier(members, first.classes, 1.0, first.views)
-    joined.files = tuple(file for one in classifiers for file in one.files)
-    joined.pixel_cap = max(one.pixel_cap for one in classifiers)
-    return joined

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polyak.clean.findings import Findings
 from polyak.clean.issues import KINDS, LEFT_OUT
 from polyak.files import write_atomic
-from polyak.jobs.clean import Findings
 from polyak.report import tiles
 from polyak.report.render import render
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from polyak.errors import counted, shown
-from polyak.options import Split, Text, Word, option, parse, pixels
+from polyak.options import Real, Split, Text, Word, option, parse, pixels
 from polyak.recipe.recipe import ClassesFrom
 from polyak.verbs.predict import check_sets
 
@@ -41,7 +41,7 @@ class Options:
     """test-time views: one, flip, flip+shift, ten, scales; default as trained"""
     kind: Text = None
     """which weights of the file: average, weights, soup, snapshot, members; default as chosen"""
-    sets: float | None = None
+    sets: Real = None
     """measure prediction sets too: 0.95 holds the true class of 95 % of such images"""
     json: bool = False
     """print JSON"""

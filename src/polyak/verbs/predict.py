@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from polyak.errors import shown
-from polyak.options import File, Text, Word, option, parse, pixels
+from polyak.options import File, Real, Text, Word, option, parse, pixels
 
 if TYPE_CHECKING:
     from polyak.model import Predictions
@@ -30,7 +30,7 @@ class Options:
     """of what is printed"""
     out: File = None
     """write CSV or JSON to this file instead"""
-    sets: float | None = None
+    sets: Real = None
     """also the classes that an image may have: 0.95 holds the true one for 95 % of such images"""
     prior: File = None
     """a CSV of class,share: of the images to come, where they differ from the training images"""
