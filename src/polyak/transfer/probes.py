@@ -59,7 +59,7 @@ class Probe:
 
         >>> odds = np.log([[0.75, 0.25]])
         >>> one = Probe(np.zeros((2, 1)), odds[0], 0.1, None, odds)
-        >>> np.exp(one.balanced(np.array([0.75, 0.25])).log_probs).tolist()
+        >>> np.exp(one.balanced(np.array([0.75, 0.25])).log_probs).round(3).tolist()
         [[0.5, 0.5]]
         """
         prior = np.log(shares).astype(np.float32)
