@@ -100,6 +100,7 @@ def run(contender: str, folder: Path, options, seed: int, work: Path) -> dict:
     else:
         with np.load(work / "said.npz") as saved:
             log_probs, told = saved["log_probs"], {"epochs": int(saved["epochs"])}
+            seconds = float(saved["seconds"])
     right = log_probs.argmax(1) == labels
     return {
         "accuracy": float(right.mean()), "nll": metrics.nll(log_probs, labels),
