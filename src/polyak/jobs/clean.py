@@ -49,8 +49,6 @@ def clean(recipe: Recipe) -> Generator[Event, None, Findings]:
     rows = results.read[probed.held_out]
     odds = np.exp(tempered(probed.probe.log_probs[probed.held_out], probed.temperature))
     dataset, images = data.train.dataset, data.train.images
-    known = np.zeros(len(dataset), bool)
-    known[rows] = True
     found = [*_contradictions(dataset), *_copies(dataset), *_labels(dataset, rows, odds)]
     whole = results.features.of([HEAD])
     at, scores = faults.odd(whole[results.read])

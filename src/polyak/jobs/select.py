@@ -69,7 +69,7 @@ def provenance(resolved: Resolved, started: Dataset, left: Dataset, steps: int) 
         steps: that were taken.
     """
     parts = {name: int((left.splits == name).sum()) for name in ("train", "val", "test")}
-    shares = started.part("train").shares().round(6).tolist()
+    shares = started.part("train").shares().round(9).tolist()
     assumed = shares if resolved.balance == "none" else [1 / len(shares)] * len(shares)
     return {
         "polyak": __version__,

@@ -86,7 +86,8 @@ class Conformal:
             raise ValueError(f"{level:g} is no share: write 0.95")
         below = math.floor((self.n + 1) * (1 - level) + 1e-9)
         if below > len(self.lowest):
-            raise ValueError(f"{level:g} is too low: sets are for levels of 0.9 and more")
+            least = 1 - len(self.lowest) / (self.n + 1)
+            raise ValueError(f"{level:g} is too low: this model knows levels from {least:.3f} on")
         return self.lowest[below - 1] if below else 0.0
 
     def sets(self, probabilities: np.ndarray, level: float) -> np.ndarray:

@@ -255,7 +255,11 @@ class Classifier:
             why = "no share is given" if odd[0] in self.classes else "the model does not know it"
             raise UsageError("shares do not fit the classes", where=shown(odd[0]), why=why)
         new = np.array([shares[name] for name in self.classes], float)
-        old = np.array(assumed, float)
+        try:
+            old = np.array(assumed, float)
+        except (TypeError, ValueError) as error:
+            why = "what its file says of them are no numbers"
+            raise UsageError("this model does not say which shares it assumes", why=why) from error
         if not (np.isfinite(new).all() and (new > 0).all() and (old > 0).all()):
             raise UsageError("shares do not fit the classes", why="each is a number above zero")
         other = copy.copy(self)

@@ -108,13 +108,18 @@ class Joined:
         return first.labels[first.held_out]
 
     @cached_property
+    def temperature(self) -> float:
+        """Fitted on those images."""
+        kind = self.members[0].results.train.dataset.kind
+        return kind.temperature(self.log_probs, self.labels)
+
+    @cached_property
     def measured(self) -> metrics.Evaluation | None:
         """Figures on those images, calibrated; None where there are none."""
         if not len(self.labels):
             return None
         kind = self.members[0].results.train.dataset.kind
-        temperature = kind.temperature(self.log_probs, self.labels)
-        return kind.evaluate(kind.probabilities(self.log_probs, temperature), self.labels)
+        return kind.evaluate(kind.probabilities(self.log_probs, self.temperature), self.labels)
 
     @cached_property
     def nll(self) -> float:
@@ -122,8 +127,7 @@ class Joined:
         if not len(self.labels):
             return np.inf
         kind = self.members[0].results.train.dataset.kind
-        temperature = kind.temperature(self.log_probs, self.labels)
-        return kind.score(kind.log_probs(self.log_probs, temperature), self.labels)[1]
+        return kind.score(kind.log_probs(self.log_probs, self.temperature), self.labels)[1]
 
     def mean(self, log_probs: Sequence[np.ndarray]) -> np.ndarray:
         """Join what the members predict, each (n, K): calibrated where there are several."""

@@ -54,7 +54,7 @@ class Strategy:
         session: with the choices that were made.
         backbone: the one that predicts, or is tuned.
         plan: what was measured, and what was chosen.
-        joined: whose probes predict; None where the session's own network is all.
+        joined: several backbones whose probes predict together; None where one predicts alone.
     """
 
     session: Session
@@ -137,9 +137,9 @@ def _decided(base: Probed, joined: Joined | None, made: PlanResult, probed: int)
     if known is not None:
         session = session.decided(reason_of(known), weights=base.model)
     if joined is not None and len(joined.members) > 1:
-        base = joined.members[0]
-        alone = joined.members[0].score[1]
-        why = f"joined: cross-validated NLL {joined.nll:.3f}, {base.model} alone {alone:.3f}"
+        why = (
+            f"joined: cross-validated NLL {joined.nll:.3f}, {base.model} alone {base.score[1]:.3f}"
+        )
         others = tuple(one.model for one in joined.members[1:])
         session = session.decided(why, backbones=others)
     return session

@@ -64,7 +64,11 @@ def run(arguments: list[str]) -> int:
         print(f"{kind}: {counted(count, 'image', ',')}")
     print(f"by a model that is right on {found.accuracy:.1%} of {len(found.data):,} images")
     write_issues(file, found.issues)
-    command = shlex.join(["polyak", "train", options.data, "--exclude", str(file)])
+    words = ["polyak", "train", options.data, "--exclude", str(file)]
+    for name in ("classes_from", "group_by", "max_pixels"):  # how the data is read stays the same
+        if (value := getattr(options, name)) != getattr(Options, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    command = shlex.join(words)
     drawn = draw_issues(file.with_suffix(".html"), found, command, options.language)
     print(f"page: {shown(drawn)}\ntable: {shown(file)}\nnext: {shown(command)}")
     return 0
