@@ -90,8 +90,11 @@ def test_the_page_shows_them_and_runs_nothing(spoilt, language, title):
     assert "square 1/wrong 3.jpg" in names and "square 2/<b>torn.jpg" in names
 
 
-def test_twice_is_the_same(spoilt):
+def test_twice_is_the_same_and_the_next_command_reads_the_same_data(spoilt, capsys):
     first = cleaned(spoilt)
+    assert "--group-by" not in capsys.readouterr().out
+    cleaned(spoilt, "--group-by", "square (.)", "--max-pixels", "9M")
+    assert "--group-by 'square (.)' --max-pixels 9M" in capsys.readouterr().out
     assert cleaned(spoilt) == first
 
 

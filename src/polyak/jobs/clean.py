@@ -49,6 +49,8 @@ def clean(recipe: Recipe) -> Generator[Event, None, Findings]:
     rows = results.read[probed.held_out]
     odds = np.exp(tempered(probed.probe.log_probs[probed.held_out], probed.temperature))
     dataset, images = data.train.dataset, data.train.images
+    if not len(rows):
+        yield NoteEvent("no label was checked: no class has images of two groups")
     found = [*_contradictions(dataset), *_copies(dataset), *_labels(dataset, rows, odds)]
     whole = results.features.of([HEAD])
     at, scores = faults.odd(whole[results.read])
@@ -81,6 +83,8 @@ def _opened(recipe: Recipe) -> tuple[Session, Splits]:
 
 
 def _labels(data: Dataset, rows: np.ndarray, odds: np.ndarray) -> Iterator[Issue]:
+    if not len(rows):
+        return
     at, quality = faults.label_errors(odds, data.labels[rows])
     decided = data.kind.decide(odds)
     for position, score in zip(at, quality, strict=True):

@@ -62,7 +62,8 @@ def run(arguments: list[str]) -> int:
     found = console.followed(clean(recipe), Console())
     for kind, count in found.counts().items():
         print(f"{kind}: {counted(count, 'image', ',')}")
-    print(f"by a model that is right on {found.accuracy:.1%} of {len(found.data):,} images")
+    if found.accuracy:  # where a label could be checked at all
+        print(f"by a model that is right on {found.accuracy:.1%} of {len(found.data):,} images")
     write_issues(file, found.issues)
     words = ["polyak", "train", options.data, "--exclude", str(file)]
     for name in ("classes_from", "group_by", "max_pixels"):  # how the data is read stays the same
