@@ -14,7 +14,7 @@ import pytest
 from polyak import cli
 from polyak.errors import UsageError
 from polyak.options import flag, parse, taken, training
-from polyak.recipe import recipe as recipes
+from polyak.recipe.duration import seconds
 from polyak.verbs import VERBS
 from polyak.verbs.completion import Options, kind_of
 from reader import NAMES, desk, shelf, things  # noqa: F401  (fixtures)
@@ -94,7 +94,7 @@ def read(arguments: list[str]) -> None:
         return
     options = parse(kind_of(verb), rest, f"polyak {verb}")
     if budget := getattr(options, "budget", None):
-        recipes.seconds(budget)
+        seconds(budget)
 
 
 def test_every_block_is_of_a_kind_that_is_tested():

@@ -93,6 +93,9 @@ def _figures(end: EndEvent) -> Table:
     if measured is None:
         return Table("no images were held out: how good this model is was not measured")
     title = f"{chosen}, measured on {counted(measured['n'], 'image')} of {measured['split']}"
+    if measured["split"] == "oof":
+        images = counted(measured["n"], "image")
+        title = f"models of the folds, measured on {images}, each by one that did not see it"
     if measured["split"] == "val":
         title += ", which also chose them: expect a little less"
     table = Table("", "value", "95 % interval", title=title)

@@ -15,6 +15,7 @@ from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import UsageError, nearest
 from polyak.recipe import recipe as recipes
 from polyak.recipe.names import OTHER_NAMES, RENAMED
+from polyak.recipe.written import read
 
 MISTAKE = 2  # what tyro leaves with
 TRAIN = """Train a classifier on a folder of images, a CSV, or 'digits'.
@@ -72,7 +73,7 @@ def pixels(text: str | None, model: str = "") -> int:
     if text is not None:
         return recipes.make(max_pixels=text).pixel_cap
     try:
-        config = recipes.read(Path(model) / "config.yaml")
+        config = read(Path(model) / "config.yaml")
         return recipes.make(max_pixels=config.get("max_pixels", PIXEL_CAP)).pixel_cap
     except UsageError:  # no run, or its page is damaged; the model is not
         return PIXEL_CAP
@@ -136,7 +137,7 @@ def training(arguments: list[str]) -> tuple[recipes.Recipe, bool]:
     arguments, dotted = _dotted(renamed(arguments, RENAMED))
     chosen = parse(trainer(recipes.make()), arguments, "polyak train")
     if chosen.config is not None:
-        base = recipes.make(**recipes.read(chosen.config))
+        base = recipes.make(**read(chosen.config))
         chosen = parse(trainer(base), arguments, "polyak train")
     choices = chosen.model_dump(exclude={"resume", "config"})
     return recipes.make(**choices, **dotted), chosen.resume

@@ -26,13 +26,14 @@ from polyak import cli, model
 from polyak.augment import Policy
 from polyak.data import Images, find, scan
 from polyak.errors import PolyakError
+from polyak.files import read_yaml
 from polyak.jobs import fit, stream
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
 from polyak.jobs.open import open_session
 from polyak.networks import Compact, build, spec
 from polyak.networks.preprocessing import Preprocessing
-from polyak.recipe import make
+from polyak.recipe import make, written
 from polyak.recipe import recipe as recipes
 from polyak.report import page
 from polyak.report.gather import gather
@@ -182,16 +183,16 @@ def _read_recipe(folder: Path, kind: str, draw) -> str:
     file.write_bytes(text.encode() if kind == "whole" else texts.recipe(text, draw))
     if not draw.integers(30):
         return _typed(["train", "no such data", "--config", str(file), "--out", str(folder)], "")
-    recipe = recipes.make(**recipes.read(file))
+    recipe = recipes.make(**written.read(file))
     if recipe.augment != "auto":
         Policy.parse(recipe.augment)
-    recipes.make(**recipes.read_yaml(_written(folder, recipe)))
+    recipes.make(**read_yaml(_written(folder, recipe)))
     return "used"
 
 
 def _written(folder: Path, recipe: recipes.Recipe) -> Path:
     """Write a recipe that was taken as a run would: it must read back."""
-    (folder / "again.yaml").write_text(recipes.write(recipe, {}), "utf-8", "surrogateescape")
+    (folder / "again.yaml").write_text(written.write(recipe, {}), "utf-8", "surrogateescape")
     return folder / "again.yaml"
 
 

@@ -119,7 +119,7 @@ def test_independent_members_count_them(job, folder, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr("polyak.jobs.open.open_data", open_data)
-    monkeypatch.setattr("polyak.jobs.members.open_data", open_data)
+    monkeypatch.setattr("polyak.jobs.within.open_data", open_data)
     end = run(job(data=str(folder), memory=UNKEPT, ensemble="independent:2", epochs=1))
     held_out = {path: why for path, why in lost.items() if not path.startswith("train")}
     assert len(held_out) == 3

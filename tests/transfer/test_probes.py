@@ -89,7 +89,7 @@ def test_images_of_one_thing_judge_nothing_that_learnt_from_it():
     x, labels = np.repeat(things, 5, 0).astype(np.float32), np.repeat(labels, 5)
     groups = np.repeat(np.arange(60), 5)
     flattered = transfer.probe(x, labels, 2)
-    honest = transfer.probe(x, labels, 2, groups=groups)
+    honest = transfer.probe(x, labels, 2, fold=transfer.folds(labels, 0, groups=groups))
     assert flattered.measured.accuracy.value > 0.95
     assert honest.measured.accuracy.value < 0.7 and honest.l2 > flattered.l2
 

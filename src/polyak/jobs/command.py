@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from polyak.errors import UsageError
-from polyak.recipe.recipe import Recipe, asked
+from polyak.recipe.recipe import Recipe
+from polyak.recipe.written import asked
 from polyak.rundir import resume
 from polyak.training.distributed import Process
 from polyak.training.signals import Stop

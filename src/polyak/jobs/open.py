@@ -6,6 +6,7 @@ from polyak import files
 from polyak.data.dataset import Dataset
 from polyak.data.decodable import check_classes
 from polyak.data.exclude import excluded
+from polyak.data.folds import dealt
 from polyak.data.groups import named_by
 from polyak.data.images import Images
 from polyak.data.near_duplicates import grouped
@@ -93,7 +94,11 @@ def open_data(recipe: Recipe, dataset: Dataset, machine: Machine, processes: int
     images = Images.open(dataset, threads, kept, min_size=decode_size(recipe, dataset))
     dataset, images = dataset.without(images.failed), images.take(images.good)
     check_classes(dataset)
-    dataset = split(grouped(dataset, threads, images), recipe.val, recipe.seed)
+    dataset = grouped(dataset, threads, images)
+    if recipe.folds is None:
+        dataset = split(dataset, recipe.val, recipe.seed)
+    else:
+        dataset = dealt(dataset, recipe.folds, recipe.fold, recipe.seed)
     if line := dataset.imbalance():
         dataset.warnings.append(line)
     data = Splits.of(dataset, images)

@@ -16,7 +16,7 @@ from polyak.planning.backbones import Joined, Probed
 from polyak.planning.probes import ProbePredictions, cross_validated, predict, with_probe
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
-from polyak.selection import SplitPredictions, measured_by
+from polyak.selection import OUT_OF_FOLD, SplitPredictions, fold_figures, measured_by
 from polyak.targets import SINGLE_LABEL, TargetKind
 
 
@@ -39,6 +39,12 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
         predictions.write(run.predictions)
         measured = measured_by(predictions)
+    folds = None
+    if session.resolved.folds:
+        unseen = _out_of_fold(joined, temperature)
+        unseen.write(run.predictions)
+        folds = {"final": "refit", "passes": len(joined.members), **fold_figures(unseen)}
+        measured = measured if found else measured_by(unseen)
     left = account(run, session.data.dataset, lost)
     classifier = _classifier(beginning, joined, temperature, left)
     classifier.header["evaluation"] = measured["evaluation"]
@@ -58,7 +64,17 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         model=str(run.model),
         seconds=round(session.clock.elapsed(), 2),
         candidates=_candidates(joined),
+        folds=folds,
     )
+
+
+def _out_of_fold(joined: Joined, temperature: float) -> SplitPredictions:
+    """What classifiers of cross-validation said of the images that they did not see."""
+    first = joined.members[0]
+    dataset, at = first.results.train.dataset, first.held_out
+    odds = dataset.kind.probabilities(joined.log_probs, temperature)
+    fold = first.results.fold[at]
+    return SplitPredictions(OUT_OF_FOLD, dataset, odds, joined.labels, at, fold)
 
 
 def _probes(beginning: Beginning) -> Joined | None:

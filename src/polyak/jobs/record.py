@@ -9,7 +9,7 @@ from polyak.data.dataset import Dataset
 from polyak.errors import shown
 from polyak.jobs.begin import Beginning
 from polyak.jobs.command import Command
-from polyak.recipe import recipe as recipes
+from polyak.recipe.written import write
 from polyak.report import report
 from polyak.rundir import directory, environment, log_lines, loggers, resume
 from polyak.rundir.directory import RunDirectory
@@ -60,7 +60,7 @@ def _create(command: Command, opened: Dataset, beginning: Beginning) -> RunDirec
     resolved, dataset = session.resolved, session.data.dataset
     teacher = distillation.digest_of(resolved.distill)
     first = {
-        "config.yaml": recipes.write(resolved, resolved.reasons),
+        "config.yaml": write(resolved, resolved.reasons),
         "env.json": environment.describe(
             command.asked,
             opened,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from polyak.errors import memory_error
 from polyak.jobs.command import Command
+from polyak.jobs.folds import train_folds
 from polyak.jobs.members import train_members
 from polyak.jobs.record import write_report
 from polyak.jobs.train import train
@@ -52,5 +53,7 @@ def _run(command: Command) -> Iterator[Event]:
         yield EndEvent.from_json(records(command.path)[-1])
     elif command.recipe.independent:
         yield from train_members(command)
+    elif command.recipe.folds and command.recipe.fold is None:
+        yield from train_folds(command)
     else:
         yield from train(command)

@@ -4,6 +4,7 @@ Every figure carries a 95 % interval. Arrays only: nothing here knows networks o
 and its logarithm take tensors too.
 """
 
+from polyak.metrics.across import over_folds
 from polyak.metrics.balanced import class_weights
 from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.conformal import ClassCoverage, Conformal, Coverage
@@ -46,6 +47,7 @@ __all__ = [
     "most_confused",
     "negative_log",
     "nll",
+    "over_folds",
     "paired",
     "per_class",
     "reliability",

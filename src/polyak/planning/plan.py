@@ -99,7 +99,7 @@ class Planner:
             else:
                 alone[name] = ProbeCache(cache.home()).probe(
                     results.features.of([name])[results.read], train.labels, len(train.classes),
-                    seed=self.session.resolved.seed, groups=train.groups,
+                    fold=results.fold,
                 )  # fmt: skip
             self.stages.append({"stage": name, **cross_validated(alone[name])})
             yield ProbeEvent(**self.stages[-1])
@@ -149,9 +149,10 @@ class Planner:
             if learnt is None:
                 return with_probe(self.backbone, results, best).module
             part, names = train.take(learnt).dataset, stages_of(best, results.features)
+            count, seed = fold_count(len(part)), self.session.resolved.seed
             fitted = probe(
-                columns[learnt], part.labels, len(part.classes), groups=part.groups,
-                seed=self.session.resolved.seed,
+                columns[learnt], part.labels, len(part.classes),
+                fold=folds(part.labels, seed, count, part.groups),
                 widths=[results.features.widths[name] for name in names],
             )  # fmt: skip
             return on_top(self.backbone, fitted, names).module
@@ -159,8 +160,7 @@ class Planner:
         found, before = [], 0
         if val is not None:
             found, before = [HoldOut(train, val, np.arange(len(val)), start)], len(val)
-        count, seed = fold_count(len(train)), self.session.resolved.seed
-        fold = folds(train.labels, seed, count, train.dataset.groups)
+        fold = results.fold
         for number in np.unique(fold[fold >= 0]):
             learnt, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             begin = partial(start, learnt)

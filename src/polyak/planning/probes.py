@@ -81,12 +81,14 @@ class ProbeResults:
         train: those whose features could be read.
         features: theirs.
         probes: by strategy.
+        fold: int64 (n,), in which cross-validation held each out; -1: in none.
         failed: (path, reason) of the others.
     """
 
     train: Part
     features: transfer.Features
     probes: dict[str, transfer.Probe]
+    fold: np.ndarray
     failed: list[tuple[str, str]]
 
     @property
@@ -126,7 +128,9 @@ def fit_probes(
     part = train.take(np.setdiff1d(np.arange(len(train)), lost)) if failed else train
     check_classes(part.dataset)
     labels, classes = part.labels, part.dataset.classes
-    results = ProbeResults(part, features, {}, failed)
+    count = session.resolved.folds or transfer.fold_count(len(part))
+    fold = transfer.folds(labels, session.resolved.seed, count, part.dataset.groups)
+    results = ProbeResults(part, features, {}, fold, failed)
     for strategy in strategies:
         session.stop.check("nothing was begun")
         columns = results.columns(strategy)
@@ -136,7 +140,7 @@ def fit_probes(
         results.probes[strategy] = ProbeCache(cache.home()).probe(
             columns, labels, len(classes), seed=session.resolved.seed,
             widths=[features.widths[name] for name in stages_of(strategy, features)],
-            groups=part.dataset.groups,
+            fold=results.fold,
         )  # fmt: skip
         if session.resolved.balance != "none":
             found = results.probes[strategy]

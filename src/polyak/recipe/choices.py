@@ -51,6 +51,9 @@ class Choices(TypedDict, total=False):
     size: int | None
     batch_size: int | None
     val: float
+    folds: int | None
+    fold: int | None
+    final: Literal["ensemble", "soup", "refit"] | None
     patience: int | None
     seed: int
     member: int

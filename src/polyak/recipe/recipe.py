@@ -1,17 +1,15 @@
 """The recipe: every choice of a run in one flat, checked page that travels as YAML."""
 
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from polyak import keys
 from polyak.decoding.unreadable import PIXEL_CAP, as_pixels, pixel_count
 from polyak.errors import UsageError, nearest
-from polyak.files import read_yaml
+from polyak.recipe.duration import seconds
 from polyak.recipe.names import OTHER_NAMES, renamed
 
 Rule = Literal[
@@ -157,6 +155,19 @@ class Recipe(BaseModel, frozen=True):
         None, ge=2, le=1_000_000, description="images a step, all processes together"
     )
     val: float = Field(0.1, gt=0, lt=0.9, description="share of train held out when no val exists")
+    folds: int | None = Field(
+        None, ge=2, le=100,
+        description="train so many times, each time without another fold of the images, so that "
+        "all are predicted by a model that did not see them",
+    )  # fmt: skip
+    fold: int | None = Field(
+        None, ge=0, description="train once, without this one of the folds, counted from 0"
+    )
+    final: Literal["ensemble", "soup", "refit"] | None = Field(
+        None,
+        description="what folds come to: their models joined, the mean of their weights, or one "
+        "more model, of all images; default refit for probes, ensemble else",
+    )
     patience: int | None = Field(
         None, ge=1, description="stop after so many validations without progress"
     )
@@ -256,19 +267,6 @@ class Recipe(BaseModel, frozen=True):
         return None if self.budget is None else seconds(self.budget)
 
 
-def seconds(text: str) -> float:
-    """Read a duration: a number with s, m or h behind it; a bare number counts minutes.
-
-    >>> seconds("90s"), seconds("10m"), seconds("1.5h"), seconds("2")
-    (90.0, 600.0, 5400.0, 120.0)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    value = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]] if match else math.nan
-    if not 10 <= value < 10**8:
-        raise ValueError(f"{text!r} is not a duration of at least 10 s; write 90s, 10m or 2h")
-    return value
-
-
 def make(**choices: Any) -> Recipe:
     """Build a recipe, or say in one line which choice is wrong and what is close to it.
 
@@ -300,7 +298,20 @@ def make(**choices: Any) -> Recipe:
         ) from error
     if recipe.epochs is not None and recipe.budget is not None:
         raise UsageError("give --epochs or --budget, not both")
+    _check_folds(recipe)
     return recipe
+
+
+def _check_folds(recipe: Recipe) -> None:
+    if recipe.folds is None:
+        if alone := [name for name in ("fold", "final") if getattr(recipe, name) is not None]:
+            raise UsageError(f"--{alone[0]} goes with --folds", then="--folds 5")
+        return
+    if recipe.independent:
+        raise UsageError("give --folds or --ensemble independent, not both")
+    if recipe.fold is not None and recipe.fold >= recipe.folds:
+        why = f"{recipe.folds} folds are counted from 0 to {recipe.folds - 1}"
+        raise UsageError("no such fold", where=f"--fold {recipe.fold}", why=why)
 
 
 def _policy(name: str, changes: dict[str, object]) -> str:
@@ -313,36 +324,3 @@ def _policy(name: str, changes: dict[str, object]) -> str:
         # YAML reads off as false
         policy = changed(policy, operation, "off" if value is False else str(value))
     return str(policy)
-
-
-def asked(recipe: Recipe) -> dict[str, Any]:
-    """Keep what the user chose: all that differs from the defaults, as JSON.
-
-    >>> asked(make(data="digits", epochs=2))
-    {'data': 'digits', 'epochs': 2.0}
-    """
-    return recipe.model_dump(mode="json", exclude_defaults=True)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read the choices of an earlier run's config.yaml; nothing in the file is executed.
-
-    Raises:
-        UsageError: no file, too large, not YAML, or not a page of options.
-    """
-    return read_yaml(path)
-
-
-def write(recipe: Recipe, reasons: dict[str, str]) -> str:
-    """Print a recipe as YAML that reads back to itself, each decided value with its reason.
-
-    >>> page = write(make(data="digits", epochs=2), {"epochs": "asked"})
-    >>> [line for line in page.splitlines() if line.startswith("epochs")]
-    ['epochs: 2.0  # asked']
-    """
-    lines = []
-    for name, value in recipe.model_dump().items():
-        line = yaml.safe_dump({name: value}, allow_unicode=True, width=10**9).strip()
-        reason = reasons.get(name, "").replace("\n", " ")
-        lines.append(f"{line}  # {reason}" if reason and "\n" not in line else line)
-    return "\n".join(lines) + "\n"

@@ -63,6 +63,10 @@ def resolve(recipe: Recipe, dataset: Dataset, reasons: Mapping[str, str] | None 
     _images(choices, model)
     if recipe.budget is None:
         choices.choose("epochs", *usual_epochs(recipe, trained))
+    if recipe.folds is not None and recipe.fold is None:
+        probe = ends_as_probe(recipe)
+        reason = "all images in a moment" if probe else "each image is predicted by all of them"
+        choices.choose("final", "refit" if probe else "ensemble", reason)
     resolved = choices.resolved()
     return probe_views(resolved) if resolved.transfer in PROBES else resolved
 

@@ -47,7 +47,7 @@ class Facts:
         training: paths of the training part, in its order.
         quarantine: (path, reason) of what was left out.
         notes: what polyak remarked while it read the data.
-        answers: by split, `val` and `test`.
+        answers: by split, `val`, `oof` and `test`.
         plan: of the transfer planner, where it ran.
     """
 
@@ -86,8 +86,8 @@ class Facts:
 
     @property
     def judged(self) -> str:
-        """The split that the run's figures are of: test where it exists, else validation."""
-        return next((name for name in ("test", "val") if name in self.answers), "")
+        """The split that the run's figures are of: test where it exists, else held-out images."""
+        return next((name for name in ("test", "oof", "val") if name in self.answers), "")
 
 
 def gather(path: Path) -> Facts:
@@ -114,7 +114,7 @@ def gather(path: Path) -> Facts:
             path, config, text, environment, classes, found, counts, training,
             [(name, why) for name, why in _table(path / "quarantine.csv", ("path", "reason"))],
             [str(line) for line in start.get("warnings", [])],
-            {name: one for name in ("val", "test") if (one := _answers(path, name, classes))},
+            {k: one for k in ("val", "oof", "test") if (one := _answers(path, k, classes))},
             read_plan(path / "plan.json") if (path / "plan.json").exists() else None,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

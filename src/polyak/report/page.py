@@ -69,6 +69,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "end": end,
         "table": end.get("table", []),
         "uneven": _uneven(end.get("table", [])),
+        "folds": end.get("folds"),
         "probed": [] if end.get("table") else _probed(end),
         "course": _course(facts, ends, words),
         "ends": ends,

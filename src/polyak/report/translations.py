@@ -100,6 +100,18 @@ KOREAN = {
     "seen by the network": "신경망이 본 모습",
     "share of the training": "학습 비중",
     "test": "테스트",
+    "oof": "겹마다 남겨 둔 사진",
+    "Folds": "겹",
+    "fold": "겹",
+    "mean": "평균",
+    "ensemble": "앙상블",
+    "soup": "수프",
+    "refit": "전체로 다시 맞춤",
+    "Every image was predicted by a model that did not see it.": (
+        "모든 사진은 그 사진을 보지 않은 모델이 예측했습니다."
+    ),
+    "What they came to": "최종 모델",
+    "passes of a prediction": "예측 한 번에 거치는 신경망 수",
     "The same run again": "같은 실행을 되풀이하는 명령",
     "These images also chose the weights: expect a little less": (
         "이 사진들은 가중치 선택에도 쓰였으므로 실제로는 조금 낮을 수 있습니다"

@@ -11,7 +11,8 @@ from polyak.errors import DataError, RefusedError
 from polyak.files import read_json
 from polyak.networks.origin import Origin, origin_facts
 from polyak.recipe.machine import Machine
-from polyak.recipe.recipe import Recipe, asked
+from polyak.recipe.recipe import Recipe
+from polyak.recipe.written import asked
 from polyak.rundir.checks import fields, mapping, text, whole
 
 _THREADS = dict.fromkeys(machine.Threads._fields, whole(1, 1024))

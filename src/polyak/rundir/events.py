@@ -190,6 +190,7 @@ class FinishedEvent(Event):
         rule: by which it was chosen.
         table: a row for each candidate.
         spent: seconds by kind of work.
+        folds: where there were any: a row each, means with intervals, and what they came to.
     """
 
     chosen: str
@@ -207,6 +208,7 @@ class FinishedEvent(Event):
     rule: str | None = None
     table: list[dict[str, Any]] | None = None
     spent: dict[str, float] | None = None
+    folds: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,15 @@ class EndEvent(FinishedEvent):
 
 @dataclass(frozen=True)
 class MemberEvent(FinishedEvent):
-    """An independent member of an ensemble is finished."""
+    """A run within a run is finished.
+
+    Args:
+        noun: what it is: a "member" of an ensemble, a "fold".
+    """
 
     kind = "member"
+
+    noun: str = "member"
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _(event: ValidationEvent) -> list[str]:
 def _(event: MemberEvent) -> list[str]:
     measured = event.evaluation
     figure = f", accuracy {measured['accuracy']['value']:.2%}" if measured else ""
-    return [f"member {event.member} is done{figure}: {event.model}"]
+    return [f"{event.noun} {event.member} is done{figure}: {event.model}"]
 
 
 @lines.register
@@ -133,11 +133,30 @@ def _(event: EndEvent) -> list[str]:
             f"confused: {label} taken for {predicted}, {counted(count, 'time')} ({share:.0%})"
             for label, predicted, count, share in event.confused[:3]
         ),
+        *_folds(event),
         f"{event.seconds:.0f} s{pace}",
         *_counts(event),
         f"model: {event.model}",
         f"next: polyak predict {event.model} IMAGES",
     ]
+
+
+def _folds(event: EndEvent) -> list[str]:
+    """Tell of every fold, of their mean, and of the price of what they came to."""
+    if event.folds is None:
+        return []
+    each, accuracy, nll = (event.folds[name] for name in ("each", "accuracy", "nll"))
+    rows = [
+        f"fold {row['fold']}: accuracy {row['accuracy']:.2%}, NLL {row['nll']:.3f}, "
+        f"{counted(row['n'], 'image')}"
+        for row in each
+    ]
+    means = (
+        f"over {len(each)} folds: accuracy {accuracy['value']:.2%} ({accuracy['low']:.2%} to "
+        f"{accuracy['high']:.2%}), NLL {nll['value']:.3f} ({nll['low']:.3f} to {nll['high']:.3f})"
+    )
+    passes = counted(event.folds["passes"], "pass")
+    return [*rows, means, f"final: {event.folds['final']}, {passes} a prediction"]
 
 
 def _counts(event: EndEvent) -> list[str]:

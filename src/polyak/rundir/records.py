@@ -70,6 +70,25 @@ class Candidate(Page):
     l2: Amount = 0.0
 
 
+class Fold(Page):
+    """How good the model of one fold is on its own images."""
+
+    fold: Count
+    n: Count
+    accuracy: Share
+    nll: Amount
+
+
+class Folds(Page):
+    """How good the models of all folds are, each on images that it did not see."""
+
+    final: str
+    passes: Count
+    each: list[Fold]
+    accuracy: Figure
+    nll: Figure
+
+
 class Spent(Page):
     """Seconds by kind of work."""
 
@@ -121,6 +140,7 @@ class End(Page):
     wait_share: Share = 0.0
     seconds: Amount = 0.0
     spent: Spent | None = None
+    folds: Folds | None = None
 
     @model_validator(mode="after")
     def _a_table_was_measured(self):
@@ -175,7 +195,7 @@ class Kind(Page):
 
 
 KINDS: dict[str, type[Page]] = {"start": Start, "validation": Validation, "end": End, "note": Note}
-DEFAULTS = End().model_dump(exclude={"table", "rule", "spent", "candidates"})
+DEFAULTS = End().model_dump(exclude={"table", "rule", "spent", "candidates", "folds"})
 
 
 def records(path: Path) -> list[dict[str, Any]]:

@@ -19,11 +19,12 @@ class SplitPredictions:
     """Hold a model's predictions of the images of a split.
 
     Args:
-        split: "val" or "test".
+        split: "val", "test" or "oof": each image by a model that did not see it.
         dataset: all images of the split.
         probabilities: float (n, K), of those that could be read.
         labels: int (n,), theirs.
         positions: int (n,), where they stand in the dataset.
+        folds: int (n,), the fold of each; None where there are none.
 
     >>> from polyak.data.sources.files import Files
     >>> two = Dataset(Files(".", ["a", "b"]), np.arange(2), ("cat", "dog"), np.ones((2, 2), int),
@@ -38,6 +39,7 @@ class SplitPredictions:
     probabilities: np.ndarray
     labels: np.ndarray
     positions: np.ndarray
+    folds: np.ndarray | None = None
 
     @cached_property
     def figures(self) -> Figures:
@@ -59,6 +61,9 @@ class SplitPredictions:
             )
         ]
         header = ["path", "label", "predicted", "probability"]
+        if self.folds is not None:
+            header = [*header, "fold"]
+            rows = [(*row, int(fold)) for row, fold in zip(rows, self.folds, strict=True)]
         write_table(folder / f"{self.split}.csv", header, rows)
         tensors = {"probabilities": self.probabilities, "labels": self.labels}
         file = folder / f"{self.split}.safetensors"

@@ -2,7 +2,7 @@
 
 from polyak.transfer.features import Features, Settings, View, extract, extraction
 from polyak.transfer.logistic import Rotation, solve
-from polyak.transfer.probes import Probe, folds, probe
+from polyak.transfer.probes import Probe, fold_count, folds, probe
 from polyak.transfer.tuning import Tuning, depths
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "depths",
     "extract",
     "extraction",
+    "fold_count",
     "folds",
     "probe",
     "solve",

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from polyak import keys, metrics
+from polyak import metrics
+from polyak.data.folds import FOLDS, folds
 from polyak.transfer.logistic import Rotation, solve
 
 STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -9, -1))  # 10 to 1e-4, halves of decades
-FOLDS, FEWER_FOLDS, MANY = 5, 3, 1000  # from so many images on three folds are enough
+FEWER_FOLDS, MANY = 3, 1000  # from so many images on three folds are enough
 WORSE = 1.02  # a weaker strength whose NLL is so much above the best ends the search
 FIRST, LAST = 1e-3, 1e-5  # tolerances: of the search, of the solution that is kept
 
@@ -75,7 +76,7 @@ def probe(
     *,
     seed: int = 0,
     widths: Sequence[int] = (),
-    groups: np.ndarray | None = None,
+    fold: np.ndarray | None = None,
 ) -> Probe:
     """Fit multinomial logistic regression, its L2 strength by cross-validation.
 
@@ -85,7 +86,8 @@ def probe(
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
-        groups: int (n,), of images that cross-validation must not part, as `folds` takes them.
+        fold: int (n,), of cross-validation, -1 for what is never held out, as `folds` deals them;
+            None deals every class evenly.
 
     Source: the lecture's table, "linear classifier on top"; Bishop 2006, section 4.3.4.
 
@@ -98,7 +100,7 @@ def probe(
     known = torch.from_numpy(np.asarray(labels, np.int64))
     rotation = Rotation.of(rows, widths)
     x = rotation(rows)
-    part = folds(labels, seed, fold_count(len(x)), groups)
+    part = folds(labels, seed, fold_count(len(x))) if fold is None else np.asarray(fold)
     l2, log_probs, near = _validated(x, known, part, rotation.spread, classes)
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
@@ -124,37 +126,6 @@ def fold_count(images: int) -> int:
     (5, 3)
     """
     return FOLDS if images < MANY else FEWER_FOLDS
-
-
-def folds(
-    labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarray | None = None
-) -> np.ndarray:
-    """Deal images to folds, every class evenly; what is alone in its class is never held out: -1.
-
-    Args:
-        labels: int (n,).
-        seed: of the deal.
-        count: of folds.
-        groups: int (n,), one number for images of a class that one fold must hold; None: none.
-
-    >>> folds(np.array([0, 1, 2]), seed=0).tolist()
-    [-1, -1, -1]
-    >>> part = folds(np.zeros(6, int), seed=0, groups=np.array([0, 0, 1, 1, 2, 3]))
-    >>> len(set(part[:2])), len(set(part[2:4])), len(set(part))
-    (1, 1, 4)
-    """
-    labels = np.asarray(labels)
-    groups = np.arange(len(labels)) if groups is None else groups
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    draw = keys.keys("folds", seed, first)
-    fold = np.full(len(first), -1)
-    dealt = 0  # classes take turns in who comes first, so that folds are of one size
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels[first] == label)
-        if len(members) > 1:
-            fold[members[np.argsort(draw[members])]] = (dealt + np.arange(len(members))) % count
-            dealt += len(members)
-    return fold[group.reshape(-1)]
 
 
 def _validated(x, labels, part, spread, classes):

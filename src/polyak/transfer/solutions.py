@@ -12,7 +12,7 @@ import torch
 from polyak.transfer import cache
 from polyak.transfer.probes import STRENGTHS, Probe, measured, probe
 
-FORMAT = 1  # changes when the solution does
+FORMAT = 2  # changes when the solution does
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ProbeCache:
         *,
         seed: int = 0,
         widths: Sequence[int] = (),
-        groups: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
     ) -> Probe:
         """Fit a probe as `polyak.transfer.probe` does, or find the one that was fitted before.
 
@@ -47,12 +47,12 @@ class ProbeCache:
         """
         n, width = features.shape
         shapes = (classes, width), (classes,), (n, classes), (1,)
-        name = _name(features, (labels, groups), (classes, seed, *widths))
+        name = _name(features, (labels, fold), (classes, seed, *widths))
         shape = 1, sum(int(np.prod(shape)) for shape in shapes)
         with cache.owned(self.folder, name, lambda: None):
             if (found := cache.read(self.folder, name, shape)) is not None:
                 return _restored(found[0][0], shapes, labels)
-            new = probe(features, labels, classes, seed=seed, widths=widths, groups=groups)
+            new = probe(features, labels, classes, seed=seed, widths=widths, fold=fold)
             with cache.making(self.folder, name, shape) as made:
                 parts = new.weight.ravel(), new.bias, new.log_probs.ravel(), [new.l2]
                 made.table[0] = np.concatenate(parts)
