@@ -15,7 +15,7 @@ from polyak.data.images import Images
 from polyak.ensemble import soup
 from polyak.errors import RefusedError, UsageError
 from polyak.model import Classifier, Member, join, load, save
-from polyak.model.held_out import held_out
+from polyak.model.held_out import LabelledData, held_out
 from polyak.model.soups import SoupBuilder
 from polyak.networks.build import build, spec
 from polyak.networks.preprocessing import Preprocessing
@@ -258,7 +258,7 @@ def test_a_soup_is_the_mean_of_weights_and_one_pass(trained, tmp_path, capsys):
 
 def test_statistics_that_members_did_not_learn_stay_in_their_soup(trained):
     whole = join([load(trained[one], kind="weights") for one in "cd"])
-    found = held_out("digits", "test", whole.classes, whole.files)
+    found = held_out(LabelledData("digits", "test"), whole.classes, whole.files)
     training, judges = found.training, found.dataset
     builder = SoupBuilder(whole, training, judges)
     builder.evaluate(soup(builder.states))

@@ -99,14 +99,17 @@ def _figures(end: EndEvent) -> Table:
     if measured["split"] == "val":
         title += ", which also chose them: expect a little less"
     table = Table("", "value", "95 % interval", title=title)
+    several = "map" in measured
     for name, text, form in (
-        ("accuracy", "accuracy", "{:.2%}"),
+        ("map", "mean average precision", "{:.2%}"),
+        ("micro_f1", "micro F1", "{:.2%}"),
+        ("accuracy", "every label right" if several else "accuracy", "{:.2%}"),
         ("balanced", "balanced accuracy", "{:.2%}"),
         ("f1", "macro F1", "{:.2%}"),
         ("nll", "negative log-likelihood", "{:.4f}"),
         ("ece", "calibration error", "{:.2%}"),
     ):
-        if name not in measured:  # classes are even
+        if name not in measured:  # classes are even, or each image has one label
             continue
         value, low, high = (form.format(measured[name][part]) for part in ("value", "low", "high"))
         table.add_row(text, value, f"{low} to {high}")
@@ -151,6 +154,8 @@ def _columns(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     two of them where the classes are uneven.
     """
     accuracy, nll = ("accuracy", "accuracy", "{:.2%}"), ("nll", "NLL", "{:.4f}")
+    if all("map" in row for row in rows):
+        return [("map", "mAP", "{:.2%}"), ("f1", "macro F1", "{:.2%}"), nll]
     if not all("balanced" in row for row in rows):
         return [accuracy, nll, ("ece", "calib. error", "{:.2%}")]
     return [accuracy, ("balanced", "balanced acc.", "{:.2%}"), ("f1", "macro F1", "{:.2%}"), nll]
@@ -168,7 +173,11 @@ def _cells(row: dict[str, Any], columns: list[tuple[str, str, str]], narrow: boo
 
 
 def predictions(found: "Predictions", top: int) -> Table:
-    """Lay out predictions as a table for a terminal, best class first."""
+    """Lay out predictions as a table for a terminal, best class first; of several labels those that
+    an image is given, or what it has most probably.
+    """
+    if found.given is not None:
+        return _labels(found)
     apart = [] if found.disagreement is None else [f"{value:.1%}" for value in found.disagreement]
     table = Table("image", *(f"class {i + 1}" for i in range(top)))
     if apart:  # before the classes: a row may have fewer of them than the table
@@ -182,6 +191,18 @@ def predictions(found: "Predictions", top: int) -> Table:
             cells += [""] * (len(table.columns) - 2 - len(cells))
             cells.append(escape(shown(", ".join(found.set_of(row)))))
         table.add_row(escape(shown(path)), *cells)
+    return table
+
+
+def _labels(found: "Predictions") -> Table:
+    table = Table("image", "labels")
+    unread = {path for path, _ in found.unreadable}
+    for row, (path, odds) in enumerate(zip(found.paths, found.top(), strict=True)):
+        given = set(found.labels(row))
+        words = [f"{escape(shown(name))} {p:.1%}" for name, p in odds if name in given]
+        none = f"none; {escape(shown(odds[0][0]))} {odds[0][1]:.1%} at most" if odds else ""
+        cell = "unreadable" if path in unread else ", ".join(words) or none
+        table.add_row(escape(shown(path)), cell)
     return table
 
 
@@ -228,7 +249,8 @@ def _lecture(cell: CellEvent) -> Table:
 
 
 def _measured(result: "PlanResult") -> Table:
-    table = Table("strategy", "accuracy", "95 % interval", "NLL", "seconds", "of a run", "images")
+    measure = result.probes.train.dataset.kind.measure
+    table = Table("strategy", measure, "95 % interval", "NLL", "seconds", "of a run", "images")
     for row in result.rows.values():
         figure = row.accuracy
         table.add_row(

@@ -118,7 +118,7 @@ _PARTS = ("train", "val", "test", "")
 
 
 def _classes(data: Dataset) -> Iterator[str]:
-    counts = np.bincount(data.labels, minlength=len(data.classes))
+    counts = data.counts()
     few, many = counts.min(), counts.max()
     yield _line("classes", f"{len(counts)}: {few:,} to {counted(many, 'image', ',')} each")
     if many >= 2 * few:

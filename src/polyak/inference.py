@@ -73,6 +73,7 @@ def log_probabilities(
     preprocessing: Preprocessing,
     *,
     views: str = "one",
+    kind: TargetKind = SINGLE_LABEL,
     **options: Unpack[Options],
 ) -> tuple[np.ndarray, Failed]:
     """Log-probabilities of images by one network, averaged over test-time views.
@@ -82,6 +83,7 @@ def log_probabilities(
         images: opened images.
         preprocessing: size, normalisation, crop.
         views: test-time views that are averaged.
+        kind: of the targets that it learnt.
         options: `Options`.
 
     Raises:
@@ -97,7 +99,7 @@ def log_probabilities(
     >>> log_probabilities(network, images, small)[0].shape
     (3, 2)
     """
-    predictors = [Predictor(network, preprocessing, views)]
+    predictors = [Predictor(network, preprocessing, views, kind)]
     log_probs, failed = every_log_probabilities(predictors, images, **options)
     return log_probs[0], failed
 

@@ -144,7 +144,7 @@ def test_korean_says_everything(tmp_path):
              for word in re.findall(r"""\bt\(["'](.+?)["']\)""", page.read_text())}  # fmt: skip
     asked |= set(re.findall(r'words\("(.+?)"\)', (HOME / "charts.py").read_text()))
     computed = {"loss", "accuracy", "learning rate", "before", "after", "train", "val", "test",
-                "oof", "ensemble", "soup", "refit"}  # fmt: skip
+                "oof", "balanced accuracy", "ensemble", "soup", "refit"}  # fmt: skip
     assert asked - KOREAN.keys() == set()
     assert KOREAN.keys() - asked - computed == set()
     page = report(run_directory(tmp_path / "run", ["a", "b", "c"]), "ko").read_text()

@@ -12,7 +12,7 @@ from polyak.data.sources.source import Source
 from polyak.data.table import write_table
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import counted, shown
-from polyak.targets import SINGLE_LABEL, TargetKind
+from polyak.targets import SINGLE_LABEL, TargetKind, strata
 
 UNEVEN = 5  # times as many images of the largest class as of the smallest are worth a word
 
@@ -23,7 +23,8 @@ class Dataset:
 
     Args:
         source: gives the bytes of n images, and the names by which tables know them.
-        labels: int64 (n,), positions in `classes`.
+        labels: int64 (n,), positions in `classes`; of several labels an image int8 (n, K): 1 where
+            it has one, 0 where not, -1 where nobody knows.
         classes: class names in natural order; each has an image to train on.
         sizes: int64 (n, 2), upright (height, width), pixels.
         digests: uint64 (n, 2), a hash of each file's bytes.
@@ -36,7 +37,7 @@ class Dataset:
         bits: of 16 that the grey images of 16 bits use, all of them together.
         named_groups: (n,) names of the user's own groups, "" for an image of none; None where there
             are none.
-        kind: what is learned of an image: one label, of `classes`.
+        kind: what is learned of an image: one label, of `classes`, or several.
 
     >>> from polyak.data.sources.files import Files
     >>> data = Dataset(Files(".", ["a"]), np.zeros(1, int), ("cat",), np.ones((1, 2), int),
@@ -97,16 +98,42 @@ class Dataset:
         """Keep the images of one split."""
         return self.take(self.splits == name)
 
+    def counts(self) -> np.ndarray:
+        """Count the images of each class: int64 (K,)."""
+        if self.kind.several:
+            return (self.labels > 0).sum(0)
+        return np.bincount(self.labels, minlength=len(self.classes))
+
     def shares(self) -> np.ndarray:
         """Give the share of each class among the images: float64 (K,); a class without any counts
         as half an image.
         """
-        counts = np.maximum(np.bincount(self.labels, minlength=len(self.classes)), 0.5)
-        return counts / counts.sum()
+        counts = np.maximum(self.counts(), 0.5)
+        return counts / (len(self) if self.kind.several else counts.sum())
+
+    @property
+    def strata(self) -> np.ndarray:
+        """The class that splits and folds deal each image by: int64 (n,), its label; of several the
+        one that the fewest images have, or K where it has none.
+        """
+        return strata(self.labels)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """One number for images of the same labels: int64 (n,)."""
+        if not self.kind.several:
+            return self.labels
+        return np.unique(self.labels, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def names(self, image: int) -> list[str]:
+        """Name the labels of an image: one, or those of several that it has."""
+        if not self.kind.several:
+            return [self.classes[int(self.labels[image])]]
+        return [self.classes[i] for i in np.flatnonzero(self.labels[image] > 0)]
 
     def copies(self) -> np.ndarray:
         """Number the images so that exact copies of one class have one number: int64 (n,)."""
-        facts = np.column_stack([self.labels.astype(np.uint64), self.digests])
+        facts = np.column_stack([self.answers.astype(np.uint64), self.digests])
         return np.unique(facts, axis=0, return_inverse=True)[1].reshape(-1)
 
     def imbalance(self) -> str:
@@ -120,8 +147,9 @@ class Dataset:
         >>> data.imbalance().split("; ")[0]
         'uneven classes: 60 images of cat, 8 of dog to train on'
         """
-        counts = np.bincount(self.labels[np.isin(self.splits, ["train", ""])])
-        counts = np.pad(counts, (0, len(self.classes) - len(counts)))
+        if self.kind.several:
+            return ""
+        counts = self.take(np.isin(self.splits, ["train", ""])).counts()
         most, least = int(counts.argmax()), int(counts.argmin())
         if counts[most] < UNEVEN * counts[least]:
             return ""
@@ -170,11 +198,16 @@ class Dataset:
     def write_split(self, path: Path) -> None:
         """Write path,label,split,digest of every image, and its group where it has one; atomic,
         safe in spreadsheets, usable as DATA. A digest is the 16 bytes that tell an image wherever
-        it lies, in hexadecimal.
+        it lies, in hexadecimal. Of several labels there is a column each, of 1, 0, or nothing.
         """
-        names = (self.classes[i] for i in self.labels)
         digests = (row.tobytes().hex() for row in self.digests.astype("<u8"))
-        header, columns = ["path", "label", "split", "digest"], [names, self.splits, digests]
+        header, columns = ["path", "split", "digest"], [self.splits, digests]
+        if self.kind.several:
+            marks = np.array(["0", "1", ""])[self.labels]
+            header, columns = [*header, *self.classes], [*columns, *marks.T]
+        else:
+            header.insert(1, "label")
+            columns.insert(0, (self.classes[i] for i in self.labels))
         if self.named_groups is not None:
             header, columns = [*header, "group"], [*columns, self.named_groups]
         write_table(path, header, zip(self.paths, *columns, strict=True))

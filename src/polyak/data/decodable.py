@@ -53,5 +53,5 @@ def check_classes(data: Dataset) -> None:
     >>> from polyak.data.sources import find
     >>> check_classes(scan(find("digits")))
     """
-    for number in np.setdiff1d(np.arange(len(data.classes)), data.labels):
+    for number in np.flatnonzero(data.counts() == 0):
         raise DataError("no image of a class can be read", where=data.classes[number])

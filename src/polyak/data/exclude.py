@@ -29,9 +29,7 @@ def excluded(data: Dataset, table: str | None) -> Dataset:
     names = read_excluded(Path(table))
     found = {path: f"excluded by {Path(table).name}" for path in data.paths if path in names}
     left = data.set_aside(found)
-    counts = np.bincount(
-        left.labels[np.isin(left.splits, ["train", ""])], minlength=len(data.classes)
-    )
+    counts = left.take(np.isin(left.splits, ["train", ""])).counts()
     if len(gone := np.flatnonzero(counts == 0)):
         where = ", ".join(shown(data.classes[i]) for i in gone[:_SPELT])
         why = "no image to train on is left"

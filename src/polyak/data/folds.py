@@ -76,7 +76,7 @@ def fold_numbers(data: Dataset, count: int, seed: int) -> np.ndarray:
     pool = np.flatnonzero(data.splits != "test")
     groups = data.copies() if data.groups is None else data.groups
     found = np.full(len(data), -1)
-    found[pool] = folds(data.labels[pool], seed, count, groups[pool])
+    found[pool] = folds(data.strata[pool], seed, count, groups[pool])
     filled = len(np.unique(found[found >= 0]))
     if filled < count:
         most = f"these images fill {filled}" if filled > 1 else "no class has images of two groups"
@@ -115,7 +115,7 @@ def _lines(data: Dataset, numbers: np.ndarray, count: int) -> Iterator[str]:
     if given := int((data.splits == "val").sum()):
         yield f"{counted(given, 'validation image')} take part in the folds"
     pool = data.splits != "test"
-    labels = data.labels[pool]
+    labels = data.strata[pool]
     never, few = [], []
     for label in np.unique(labels):
         own = numbers[pool][labels == label]
@@ -128,5 +128,6 @@ def _lines(data: Dataset, numbers: np.ndarray, count: int) -> Iterator[str]:
 
 
 def _names(data: Dataset, labels: list[int]) -> str:
-    names = ", ".join(shown(data.classes[label]) for label in labels[:_LISTED])
+    known = [*map(shown, data.classes), "images of no label"]
+    names = ", ".join(known[label] for label in labels[:_LISTED])
     return names + ", ..." * (len(labels) > _LISTED)

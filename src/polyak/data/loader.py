@@ -124,7 +124,7 @@ class Loader:
         balanced: bool = False,
     ):
         self.images = images
-        self.labels: np.ndarray = np.asarray(labels, np.int64)
+        self.labels: np.ndarray = np.asarray(labels, np.int64)  # (n,), or (n, K) of several
         self.policy = policy
         self.size = size
         self.mean = mean

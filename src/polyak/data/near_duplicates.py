@@ -64,7 +64,7 @@ def grouped(data: Dataset, threads: int | None = None, images: Images | None = N
         with suppress(OSError, PolyakError):  # a cache that cannot be kept costs the next run
             folder.mkdir(parents=True, exist_ok=True)
             files.write_atomic(file, lambda path: _save(path, found))
-    copies, of_class = data.copies(), np.bincount(data.labels)[data.labels]
+    copies, of_class = data.copies(), np.bincount(data.strata)[data.strata]
     most = np.maximum(of_class // 2, np.minimum(4, of_class - 1))
     whole = np.bincount(found)[found] > np.maximum(most, np.bincount(copies)[copies])
     kept = np.where(whole, len(data) + copies, found)
@@ -109,8 +109,9 @@ def near_duplicates(
 
     with quiet(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, large.tolist(), chunksize=64))
-    for label in range(len(data.classes)):
-        members = large[data.labels[large] == label]
+    strata = data.strata
+    for label in np.unique(strata):
+        members = large[strata[large] == label]
         if len(members) <= MOST:
             seen = thumbs[members]
             # as they are too: where two sides are equally bright, noise decides how one is turned
@@ -178,9 +179,11 @@ def _told(
     leaks = np.intersect1d(mixed(groups, part), near)
     if len(leaks):
         yield f"{len(leaks)} images look the same as one of another split; scores flatter"
-    large = np.unique(data.labels[whole])
+    strata = data.strata
+    large = np.unique(strata[whole])
     for label in large[:_MOST_TOLD]:
-        count, name = whole[data.labels == label].sum(), shown(data.classes[label])
+        name = shown(data.classes[label]) if label < len(data.classes) else "no label"
+        count = whole[strata == label].sum()
         yield f"{count} images of {name} look the same, too many to keep together; scores flatter"
     if len(large) > _MOST_TOLD:
         yield f"so it is with {len(large) - _MOST_TOLD} more classes"

@@ -11,11 +11,12 @@ from polyak import machine
 from polyak.data.dataset import Dataset
 from polyak.data.depth import Depth
 from polyak.data.groups import leaks
-from polyak.data.sources.listing import Listing, refuse_unseen
+from polyak.data.sources.listing import Listing, numbers_used, refuse_unseen
 from polyak.decoding.header import read_header
 from polyak.decoding.notes import noting, quiet
 from polyak.decoding.unreadable import PIXEL_CAP, Unreadable
 from polyak.errors import DataError, shown
+from polyak.targets import SEVERAL_LABELS, SINGLE_LABEL
 
 _CHUNK = 256
 _MOST_REPORTED = 5  # lines about what other libraries said
@@ -75,6 +76,7 @@ def scan(
     everything = Dataset(
         listing.source, listing.labels, listing.classes, sizes, digests,
         listing.splits, pixel_cap=pixel_cap, bits=depth.bits, named_groups=listing.groups,
+        kind=SEVERAL_LABELS if listing.labels.ndim > 1 else SINGLE_LABEL,
     )  # fmt: skip
     data = everything.without(sorted(reasons.items()))
     data.quarantine.extend(listing.left_out)
@@ -82,7 +84,7 @@ def scan(
     data.warnings.extend([*depth.notes(), *_reported(remarks)])
     if not len(data):
         _refuse_all(data)
-    data = _fill_classes(data) if classes is None else _adopt_classes(data, classes)
+    data = _fill_classes(data) if classes is None else _adopt_classes(data, classes, listing.absent)
     data.warnings.extend([*_copies(data), *leaks(data)])
     return data
 
@@ -119,7 +121,7 @@ def _refuse_all(data):
 def _fill_classes(data: Dataset) -> Dataset:
     """Keep the classes that have an image to train on, and renumber."""
     refuse_unseen(data.classes, data.labels, data.splits)
-    used = np.unique(data.labels)
+    used = numbers_used(data.labels) if data.kind.several else np.unique(data.labels)
     empty = [name for i, name in enumerate(data.classes) if i not in set(used.tolist())]
     if empty:
         names = ", ".join(shown(name) for name in empty[:5]) + ", ..." * (len(empty) > 5)
@@ -127,6 +129,8 @@ def _fill_classes(data: Dataset) -> Dataset:
             f"{len(empty)} of {len(data.classes)} classes left out, empty: {names}"
         )
     classes = tuple(data.classes[i] for i in used)
+    if data.kind.several and len(classes):
+        return _renumbered(data, classes)
     if len(classes) < 2:
         raise DataError(
             "only one class",
@@ -137,21 +141,34 @@ def _fill_classes(data: Dataset) -> Dataset:
     return _renumbered(data, classes)
 
 
-def _adopt_classes(data: Dataset, classes: tuple[str, ...]) -> Dataset:
-    unknown = sorted({data.classes[i] for i in np.unique(data.labels)} - set(classes))
+def _adopt_classes(data: Dataset, classes: tuple[str, ...], absent: int) -> Dataset:
+    used = numbers_used(data.labels) if data.kind.several else np.unique(data.labels)
+    unknown = sorted({data.classes[i] for i in used} - set(classes))
     if unknown:
         raise DataError(
             "a class that the model does not know",
             where=", ".join(unknown[:5]),
             why=f"it knows {', '.join(classes[:5])}{', ...' * (len(classes) > 5)}",
         )
-    return _renumbered(data, classes)
+    return _renumbered(data, classes, absent)
 
 
-def _renumbered(data, classes):
+def _renumbered(data, classes, absent=0):
+    if data.kind.several:
+        return _columns(data, classes, absent)
     position = {name: i for i, name in enumerate(classes)}
     new = np.array([position.get(name, -1) for name in data.classes], np.int64)
     return replace(data, labels=new[data.labels], classes=classes)
+
+
+def _columns(data: Dataset, classes: tuple[str, ...], absent: int) -> Dataset:
+    """Put the columns of several labels in the order of some classes."""
+    there = {name: i for i, name in enumerate(data.classes)}
+    labels = np.full((len(data), len(classes)), absent, np.int8)
+    for number, name in enumerate(classes):
+        if name in there:
+            labels[:, number] = data.labels[:, there[name]]
+    return replace(data, labels=labels, classes=classes)
 
 
 def _copies(data: Dataset):
@@ -162,7 +179,7 @@ def _copies(data: Dataset):
     if not copies:
         return
     yield f"{copies} files are exact copies of others"
-    conflicts = mixed(group, data.labels)
+    conflicts = mixed(group, data.answers)
     if len(conflicts):
         yield f"{_several(data, conflicts)} the same bytes as a file of another class"
     _, part = np.unique(data.splits, return_inverse=True)

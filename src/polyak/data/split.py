@@ -37,7 +37,8 @@ def split(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
     if fraction and not (splits == "val").any():
         lone = _choose(data, splits, fraction, seed)
         if lone:
-            names = ", ".join(shown(data.classes[i]) for i in lone[:5]) + ", ..." * (len(lone) > 5)
+            known = [*map(shown, data.classes), "images of no label"]
+            names = ", ".join(known[i] for i in lone[:5]) + ", ..." * (len(lone) > 5)
             few = counted(len(lone), "class")
             line = f"{few} too small to validate, used in training alone: {names}"
             data = replace(data, warnings=[*data.warnings, line])
@@ -50,7 +51,7 @@ def _choose(data, splits, fraction, seed):
     A group of several classes goes by the class of its least image.
     """
     pool = np.flatnonzero(splits == "train")
-    labels, digests = data.labels[pool], data.digests[pool]
+    labels, digests = data.strata[pool], data.digests[pool]
     group = (data.copies() if data.groups is None else data.groups)[pool]
     group = np.unique(group, return_inverse=True)[1].reshape(-1)
     copy = np.unique(digests, axis=0, return_inverse=True)[1].reshape(-1)
@@ -58,7 +59,7 @@ def _choose(data, splits, fraction, seed):
     first = order[np.unique(group[order], return_index=True)[1]]
     count = np.bincount(group)
     torn = np.zeros(len(count), bool)
-    torn[group[mixed(copy, labels)]] = True
+    torn[group[mixed(copy, data.answers[pool])]] = True
     draw = keys.keys("split", seed, *digests[first].T)
     chosen = np.zeros(len(count), bool)
     lone = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from polyak.ensemble.select import greedy
-from polyak.metrics import fit_temperature, log_softmax
+from polyak.metrics import fit_temperature
 from polyak.metrics.arrays import blocks
+from polyak.targets import SINGLE_LABEL, TargetKind
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -20,6 +21,7 @@ def combine(
     log_probs: Array | Sequence[Array],
     weights: Sequence[float] | np.ndarray | None = None,
     of: str = "probabilities",
+    kind: TargetKind = SINGLE_LABEL,
 ) -> Array:
     """Average what members or views predict, in logarithms; arrays and tensors by one text.
 
@@ -27,6 +29,7 @@ def combine(
         log_probs: float (M, ..., K): members or views, images, classes; or M of (..., K).
         weights: M numbers, zero or more; None counts all alike.
         of: "probabilities" (arithmetic mean), or "logits" (geometric mean, made to sum to 1).
+        kind: of the targets; only a mean of logits depends on it.
 
     Returns:
         float (..., K): the logarithm of the mean probability.
@@ -49,7 +52,7 @@ def combine(
         return members[0]  # one member is that member, to the bit
     if of not in ("probabilities", "logits"):
         raise ValueError(f"no mean of {of!r}: choose probabilities or logits")
-    mean = _log_mean if of == "probabilities" else _mean_log
+    mean = _log_mean if of == "probabilities" else partial(_mean_log, kind=kind)
     if isinstance(members[0], Tensor):
         return mean(members, shares)
     result: Any = np.empty_like(members[0], dtype=np.result_type(*members))
@@ -58,13 +61,18 @@ def combine(
     return result
 
 
-def tempered(log_probs: Array, temperature: float) -> Array:
+def tempered(log_probs: Array, temperature: float, kind: TargetKind = SINGLE_LABEL) -> Array:
     """Divide log-probabilities by a temperature and normalise them again; at 1 they stay as is.
+
+    Args:
+        log_probs: float (..., K).
+        temperature: above 0; above 1 is less sure.
+        kind: of the targets.
 
     >>> np.exp(tempered(np.log([[0.8, 0.2]]), 2.0)).round(3).tolist()
     [[0.667, 0.333]]
     """
-    return log_probs if temperature == 1 else log_softmax(log_probs, temperature)
+    return log_probs if temperature == 1 else kind.log_probs(kind.logits(log_probs), temperature)
 
 
 def disagreement(
@@ -98,6 +106,7 @@ class CalibratedMean:
         temperatures: M numbers above 0, of the members alone.
         weights: M numbers, zero or more; those of weight 0 do not take part.
         of: "probabilities" or "logits", as for `combine`.
+        kind: of the targets.
 
     >>> CalibratedMean((1.0, 2.0), (1.0, 0.0))(np.log([[[0.9, 0.1]], [[0.5, 0.5]]])).shape
     (1, 2)
@@ -106,12 +115,13 @@ class CalibratedMean:
     temperatures: Sequence[float]
     weights: Sequence[float]
     of: str = "probabilities"
+    kind: TargetKind = SINGLE_LABEL
 
     def __call__(self, log_probs: Array | Sequence[Array]) -> Array:
         """Average (M, N, K) to (N, K), the logarithm of the mean probability."""
         pairs = zip(log_probs, self.temperatures, strict=True)
-        parts: Any = [tempered(one, t) for one, t in pairs]
-        return combine(parts, self.weights, self.of)
+        parts: Any = [tempered(one, t, self.kind) for one, t in pairs]
+        return combine(parts, self.weights, self.of, self.kind)
 
     @classmethod
     def fit(
@@ -145,10 +155,11 @@ def _log_mean(members: Any, shares: list[float]) -> Any:
         return library.log(sum(odds)) + highest
 
 
-def _mean_log(members: Any, shares: list[float]) -> Any:
-    """Average logarithms, made to sum to 1 in probabilities."""
-    mean: Any = sum(share * one for share, one in zip(shares, members, strict=True))
-    return log_softmax(mean)
+def _mean_log(members: Any, shares: list[float], kind: TargetKind) -> Any:
+    """Average logits."""
+    logits = (share * kind.logits(one) for share, one in zip(shares, members, strict=True))
+    mean: Any = sum(logits)
+    return kind.log_probs(mean)
 
 
 def _shares(weights: Sequence[float] | np.ndarray | None, members: int) -> list[float]:

@@ -33,8 +33,9 @@ class Ensemble(nn.Module):
             raise ValueError("nothing to average: give at least one network of some weight")
         parts, temperatures, weights = zip(*running, strict=True)
         self.networks: nn.ModuleList = nn.ModuleList(parts)
-        self.mean: CalibratedMean = CalibratedMean(temperatures, weights, mean.of)
+        self.mean: CalibratedMean = CalibratedMean(temperatures, weights, mean.of, mean.kind)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the logarithm of the mean probability, (N, K), which serves as logits."""
-        return self.mean([network(inputs).log_softmax(1) for network in self.networks])
+        kind = self.mean.kind
+        return kind.logits(self.mean([kind.log_probs(net(inputs)) for net in self.networks]))

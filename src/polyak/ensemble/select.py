@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from polyak.metrics import negative_log
+from polyak.metrics import as_binary, negative_log
 
 
 def greedy(log_probs: np.ndarray, labels: np.ndarray, draws: int = 20) -> list[int]:
@@ -11,7 +11,7 @@ def greedy(log_probs: np.ndarray, labels: np.ndarray, draws: int = 20) -> list[i
 
     Args:
         log_probs: float (M, N, K) of held-out images.
-        labels: int (N,).
+        labels: int (N,); of several labels an image, int (N, K).
         draws: how often at most; shares in the mean are multiples of one over the draws made.
 
     Returns:
@@ -29,8 +29,11 @@ def greedy(log_probs: np.ndarray, labels: np.ndarray, draws: int = 20) -> list[i
     """
     if not len(log_probs) or not len(labels):
         raise ValueError("choosing takes members, and images with labels")
+    log_probs = np.asarray(log_probs)
+    if labels.ndim > 1:
+        log_probs, labels = as_binary(log_probs, labels)
     # of a mean of probabilities only those of the true classes matter
-    true = np.asarray(log_probs)[:, np.arange(len(labels)), labels]
+    true = log_probs[:, np.arange(len(labels)), labels]
     likely = np.exp(true.astype(np.float64))
     chosen: list[int] = []
     best, kept, total = np.inf, 0, np.zeros(len(labels))

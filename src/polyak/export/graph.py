@@ -68,12 +68,13 @@ class Graph(nn.Module):
             for taker in takers:
                 log_probs[taker].append(self.kind.log_probs(self.networks[taker](inputs)))
         parts = [
-            ordered(tempered(combine(views), temperature), order)
+            ordered(tempered(combine(views), temperature, self.kind), order)
             for views, temperature, order in zip(
                 log_probs, self.temperatures, self.orders, strict=True
             )
         ]
-        logits = combine(parts, self.weights, self.mean) / self.temperature
+        mean = combine(parts, self.weights, self.mean, self.kind)
+        logits = self.kind.logits(mean) / self.temperature
         return logits if self.bare else self.kind.probabilities(logits)
 
 

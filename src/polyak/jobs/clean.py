@@ -43,6 +43,9 @@ def clean(recipe: Recipe) -> Generator[Event, None, Findings]:
     session, data = _opened(recipe)
     for line in data.dataset.warnings:
         yield NoteEvent(line)
+    if data.dataset.kind.several:
+        why = "labels are checked where each image has one"
+        raise UsageError("these images have several labels", where=recipe.data, why=why)
     backbone = Backbone(session, session.network())
     results = yield from fit_probes(backbone)
     probed = Probed(backbone, results, results.best, 0.0)

@@ -9,6 +9,7 @@ from polyak import model
 from polyak.errors import UsageError
 from polyak.model import Classifier
 from polyak.model.soups import SoupBuilder
+from polyak.targets import kind_facts
 from polyak.training.session import Session
 
 
@@ -59,7 +60,8 @@ def made(session: Session, kind: str, loaded: Sequence[Classifier], folds: int) 
         folds: how many of them are of folds.
     """
     members = [one for fold in loaded[:folds] for one in fold.handed()]
-    whole = Classifier(members, session.data.classes, 1.0, session.resolved.views)
+    facts = kind_facts(session.data.dataset.kind)
+    whole = Classifier(members, session.data.classes, 1.0, session.resolved.views, facts)
     if kind == "refit":
         return Final(kind, _calibrated(loaded[-1], loaded[:folds]), "one more model, of all images")
     title = f"the models of {folds} folds"
@@ -68,7 +70,7 @@ def made(session: Session, kind: str, loaded: Sequence[Classifier], folds: int) 
             training = session.data.train.dataset
             # of a fold's model that predicts together with its probe, the network that was trained
             trained = [fold.handed()[0] for fold in loaded[:folds]]
-            tuned = Classifier(trained, session.data.classes, 1.0, session.resolved.views)
+            tuned = Classifier(trained, whole.classes, 1.0, whole.views, facts)
             builder = SoupBuilder(tuned, training, training, session.machine.device)
             found, _ = builder.build(greedily=False)
         except UsageError as error:
@@ -83,4 +85,4 @@ def _calibrated(one: Classifier, folds: Sequence[Classifier]) -> Classifier:
     logs = [math.log(fold.temperature) for fold in folds]
     temperature = math.exp(sum(logs) / len(logs))
     members = [replace(member, weight=1.0) for member in one.members]
-    return Classifier(members, one.classes, temperature, one.views)
+    return Classifier(members, one.classes, temperature, one.views, kind_facts(one.kind))

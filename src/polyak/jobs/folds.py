@@ -26,6 +26,7 @@ from polyak.recipe.weights import with_weights
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
 from polyak.selection import OUT_OF_FOLD, SplitPredictions, fold_figures
+from polyak.targets import kind_facts
 from polyak.training.session import Session
 
 
@@ -61,21 +62,25 @@ def join(
     session = reopened(command, run, folders[0], moved)
     folds = folders[: recipe.folds]
     unseen = out_of_fold(folds, session.data.dataset, recipe)
+    unseen = unseen.by(unseen.dataset.kind.fitted(unseen.probabilities, unseen.labels))
     unseen.write(run.predictions)
     loaded = [model.load(folder) for folder in folders]
     final = made(session, recipe.final or "ensemble", loaded, len(folds))
+    final.classifier.kind = unseen.dataset.kind
     last = _tested(session, final.classifier, run) or unseen
     left = account(run, session.data.dataset, session.data.lost())
     header = provenance(session.resolved, session.data.dataset, left, 0)
     header |= {name: loaded[0].header[name] for name in ("weights",) if name in loaded[0].header}
     measured = selection.measured_by(last)
-    conformal = metrics.Conformal.of(unseen.probabilities, unseen.labels, "the folds")
     found = {"final": final.kind, "passes": final.passes, **fold_figures(unseen)}
     final.classifier.header = header | {
         "evaluation": measured["evaluation"],
-        "conformal": conformal.as_facts(),
         "folds": found,
+        **kind_facts(unseen.dataset.kind),
     }
+    if not unseen.dataset.kind.several:
+        conformal = metrics.Conformal.of(unseen.probabilities, unseen.labels, "the folds")
+        final.classifier.header["conformal"] = conformal.as_facts()
     final.save(run.model)
     return EndEvent(
         chosen=final.title,
@@ -139,5 +144,6 @@ def _tested(session: Session, classifier: Classifier, run: RunDirectory) -> Any:
     )  # fmt: skip
     read = np.setdiff1d(np.arange(len(part)), [position for position, _ in failed])
     found = SplitPredictions("test", part.dataset, odds[read], part.labels[read], read)
+    found = found.by(classifier.kind)
     found.write(run.predictions)
     return found

@@ -73,7 +73,8 @@ def scan_data(recipe: Recipe, processes: int = 1) -> Dataset:
         UsageError: groups that cannot be had.
     """
     threads = recipe.threads or max(1, cores() // processes)
-    found = scan(find(recipe.data, recipe.classes_from), threads, recipe.pixel_cap)
+    listing = find(recipe.data, recipe.classes_from, label_separator=recipe.label_separator)
+    found = scan(listing, threads, recipe.pixel_cap)
     return named_by(excluded(found, recipe.exclude), recipe.group_by)
 
 

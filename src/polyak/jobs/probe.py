@@ -17,7 +17,7 @@ from polyak.planning.probes import ProbePredictions, cross_validated, predict, w
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
 from polyak.selection import OUT_OF_FOLD, SplitPredictions, fold_figures, measured_by
-from polyak.targets import SINGLE_LABEL, TargetKind
+from polyak.targets import SINGLE_LABEL, TargetKind, kind_facts
 
 
 def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) -> Iterator[Event]:
@@ -32,24 +32,27 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         lost |= dict(found[split].failed)
     kind = session.data.dataset.kind
     temperature = calibrated(joined.log_probs, joined.labels, found.get("val"), kind)
-    measured = measured_by(None)
+    measured, decides = measured_by(None), kind
+    if kind.several:  # what every image was predicted by, that did not learn from it, chooses
+        decides = kind.fitted(*_unseen(joined, found.get("val"), temperature))
     for split, one in found.items():
         dataset = session.data.parts[split].dataset
-        odds = dataset.kind.probabilities(one.log_probs, temperature)
-        predictions = SplitPredictions(split, dataset, odds, one.labels, one.read)
+        odds = dataset.kind.probabilities(dataset.kind.logits(one.log_probs), temperature)
+        predictions = SplitPredictions(split, dataset, odds, one.labels, one.read).by(decides)
         predictions.write(run.predictions)
         measured = measured_by(predictions)
     folds = None
     if session.resolved.folds:
-        unseen = _out_of_fold(joined, temperature)
+        unseen = _out_of_fold(joined, temperature).by(decides)
         unseen.write(run.predictions)
         folds = {"final": "refit", "passes": len(joined.members), **fold_figures(unseen)}
         measured = measured if found else measured_by(unseen)
     left = account(run, session.data.dataset, lost)
     classifier = _classifier(beginning, joined, temperature, left)
+    classifier.kind = decides
     classifier.header["evaluation"] = measured["evaluation"]
-    if len(joined.labels):
-        odds = kind.probabilities(joined.log_probs, temperature)
+    if len(joined.labels) and not kind.several:
+        odds = kind.probabilities(kind.logits(joined.log_probs), temperature)
         conformal = metrics.Conformal.of(odds, joined.labels, "cross-validation")
         classifier.header["conformal"] = conformal.as_facts()
     if len(joined.members) > 1:
@@ -72,9 +75,21 @@ def _out_of_fold(joined: Joined, temperature: float) -> SplitPredictions:
     """What classifiers of cross-validation said of the images that they did not see."""
     first = joined.members[0]
     dataset, at = first.results.train.dataset, first.held_out
-    odds = dataset.kind.probabilities(joined.log_probs, temperature)
+    odds = dataset.kind.probabilities(dataset.kind.logits(joined.log_probs), temperature)
     fold = first.results.fold[at]
     return SplitPredictions(OUT_OF_FOLD, dataset, odds, joined.labels, at, fold)
+
+
+def _unseen(
+    joined: Joined, val: ProbePredictions | None, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the images that were predicted unseen, and their labels."""
+    log_probs, labels = joined.log_probs, joined.labels
+    if val is not None:
+        log_probs = np.concatenate([log_probs, val.log_probs])
+        labels = np.concatenate([labels, val.labels])
+    kind = joined.members[0].kind
+    return kind.probabilities(kind.logits(log_probs), temperature), labels
 
 
 def _probes(beginning: Beginning) -> Joined | None:
@@ -119,6 +134,7 @@ def _classifier(
     first = joined.members[0]
     header |= origin_facts(*(one.backbone.network.origin for one in joined.members))
     header |= {"evaluation": None, "probe": cross_validated(first.probe)}
+    header |= kind_facts(session.data.dataset.kind)
     return Classifier(members, classes, temperature, session.resolved.views, header)
 
 

@@ -70,10 +70,11 @@ def provenance(resolved: Resolved, started: Dataset, left: Dataset, steps: int) 
     """
     parts = {name: int((left.splits == name).sum()) for name in ("train", "val", "test")}
     shares = started.part("train").shares().round(9).tolist()
+    several = started.kind.several
     assumed = shares if resolved.balance == "none" else [1 / len(shares)] * len(shares)
     return {
         "polyak": __version__,
-        "prior": assumed,
+        **({} if several else {"prior": assumed}),
         "recipe": resolved.model_dump(exclude=ELSEWHERE),
         "data": {"fingerprint": started.fingerprint(), "left_out": len(left.quarantine), **parts},
         "steps": steps,

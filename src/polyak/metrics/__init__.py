@@ -6,6 +6,7 @@ and its logarithm take tensors too.
 
 from polyak.metrics.across import over_folds
 from polyak.metrics.balanced import class_weights
+from polyak.metrics.binary import as_binary, binary_losses, log_odds, log_sigmoid
 from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.conformal import ClassCoverage, Conformal, Coverage
 from polyak.metrics.confusion import (
@@ -27,6 +28,13 @@ from polyak.metrics.probabilities import (
     softmax,
 )
 
+from polyak.metrics.several import (
+    LabelFigures,
+    choose_thresholds,
+    evaluate_several,
+    mean_average_precision,
+)
+
 __all__ = [
     "ClassCoverage",
     "Conformal",
@@ -34,16 +42,24 @@ __all__ = [
     "Coverage",
     "Estimate",
     "Evaluation",
+    "LabelFigures",
     "PerClass",
     "Reliability",
     "accuracy_and_nll",
+    "as_binary",
+    "binary_losses",
     "cautions",
+    "choose_thresholds",
     "class_weights",
     "confusion_matrix",
     "evaluate",
+    "evaluate_several",
     "fit_temperature",
+    "log_odds",
+    "log_sigmoid",
     "log_softmax",
     "losses",
+    "mean_average_precision",
     "most_confused",
     "negative_log",
     "nll",

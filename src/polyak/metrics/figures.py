@@ -34,7 +34,8 @@ class Estimate:
 @dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found on `n` images; `balanced` accuracy and macro `f1` where the largest
-    class has more than twice as many of them as the smallest.
+    class has more than twice as many of them as the smallest; of several labels an image `map`,
+    macro `f1` and `micro_f1`.
 
     >>> figure = Estimate(0.5, 0.25, 0.75)
     >>> Evaluation(figure, figure, figure, n=4).as_json()["accuracy"]
@@ -47,6 +48,18 @@ class Evaluation:
     n: int
     balanced: Estimate | None = field(default=None, kw_only=True)
     f1: Estimate | None = field(default=None, kw_only=True)
+    map: Estimate | None = field(default=None, kw_only=True)
+    micro_f1: Estimate | None = field(default=None, kw_only=True)
+
+    @property
+    def first(self) -> Estimate:
+        """The figure that counts first: accuracy; of several labels mean average precision.
+
+        >>> figure = Estimate(0.5, 0.25, 0.75)
+        >>> Evaluation(figure, figure, figure, n=4).first == figure
+        True
+        """
+        return self.accuracy if self.map is None else self.map
 
     def as_json(self) -> dict[str, Any]:
         """Give plain dictionaries and numbers, the shape that `polyak evaluate --json` prints.
@@ -66,7 +79,7 @@ class Evaluation:
         >>> Evaluation.from_json(one.as_json() | {"split": "test"}) == one
         True
         """
-        names = ("accuracy", "nll", "ece", "balanced", "f1")
+        names = ("accuracy", "nll", "ece", "balanced", "f1", "map", "micro_f1")
         figures = {name: Estimate(**found[name]) for name in names if found.get(name)}
         return cls(**figures, n=int(found["n"]))
 

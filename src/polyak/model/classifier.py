@@ -19,13 +19,13 @@ from polyak.ensemble import CalibratedMean, Ensemble, combine, disagreement, tem
 from polyak.errors import RefusedError, UsageError, shown
 from polyak.inference import Failed, Options, Predictor, every_log_probabilities
 from polyak.metrics import Conformal, Coverage
-from polyak.model.held_out import HeldOutEvaluation, held_out
+from polyak.model.held_out import HeldOutEvaluation, LabelledData, held_out
 from polyak.model.inputs import Inputs, files
 from polyak.model.inputs import images as in_memory
 from polyak.model.member import Member
 from polyak.model.predictions import Predictions
 from polyak.networks.preprocessing import Preprocessing
-from polyak.targets import SINGLE_LABEL, TargetKind
+from polyak.targets import TargetKind, read_kind
 
 
 class PredictOptions(Options, total=False):
@@ -46,12 +46,14 @@ class Classifier:
         temperature: the logits (of several members: their joint ones) are divided by it; fitted on
             validation.
         views: test-time views that are averaged: one, flip, flip+shift.
-        header: provenance, evaluation and whatever else travelled in the file.
+        header: provenance, evaluation and whatever else travelled in the file; whether images have
+            several labels, and their thresholds.
         mean: of `probabilities` or `logits`.
 
     Attributes:
         files: the model files that it was loaded from; none for one that was made here.
         pixel_cap: the most pixels that an image may have.
+        kind: what it answers: one label, of `classes`, or several.
 
     Raises:
         UsageError: no members, or members of other classes.
@@ -87,12 +89,8 @@ class Classifier:
         self.mean: str = mean
         self.files: tuple[Path, ...] = ()
         self.pixel_cap: int = PIXEL_CAP
+        self.kind: TargetKind = read_kind(self.header, len(self.classes))
         self.reweigh: np.ndarray | None = None  # added to log-probabilities: of another prior
-
-    @property
-    def kind(self) -> TargetKind:
-        """What it answers: one label, of `classes`."""
-        return SINGLE_LABEL
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -171,6 +169,7 @@ class Classifier:
         return Predictions(
             names, odds, self.classes, [(names[i], reason) for i, reason in failed], apart,
             tuple(notes), conformal and conformal.sets(odds, sets or 0.0),
+            self.kind.decide(odds) > 0 if self.kind.several else None,
         )  # fmt: skip
 
     def conformal(self, level: float) -> Conformal:
@@ -180,6 +179,9 @@ class Classifier:
             UsageError: no such level, or a model that was made without.
         """
         where = f"--sets {level:g}"
+        if self.kind.several:
+            why = "an image may have several labels: those above their thresholds are given"
+            raise UsageError("no prediction sets", where=where, why=why)
         if "conformal" not in self.header:
             why = "this model was made by an earlier polyak, joined, or measured on nothing"
             raise UsageError("no prediction sets", where=where, why=why, then="train it again")
@@ -213,7 +215,7 @@ class Classifier:
         ]
         log_probs, failed = every_log_probabilities(predictors, images, **options)
         parts = [
-            tempered(rows[:, member.order(self.classes)], member.temperature)
+            tempered(rows[:, member.order(self.classes)], member.temperature, self.kind)
             for member, rows in zip(running, log_probs, strict=True)
         ]
         return np.stack(parts), failed
@@ -224,9 +226,8 @@ class Classifier:
         Raises:
             RefusedError: members and temperatures give an image no finite answer.
         """
-        odds = self.kind.probabilities(
-            combine(log_probs, self.weights, self.mean), self.temperature
-        )
+        mean = combine(log_probs, self.weights, self.mean, self.kind)
+        odds = self.kind.probabilities(self.kind.logits(mean), self.temperature)
         if self.reweigh is not None:
             odds = self.kind.probabilities(np.log(np.maximum(odds, 1e-38)) + self.reweigh)
         if (np.isnan(odds).any(1) & ~np.isnan(log_probs).any((0, 2))).any():
@@ -247,6 +248,9 @@ class Classifier:
         Source: Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a
         priori probabilities", Neural Computation 14, 2002.
         """
+        if self.kind.several:
+            why = "its images may have several labels"
+            raise UsageError("this model assumes no shares", why=why)
         assumed = self.header.get("prior")
         if not isinstance(assumed, list) or len(assumed) != len(self.classes):
             why = "it was made by an earlier polyak, or joined"
@@ -289,7 +293,7 @@ class Classifier:
 
     def evaluate(
         self,
-        data: str,
+        data: str | LabelledData,
         split: str | None = None,
         classes_from: ClassesFrom = "auto",
         sets: float | None = None,
@@ -301,7 +305,8 @@ class Classifier:
         bytes, so copies and folders that moved count.
 
         Args:
-            data: folder, CSV or `digits`; classes are matched by name.
+            data: folder, CSV or `digits`; classes are matched by name. Or `LabelledData`, which
+                says the next two itself.
             split: `train`, `val` or `test`, as the run had it, else as the data has it; by default
                 `test` where the data has one, else all.
             classes_from: which folder names the class, `top` or `leaf`.
@@ -314,11 +319,13 @@ class Classifier:
             DataError: a class that the model does not know, or it was trained on all there is.
         """
         conformal = None if sets is None else self.conformal(sets)
-        found = held_out(data, split, self.classes, self.files, classes_from, self.pixel_cap)
+        if not isinstance(data, LabelledData):
+            data = LabelledData(data, split, classes_from)
+        found = held_out(data, self.classes, self.files, self.pixel_cap, self.kind)
         probabilities, failed = self.probabilities(self.opened(found.dataset), **options)
         read = np.setdiff1d(np.arange(len(found.dataset)), [i for i, _ in failed])
         seen = found.read(read)
-        evaluation = seen.evaluation(probabilities[read])
+        evaluation = seen.by(self.kind).evaluation(probabilities[read])
         if conformal is None or sets is None:
             return evaluation
         made = conformal.sets(probabilities[read], sets)

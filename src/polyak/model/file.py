@@ -18,10 +18,11 @@ from polyak.model.known_splits import MOST_MEMBERS, file_of
 from polyak.model.member import Member
 from polyak.networks.build import from_spec
 from polyak.networks.preprocessing import FIELDS, Preprocessing, checked
+from polyak.targets import kind_facts
 
-# 1: one network predicts; 2: members travel, or a soup; 3: 16-bit images are scaled by fewer bits.
-# A file claims the least that can read it
-FORMATS = (1, 2, 3)
+# 1: one network predicts; 2: members travel, or a soup; 3: 16-bit images are scaled by fewer bits;
+# 4: images have several labels. A file claims the least that can read it
+FORMATS = (1, 2, 3, 4)
 PLAIN = (WeightKind.AVERAGE, WeightKind.WEIGHTS, WeightKind.BEST)  # kinds that format 1 knows
 MEANS = ("probabilities", "logits")
 TEMPERATURES = 1e-6, 1e6  # beyond, a quotient leaves what float32 can hold
@@ -63,13 +64,14 @@ def save(
     members = [*classifier.members, *(ensemble.members if ensemble else ())]
     scaled = any(member.preprocessing.bits < 16 for member in members)
     header = classifier.header | {
-        "format": 3 if scaled else 1 if ensemble is None and chosen in PLAIN else 2,
+        "format": 4 if classifier.kind.several else 3 if scaled else 1 if ensemble is None and chosen in PLAIN else 2,
         "network": classifier.spec,
         "classes": list(classifier.classes),
         "preprocessing": classifier.preprocessing.as_facts(),
         "temperature": classifier.temperature,
         "views": classifier.views,
         "chosen": chosen,
+        **kind_facts(classifier.kind),
     }
     if ensemble is not None:
         header["ensemble"] = {

@@ -10,10 +10,35 @@ import numpy as np
 from polyak.data.dataset import Dataset
 from polyak.data.scan import scan
 from polyak.data.sources import ClassesFrom, find
+from polyak.data.sources.label_columns import SEPARATOR
 from polyak.decoding.unreadable import PIXEL_CAP
 from polyak.errors import DataError, UsageError, counted
 from polyak.metrics import Coverage, Evaluation
 from polyak.model.known_splits import known_splits
+from polyak.targets import SINGLE_LABEL, TargetKind
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Name images with labels, as they were asked for.
+
+    Args:
+        data: folder, CSV or `digits`; classes are matched by name, in whatever order.
+        split: None leaves out what a model was trained on, and takes `test` where the data has
+            one. `val` or `test` takes what the models' runs or the data call so, without what
+            they were trained on; `train` what the runs call so, and of images that these do not
+            know the data.
+        classes_from: which folder names the class, `top` or `leaf`.
+        label_separator: between labels in a table's column `labels`.
+
+    >>> LabelledData("digits").split is None
+    True
+    """
+
+    data: str
+    split: str | None = None
+    classes_from: ClassesFrom = "auto"
+    label_separator: str = SEPARATOR
 
 
 @dataclass(frozen=True)
@@ -123,57 +148,62 @@ class HeldOut:
         )
         return HeldOut(self.dataset.take(positions), splits, self.training, counts)
 
+    def by(self, kind: TargetKind) -> "HeldOut":
+        """Decide as a model does: by its thresholds, where images have several labels."""
+        return replace(self, dataset=replace(self.dataset, kind=kind))
+
     def evaluation(self, probabilities: np.ndarray) -> HeldOutEvaluation:
         """Measure what a model says of the images: (n, K)."""
         labels, classes = self.dataset.labels, self.dataset.classes
         measured = self.dataset.kind.figures(probabilities, labels, classes)
         notes, found = (*self.counts.notes(), *measured.cautions), measured.evaluation
-        figures = found.accuracy, found.nll, found.ece, found.n
-        return HeldOutEvaluation(*figures, self.counts, notes, balanced=found.balanced, f1=found.f1)
+        return HeldOutEvaluation(**vars(found), images=self.counts, notes=notes)
 
 
 def held_out(
-    data: str,
-    split: str | None,
+    asked: LabelledData,
     classes: tuple[str, ...],
     models: Sequence[str | Path],
-    classes_from: ClassesFrom = "auto",
     pixel_cap: int = PIXEL_CAP,
+    kind: TargetKind = SINGLE_LABEL,
 ) -> HeldOut:
     """Scan data with labels and keep what some models may be measured on.
 
     Args:
-        data: folder, CSV or `digits`; classes are matched by name, in whatever order.
-        split: None leaves out what the models were trained on, and takes `test` where the data
-            has one. `val` or `test` takes what the models' runs or the data call so, without what
-            they were trained on; `train` what the runs call so, and of images that these do not
-            know the data.
+        asked: which images.
         classes: that the models know.
         models: run directories or model files.
-        classes_from: which folder names the class, `top` or `leaf`.
         pixel_cap: the most pixels that an image may have.
+        kind: of the models' answers.
 
     Raises:
         UsageError: that split is not there.
-        DataError: a class that the models do not know, or they were trained on all there is.
+        DataError: a class that the models do not know, or they were trained on all there is, or the
+            images have several labels where the models give one.
 
-    >>> held_out("digits", "test", tuple("9876543210"), []).counts.measured
+    >>> held_out(LabelledData("digits", "test"), tuple("9876543210"), []).counts.measured
     359
     """
-    everything = scan(find(data, classes_from, classes), pixel_cap=pixel_cap, classes=classes)
+    data, split = asked.data, asked.split
+    listing = find(data, asked.classes_from, classes, asked.label_separator)
+    everything = scan(listing, pixel_cap=pixel_cap, classes=classes)
+    if everything.kind.several != kind.several:
+        one, several = "one label an image", "several labels an image"
+        why = f"it has {one}, the model gives several" if kind.several else f"it has {several}"
+        raise DataError("the model cannot be measured on this data", where=data, why=why)
     known = known_splits(models, everything)
     before, own = known.of(everything.digests), everything.splits
     trained = before == "train"
     if split is None:
-        asked = own == "test" if (own == "test").any() else np.ones(len(own), bool)
-        kept = asked & ~trained
+        wanted = own == "test" if (own == "test").any() else np.ones(len(own), bool)
+        kept = wanted & ~trained
     else:
-        asked, used = own == split, np.where(before == "", own, before)
-        kept = (used == split) | (asked & ~trained & (split != "train"))
+        wanted, used = own == split, np.where(before == "", own, before)
+        kept = (used == split) | (wanted & ~trained & (split != "train"))
         if not kept.any():
             names = ", ".join(sorted({*used.tolist()} - {""})) or "none"
             raise UsageError("no such split", where=f"--split {split}", why=f"{data} has {names}")
-    left_out = int((asked & trained & ~kept).sum())
+    left_out = int((wanted & trained & ~kept).sum())
     if not kept.any():
         raise DataError(
             "nothing is left to measure on",

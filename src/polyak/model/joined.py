@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from polyak.errors import UsageError
 from polyak.model.classifier import Classifier
+from polyak.targets import kind_facts
 
 
 def join(classifiers: Sequence[Classifier]) -> Classifier:
@@ -13,7 +14,7 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     views, and each counts alike, however many members it has itself.
 
     Raises:
-        UsageError: nothing to join, or different classes.
+        UsageError: nothing to join, different classes, or other kinds of answers.
 
     >>> from polyak.model.member import Member
     >>> from polyak.networks.build import build, spec
@@ -31,8 +32,11 @@ def join(classifiers: Sequence[Classifier]) -> Classifier:
     first = classifiers[0]
     if len(classifiers) == 1:
         return first
+    if any(one.kind.several != first.kind.several for one in classifiers):
+        raise UsageError("nothing to join", why="some give one label an image, and some several")
     members = [member for one in classifiers for member in one.handed()]
-    joined = Classifier(members, first.classes, 1.0, first.views)
+    facts = kind_facts(first.kind) | ({"thresholds": None} if first.kind.several else {})
+    joined = Classifier(members, first.classes, 1.0, first.views, facts)
     joined.files = tuple(file for one in classifiers for file in one.files)
     joined.pixel_cap = max(one.pixel_cap for one in classifiers)
     return joined

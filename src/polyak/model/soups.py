@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from polyak.augment import Policy
 from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
-from polyak.ensemble import State, basin, greedy_soup, refreshed, soup
+from polyak.ensemble import State, basin, greedy_soup, refreshed, soup, tempered
 from polyak.errors import UsageError
 from polyak.model.classifier import Classifier
 from polyak.model.member import Member
+from polyak.targets import kind_facts
 
 BATCH, MOST = 64, 4096  # images that batch-norm statistics are estimated from
 
@@ -58,7 +59,7 @@ class SoupBuilder:
         log_probs, labels = self._predict(state, refresh)
         kind = self.held_out.kind
         temperature = kind.temperature(log_probs, labels)
-        return kind.score(kind.log_probs(log_probs, temperature), labels)[1]
+        return kind.score(tempered(log_probs, temperature, kind), labels)[1]
 
     def build(self, greedily: bool) -> tuple[Classifier, list[int]]:
         """Average the members' weights: all of them, or best first as long as it gets no worse.
@@ -82,7 +83,8 @@ class SoupBuilder:
         first, views = self.whole.members[0], self.whole.members[0].views or self.whole.views
         member = Member(self.network, first.spec, first.classes, first.preprocessing)
         temperature = self.held_out.kind.temperature(log_probs, labels)
-        return Classifier([member], self.whole.classes, temperature, views), chosen
+        facts = kind_facts(self.whole.kind)
+        return Classifier([member], self.whole.classes, temperature, views, facts), chosen
 
     def _predict(self, state: State, refresh: bool) -> tuple[np.ndarray, np.ndarray]:
         if refresh:
@@ -91,7 +93,7 @@ class SoupBuilder:
             self.network.load_state_dict(state)
         first = self.whole.members[0]
         member = Member(self.network, first.spec, first.classes, first.preprocessing)
-        one = Classifier([member], self.whole.classes)
+        one = Classifier([member], self.whole.classes, header=kind_facts(self.whole.kind))
         log_probs, _ = one.log_probabilities(one.opened(self.held_out), device=self.device)
         read = ~np.isnan(log_probs).any(axis=(0, 2))
         return log_probs[0, read], self.held_out.labels[read]

@@ -41,14 +41,14 @@ class Teacher:
         Raises:
             RefusedError: one is not finite.
         """
-        log_probs = []
+        log_probs, kind = [], self.classifier.kind
         for member, order in zip(self.members, self.orders, strict=True):
             network: nn.Module = member.network.eval()
             logits = network(self._prepared(images, member.preprocessing)).float()
-            own = tempered(self.classifier.kind.log_probs(logits), member.temperature)
+            own = tempered(kind.log_probs(logits), member.temperature, kind)
             log_probs.append(own[:, order.to(images.device)])
-        mean = combine(log_probs, self.classifier.weights, self.classifier.mean)
-        targets = self.classifier.kind.probabilities(mean, self.classifier.temperature)
+        mean = combine(log_probs, self.classifier.weights, self.classifier.mean, kind)
+        targets = kind.probabilities(kind.logits(mean), self.classifier.temperature)
         if not bool(targets.isfinite().all()):
             why = "its weights are damaged, or too large for the numbers that they meet"
             raise RefusedError("the teacher's answer is not finite", why=why)

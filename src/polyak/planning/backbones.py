@@ -11,6 +11,7 @@ from polyak import metrics
 from polyak.ensemble import combine, tempered
 from polyak.planning.probes import Backbone, ProbeResults
 from polyak.rundir.plan_events import BackboneEvent
+from polyak.targets import TargetKind
 from polyak.transfer import Probe
 
 PAYS = 0.03  # share of the NLL that each more backbone must take off to be worth a pass
@@ -48,6 +49,11 @@ class Probed:
         return self.results.probes[self.strategy]
 
     @property
+    def kind(self) -> TargetKind:
+        """What is learned of an image."""
+        return self.results.train.dataset.kind
+
+    @property
     def labels(self) -> np.ndarray:
         """The true classes of the training images: int64 (n,)."""
         return self.results.train.labels
@@ -66,7 +72,7 @@ class Probed:
     @cached_property
     def log_probs(self) -> np.ndarray:
         """What it predicts of the held-out images, calibrated: float32 (m, K)."""
-        return tempered(self.probe.log_probs[self.held_out], self.temperature)
+        return tempered(self.probe.log_probs[self.held_out], self.temperature, self.kind)
 
     @cached_property
     def score(self) -> tuple[float, float]:
@@ -80,7 +86,8 @@ class Probed:
         """Tell of it."""
         accuracy, nll = self.score
         spent = round(self.seconds * 1000, 1)
-        return BackboneEvent(self.model, self.size, self.strategy, accuracy, nll, spent)
+        measure = self.kind.measure
+        return BackboneEvent(self.model, self.size, self.strategy, accuracy, nll, spent, measure)
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Joined:
         if not len(self.labels):
             return None
         kind = self.members[0].results.train.dataset.kind
-        return kind.evaluate(kind.probabilities(self.log_probs, self.temperature), self.labels)
+        return kind.evaluate(kind.probabilities(kind.logits(self.log_probs), self.temperature), self.labels)
 
     @cached_property
     def nll(self) -> float:
@@ -127,14 +134,14 @@ class Joined:
         if not len(self.labels):
             return np.inf
         kind = self.members[0].results.train.dataset.kind
-        return kind.score(kind.log_probs(self.log_probs, self.temperature), self.labels)[1]
+        return kind.score(tempered(self.log_probs, self.temperature, kind), self.labels)[1]
 
     def mean(self, log_probs: Sequence[np.ndarray]) -> np.ndarray:
         """Join what the members predict, each (n, K): calibrated where there are several."""
         if len(self.members) == 1:
             return log_probs[0]
         parts = zip(log_probs, self.members, strict=True)
-        return combine([tempered(rows, one.temperature) for rows, one in parts])
+        return combine([tempered(rows, one.temperature, one.kind) for rows, one in parts])
 
     @property
     def title(self) -> str:
@@ -144,7 +151,7 @@ class Joined:
     def as_json(self) -> dict[str, Any]:
         """Give what plan.json holds."""
         members = [vars(one.event()) for one in self.members]
-        accuracy = self.measured and self.measured.accuracy.value
+        accuracy = self.measured and self.measured.first.value
         return {"members": members, "accuracy": accuracy, "nll": self.nll}
 
 

@@ -33,6 +33,7 @@ from polyak.rundir.plan_events import (
     RowEvent,
 )
 from polyak.training.session import Session
+from polyak.targets import kind_of
 from polyak.transfer import cache, folds, planner, probe, ranking
 from polyak.transfer.probes import fold_count
 from polyak.transfer.ranking import Row
@@ -72,7 +73,7 @@ class Planner:
         """
         data = self.session.data
         labels, classes = data.train.labels, data.classes
-        counts = np.bincount(labels, minlength=len(classes)).tolist()
+        counts = data.train.dataset.counts().tolist()
         each = dict(zip(classes, counts, strict=True))
         yield CountsEvent(each)
         results = known or (yield from fit_probes(self.backbone))
@@ -102,13 +103,15 @@ class Planner:
                     fold=results.fold,
                 )  # fmt: skip
             self.stages.append({"stage": name, **cross_validated(alone[name])})
-            yield ProbeEvent(**self.stages[-1])
+            yield ProbeEvent(**self.stages[-1], measure=kind_of(train.labels).measure)
         cell = planner.cell(train.labels, alone)
         yield cell_event(cell)
         return cell
 
     def _curve(self, results: ProbeResults) -> list[dict[str, float]]:
         train = results.train.dataset
+        if train.kind.several:  # what a class has of images is no number of each image
+            return []
         return planner.curve(
             results.features.of([HEAD])[results.read], train.labels, len(train.classes),
             results.probes["linear"].l2, seed=self.session.resolved.seed, groups=train.groups,
@@ -138,7 +141,7 @@ class Planner:
     def _row(self, row: Row) -> RowEvent:
         self.rows[row.strategy] = row
         self.turns.append(row)
-        return RowEvent(**row.as_json())
+        return RowEvent(**row.as_json(), measure=kind_of(self.labels).measure)
 
     def _holdouts(self, results: ProbeResults) -> list[HoldOut]:
         """Hold out the validation part, then one fold of the training images after the other."""
@@ -152,7 +155,7 @@ class Planner:
             count, seed = fold_count(len(part)), self.session.resolved.seed
             fitted = probe(
                 columns[learnt], part.labels, len(part.classes),
-                fold=folds(part.labels, seed, count, part.groups),
+                fold=folds(part.strata, seed, count, part.groups),
                 widths=[results.features.widths[name] for name in names],
             )  # fmt: skip
             return on_top(self.backbone, fitted, names).module

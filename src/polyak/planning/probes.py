@@ -129,7 +129,7 @@ def fit_probes(
     check_classes(part.dataset)
     labels, classes = part.labels, part.dataset.classes
     count = session.resolved.folds or transfer.fold_count(len(part))
-    fold = transfer.folds(labels, session.resolved.seed, count, part.dataset.groups)
+    fold = transfer.folds(part.dataset.strata, session.resolved.seed, count, part.dataset.groups)
     results = ProbeResults(part, features, {}, fold, failed)
     for strategy in strategies:
         session.stop.check("nothing was begun")
@@ -205,7 +205,7 @@ def cross_validated(probe: transfer.Probe) -> dict[str, float]:
     """Say what cross-validation on the training images measured of a probe."""
     if probe.measured is None:
         return {"l2": probe.l2, "accuracy": 0.0, "nll": 0.0}
-    accuracy, nll = probe.measured.accuracy, probe.measured.nll
+    accuracy, nll = probe.measured.first, probe.measured.nll
     return {"l2": probe.l2, "accuracy": accuracy.value, "nll": nll.value}
 
 

@@ -66,6 +66,7 @@ class PlanResult:
         """Give what plan.json holds."""
         chosen = {name: value for name, value in self.event().as_json().items() if name != "kind"}
         return {
+            "measure": self.probes.train.dataset.kind.measure,
             "counts": self.counts,
             "stages": self.stages,
             "cell": {key: v for key, v in cell_event(self.cell).as_json().items() if key != "kind"},

@@ -105,7 +105,7 @@ def find_strategy(
             yield NoteEvent(line)
         joined = join(search.found)
         base, measured = joined.members[0], joined.measured
-        accuracy = measured and asdict(measured.accuracy)
+        accuracy = measured and asdict(measured.first)
         made = replace(made, chosen=base.strategy, probes=base.results, accuracy=accuracy)
     else:
         same = [one for one in search.found if one.size == base.size]

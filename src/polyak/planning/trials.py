@@ -142,17 +142,19 @@ class Trial:
     def _measure(self, module: nn.Module, holdout: HoldOut) -> None:
         """Measure the weights as they are, and halfway to them."""
         ended, machine = copied(module), self.session.machine
+        kind = holdout.held_out.dataset.kind
         for number, state in enumerate((ended, soup([self.start, ended]))):
             module.load_state_dict(state)
             try:
                 found, _ = log_probabilities(
                     module, holdout.held_out.images, self.network.preprocessing,
-                    device=machine.device, batch_size=16, threads=machine.threads.loader,
+                    kind=kind, device=machine.device, batch_size=16,
+                    threads=machine.threads.loader,
                 )  # fmt: skip
             except RefusedError:  # it diverged: worth as much as knowing nothing
                 classes = len(self.session.data.classes)
-                shape = len(holdout.held_out), classes
-                found = np.full(shape, -np.log(classes), np.float32)
+                nothing = kind.log_probs(np.zeros((len(holdout.held_out), classes), np.float32))
+                found = nothing.astype(np.float32)
             if self.log_probs is None:
                 shape = 2, len(self.labels), found.shape[1]
                 self.log_probs = np.full(shape, np.nan, np.float32)

@@ -10,6 +10,7 @@ class Choices(TypedDict, total=False):
     """Name every choice of a `Recipe` but its data, with its type; a test keeps both alike."""
 
     classes_from: ClassesFrom
+    label_separator: str
     group_by: str | None
     exclude: str | Path | None
     max_pixels: str

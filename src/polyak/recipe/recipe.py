@@ -26,7 +26,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 DOTTED = "augment."
 # what does not change the model, or tells of its maker's disk
 ELSEWHERE = {"out", "name", "threads", "memory", "save_every", "device", "distill", "log"}
-ELSEWHERE |= {"data", "classes_from", "group_by", "exclude", "max_pixels"}
+ELSEWHERE |= {"data", "classes_from", "label_separator", "group_by", "exclude", "max_pixels"}
 USUAL = "light"  # the policy of `polyak train` where nothing speaks against it
 
 
@@ -46,6 +46,9 @@ class Recipe(BaseModel, frozen=True):
         "auto",
         description="which folder names the class: the one at the top, or the leaf that holds the "
         "images; auto refuses folders that can be read in two ways",
+    )
+    label_separator: str = Field(
+        ";", min_length=1, max_length=8, description="between labels in a table's column labels"
     )
     group_by: str | None = Field(
         None,

@@ -234,6 +234,11 @@ def _schedule(choices: _Choices, small: bool, reason: str) -> str:
 
 def _balance(choices: _Choices, dataset: Dataset) -> None:
     """Leave classes as they are where nothing else was asked for: what helps is still measured."""
+    if dataset.kind.several:
+        for name in ("balance", "distill"):
+            if getattr(choices.recipe, name) not in (None, "auto", "none"):
+                why = "it is of one label an image, and these have several"
+                raise UsageError(f"no --{name} here", why=why, then="leave it away")
     if choices.values["balance"] == "auto":
         choices.values["balance"] = "none"
         if dataset.imbalance():

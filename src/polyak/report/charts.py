@@ -91,17 +91,18 @@ def course(
     return drawn[0]
 
 
-def reliability(before: Bins, after: Bins, words: Words) -> str:
+def reliability(before: Bins | None, after: Bins, words: Words) -> str:
     """Draw how often a model is right against how sure it is, before and after the temperature.
 
     Args:
-        before: (confidence, accuracy, images) of the bins, each float64 (B,).
+        before: (confidence, accuracy, images) of the bins, each float64 (B,); None leaves it out.
         after: the same.
         words: key -> text.
     """
     with chart(4.2, 3.2) as (axes, drawn):
         axes[0].plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-        for (sure, right, n), label, colour in ((before, "before", 3), (after, "after", 0)):
+        both = [(after, "after", 0)] if before is None else [(before, "before", 3), (after, "after", 0)]
+        for (sure, right, n), label, colour in both:
             area = 12 + 160 * n / max(1.0, n.sum())
             axes[0].plot(sure, right, color=COLOURS[colour], alpha=0.6)
             axes[0].scatter(sure, right, s=area, color=COLOURS[colour], label=words(label))

@@ -54,7 +54,7 @@ class Findings:
 def findings(facts: Facts) -> Findings | None:
     """Work out what the predictions of the judged split show; None where nothing was held out."""
     answers = facts.answers.get(facts.judged)
-    if answers is None or not len(answers.labels):
+    if answers is None or answers.several or not len(answers.labels):
         return None
     p, labels, names = answers.probabilities, answers.labels, facts.classes
     guesses = SINGLE_LABEL.decide(p)

@@ -23,13 +23,18 @@ class Answers:
 
     Args:
         paths: n images, as the data names them.
-        labels: int64 (n,).
+        labels: int64 (n,); of several labels an image int64 (n, K).
         probabilities: float32 (n, K), calibrated.
     """
 
     paths: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
+
+    @property
+    def several(self) -> bool:
+        """Whether images have several labels."""
+        return self.labels.ndim > 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def gather(path: Path) -> Facts:
         classes = [str(name) for name in read_json(path / "classes.json")]
         environment = read_json(path / "env.json")
         Environment.model_validate(environment)
-        counts, training = _parts(path / "split.csv")
+        counts, training = _parts(path / "split.csv", classes)
         found = records(path)
         start = next((r for r in found if r["kind"] == "start"), {})
         return Facts(
@@ -136,14 +141,27 @@ def _table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from (tuple(map(row.__getitem__, where)) for row in rows if len(row) > last)
 
 
-def _parts(file: Path) -> tuple[Counter, list[str]]:
+def _parts(file: Path, classes: list[str]) -> tuple[Counter, list[str]]:
     """Count images by (class, split), and list those to train on."""
     counts, training = Counter(), []
-    for name, label, split in _table(file, ("path", "label", "split")):
-        counts[label, split] += 1
+    several = bool(header := _header(file)) and "label" not in header
+    columns = classes if several else ["label"]
+    for name, split, *cells in _table(file, ("path", "split", *columns)):
+        if several:
+            counts.update((label, split) for label, cell in zip(classes, cells, strict=True)
+                          if cell == "1")  # fmt: skip
+        else:
+            counts[cells[0], split] += 1
         if split == "train":
             training.append(name)
     return counts, training
+
+
+def _header(file: Path) -> list[str]:
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        return next(csv.reader(lines), [])
 
 
 def _answers(path: Path, split: str, classes: list[str]) -> Answers | None:
@@ -157,9 +175,11 @@ def _answers(path: Path, split: str, classes: list[str]) -> Answers | None:
     paths = [name for (name,) in _table(file.with_suffix(".csv"), ("path",))]
     labels, probabilities = tensors["labels"], tensors["probabilities"]
     n = len(labels)
-    if probabilities.shape != (n, len(classes)) or len(paths) != n or labels.ndim != 1:
+    fits = labels.shape in ((n,), (n, len(classes)))
+    if probabilities.shape != (n, len(classes)) or len(paths) != n or not fits:
         raise ValueError(f"{file.name} does not fit the classes or its table")
-    inside = not n or 0 <= labels.min() <= labels.max() < len(classes)
+    low, high = (0, len(classes) - 1) if labels.ndim == 1 else (-1, 1)
+    inside = not n or low <= labels.min() <= labels.max() <= high
     if not inside or not np.isfinite(probabilities).all():
         raise ValueError(f"{file.name} holds impossible numbers")
     return Answers(paths, labels.astype(np.int64), probabilities)

@@ -16,6 +16,7 @@ from polyak.report import charts, planned, tiles
 from polyak.report.course import rates, snapshots
 from polyak.report.findings import MATRIX, Findings, Mistake, findings
 from polyak.report.gather import Facts, gather
+from polyak.report.labels import label_findings
 from polyak.report.render import render
 from polyak.report.translations import speaker
 
@@ -60,12 +61,16 @@ def report(run: str | Path, language: str = "en", plan: str | Path | None = None
 def content(facts: Facts, language: str) -> dict[str, Any]:
     """Collect all that the page of one run shows."""
     words = speaker(language)
-    found, end = findings(facts), facts.end
+    found, labels, end = findings(facts), label_findings(facts), facts.end
+    trust = charts.reliability(found.before, found.after, words) if found else ""
+    if labels is not None:
+        trust = charts.reliability(None, labels.trust, words)
     root = root_of(str(facts.config.get("data", "")))
     ends = snapshots(facts)
     return {
         "facts": facts,
         "found": found,
+        "labels": labels,
         "end": end,
         "table": end.get("table", []),
         "uneven": _uneven(end.get("table", [])),
@@ -73,7 +78,7 @@ def content(facts: Facts, language: str) -> dict[str, Any]:
         "probed": [] if end.get("table") else _probed(end),
         "course": _course(facts, ends, words),
         "ends": ends,
-        "trust": Markup(charts.reliability(found.before, found.after, words)) if found else "",
+        "trust": Markup(trust),
         "matrix": _matrix(found, facts.classes) if found else None,
         "classes": _classes(found, facts.classes) if found else [],
         "cautions": _lines(end.get("cautions")),

@@ -80,6 +80,7 @@ class Joint(BaseModel):
 class Plan(BaseModel):
     """Hold a plan.json; what else stands there is left alone."""
 
+    measure: Literal["accuracy", "balanced accuracy", "mAP"] = "accuracy"
     cell: Cell | None = None
     stages: list[Stage] = []
     curve: list[Point] = []

@@ -191,6 +191,7 @@ class FinishedEvent(Event):
         table: a row for each candidate.
         spent: seconds by kind of work.
         folds: where there were any: a row each, means with intervals, and what they came to.
+        thresholds: of several labels an image, from which probability on each is given.
     """
 
     chosen: str
@@ -209,6 +210,7 @@ class FinishedEvent(Event):
     table: list[dict[str, Any]] | None = None
     spent: dict[str, float] | None = None
     folds: dict[str, Any] | None = None
+    thresholds: list[float] | None = None
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,13 @@ def _(event: CountsEvent) -> list[str]:
 def _(event: ProbeEvent) -> list[str]:
     if event.stage is None:
         return []
-    figures = f"cross-validated accuracy {event.accuracy:.2%}, NLL {event.nll:.3f}"
+    figures = f"cross-validated {event.measure} {event.accuracy:.2%}, NLL {event.nll:.3f}"
     return [f"stage {event.stage}: {figures}"]
 
 
 @lines.register
 def _(event: BackboneEvent) -> list[str]:
-    figures = f"cross-validated accuracy {event.accuracy:.2%}, NLL {event.nll:.3f}"
+    figures = f"cross-validated {event.measure} {event.accuracy:.2%}, NLL {event.nll:.3f}"
     price = f", {event.milliseconds:.0f} ms an image" if event.milliseconds else ", remembered"
     return [f"{event.model} at {event.size} pixels: {event.strategy}, {figures}{price}"]
 
@@ -72,7 +72,8 @@ def _(event: CellEvent) -> list[str]:
 @lines.register
 def _(event: RowEvent) -> list[str]:
     value = event.accuracy["value"]
-    return [f"tried {event.strategy}: {value:.2%} of {event.n} after {event.seconds:.0f} s"]
+    name = f"{event.measure} " if event.measure != "accuracy" else ""
+    return [f"tried {event.strategy}: {name}{value:.2%} of {event.n} after {event.seconds:.0f} s"]
 
 
 @lines.register
@@ -110,7 +111,8 @@ def _(event: ValidationEvent) -> list[str]:
 @lines.register
 def _(event: MemberEvent) -> list[str]:
     measured = event.evaluation
-    figure = f", accuracy {measured['accuracy']['value']:.2%}" if measured else ""
+    name = "mAP" if "map" in (measured or {}) else "accuracy"
+    figure = f", {name} {measured[name.lower()]['value']:.2%}" if measured else ""
     return [f"{event.noun} {event.member} is done{figure}: {event.model}"]
 
 
@@ -146,13 +148,14 @@ def _folds(event: EndEvent) -> list[str]:
     if event.folds is None:
         return []
     each, accuracy, nll = (event.folds[name] for name in ("each", "accuracy", "nll"))
+    name = "mAP" if "map" in event.folds["evaluation"] else "accuracy"
     rows = [
-        f"fold {row['fold']}: accuracy {row['accuracy']:.2%}, NLL {row['nll']:.3f}, "
+        f"fold {row['fold']}: {name} {row['accuracy']:.2%}, NLL {row['nll']:.3f}, "
         f"{counted(row['n'], 'image')}"
         for row in each
     ]
     means = (
-        f"over {len(each)} folds: accuracy {accuracy['value']:.2%} ({accuracy['low']:.2%} to "
+        f"over {len(each)} folds: {name} {accuracy['value']:.2%} ({accuracy['low']:.2%} to "
         f"{accuracy['high']:.2%}), NLL {nll['value']:.3f} ({nll['low']:.3f} to {nll['high']:.3f})"
     )
     passes = counted(event.folds["passes"], "pass")

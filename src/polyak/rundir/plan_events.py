@@ -29,6 +29,7 @@ class ProbeEvent(Event):
         l2: its strength of regularization.
         accuracy: cross-validated.
         nll: the same, nats.
+        measure: what the figure called accuracy is: of several labels mAP.
     """
 
     kind = "probe"
@@ -38,6 +39,7 @@ class ProbeEvent(Event):
     l2: float | None = None
     accuracy: float | None = None
     nll: float | None = None
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class BackboneEvent(Event):
         accuracy: of that, cross-validated.
         nll: the same, nats.
         milliseconds: of an image, features and probes; 0 where they were remembered.
+        measure: what the figure called accuracy is: of several labels mAP.
     """
 
     kind = "backbone"
@@ -61,6 +64,7 @@ class BackboneEvent(Event):
     accuracy: float
     nll: float
     milliseconds: float
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class RowEvent(Event):
         seconds: of training.
         share: of a whole run.
         n: images that it was measured on.
+        measure: what the figure called accuracy is: of several labels mAP.
     """
 
     kind = "row"
@@ -116,6 +121,7 @@ class RowEvent(Event):
     seconds: float
     share: float
     n: int
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)

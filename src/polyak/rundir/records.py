@@ -141,6 +141,7 @@ class End(Page):
     seconds: Amount = 0.0
     spent: Spent | None = None
     folds: Folds | None = None
+    thresholds: list[Share] | None = None
 
     @model_validator(mode="after")
     def _a_table_was_measured(self):
@@ -195,7 +196,7 @@ class Kind(Page):
 
 
 KINDS: dict[str, type[Page]] = {"start": Start, "validation": Validation, "end": End, "note": Note}
-DEFAULTS = End().model_dump(exclude={"table", "rule", "spent", "candidates", "folds"})
+DEFAULTS = End().model_dump(exclude={"table", "rule", "spent", "candidates", "folds", "thresholds"})
 
 
 def records(path: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from polyak.inference import as_divergence
 from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.selection.predictions import SplitPredictions
-from polyak.targets import TargetKind
+from polyak.targets import TargetKind, kind_facts
 
 
 class Part(Protocol):
@@ -125,7 +125,7 @@ class CandidatePool:
     def each(self, names: Sequence[str], split: str, views: str) -> np.ndarray:
         """Log-probabilities (M, N, K) of some weights, each as it takes part in a mean."""
         parts = [(self._predicted(n, split, views), self.member_temperature(n)) for n in names]
-        return np.stack([ensemble.tempered(one, t) for one, t in parts])
+        return np.stack([ensemble.tempered(one, t, self.kind) for one, t in parts])
 
     def member_temperature(self, name: str) -> float:
         """The temperature at which some weights take part in a mean; fitted once."""
@@ -146,9 +146,21 @@ class CandidatePool:
         self, names: Sequence[str], split: str, views: str, temperature: float
     ) -> SplitPredictions:
         """Predict a split by some weights at a temperature."""
+        kind = self.fitted(names, views, temperature)
+        odds, labels, read = self._probable(names, split, views, temperature)
+        return SplitPredictions(split, self.parts[split].dataset, odds, labels, read).by(kind)
+
+    def fitted(self, names: Sequence[str], views: str, temperature: float) -> TargetKind:
+        """Choose on validation what decisions of some weights depend on: thresholds of labels."""
+        if not self.kind.several or "val" not in self.parts:
+            return self.kind
+        return self.kind.fitted(*self._probable(names, "val", views, temperature)[:2])
+
+    def _probable(
+        self, names: Sequence[str], split: str, views: str, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         log_probs, labels, read = self._read(names, split, views)
-        probabilities = self.kind.probabilities(log_probs, temperature)
-        return SplitPredictions(split, self.parts[split].dataset, probabilities, labels, read)
+        return self.kind.probabilities(self.kind.logits(log_probs), temperature), labels, read
 
     def score(self, names: Sequence[str]) -> tuple[float, float]:
         """Accuracy and NLL on validation, by one view, at their own temperature; 0 without one."""
@@ -204,7 +216,7 @@ class CandidatePool:
         if key not in self._log_probs:
             member, runtime = self._networks[name], self.runtime
             member.network.load_state_dict(self.states[name])
-            one = Classifier([member], self.classes)
+            one = Classifier([member], self.classes, header=kind_facts(self.kind))
             with nullcontext() if self.finished else as_divergence():
                 found, _ = one.log_probabilities(
                     self.parts[split].images, views=views, device=runtime.device,
@@ -216,7 +228,7 @@ class CandidatePool:
 
     def _calibrated(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         log_probs, labels, _ = self._read(names, "val", "one")
-        return self.kind.log_probs(log_probs, self.temperature(names, "one")), labels
+        return ensemble.tempered(log_probs, self.temperature(names, "one"), self.kind), labels
 
     def _read(
         self, names: Sequence[str], split: str, views: str

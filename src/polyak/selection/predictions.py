@@ -1,6 +1,6 @@
 """What the chosen weights predict of one split: measured, and written for people and programs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from polyak.data.dataset import Dataset
 from polyak.data.table import write_table
 from polyak.files import write_atomic
-from polyak.targets import Figures
+from polyak.targets import Figures, SeveralLabels, TargetKind
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class SplitPredictions:
     positions: np.ndarray
     folds: np.ndarray | None = None
 
+    def by(self, kind: TargetKind) -> "SplitPredictions":
+        """Decide by thresholds that held-out images chose."""
+        return replace(self, dataset=replace(self.dataset, kind=kind))
+
     @cached_property
     def figures(self) -> Figures:
         """How good the predictions are."""
@@ -52,15 +56,7 @@ class SplitPredictions:
         Raises:
             DiskError: the disk refused.
         """
-        predicted, classes = self.dataset.kind.decide(self.probabilities), self.dataset.classes
-        paths = [self.dataset.paths[position] for position in self.positions]
-        rows = [
-            (path, classes[label], classes[guess], f"{row[guess]:.6f}")
-            for path, label, guess, row in zip(
-                paths, self.labels, predicted, self.probabilities, strict=True
-            )
-        ]
-        header = ["path", "label", "predicted", "probability"]
+        header, rows = self._rows()
         if self.folds is not None:
             header = [*header, "fold"]
             rows = [(*row, int(fold)) for row, fold in zip(rows, self.folds, strict=True)]
@@ -68,6 +64,22 @@ class SplitPredictions:
         tensors = {"probabilities": self.probabilities, "labels": self.labels}
         file = folder / f"{self.split}.safetensors"
         write_atomic(file, lambda temporary: save_file(tensors, temporary))
+
+
+    def _rows(self) -> tuple[list[str], list[tuple[str, ...]]]:
+        predicted, classes = self.dataset.kind.decide(self.probabilities), self.dataset.classes
+        paths = [self.dataset.paths[position] for position in self.positions]
+        said = zip(paths, self.labels, predicted, self.probabilities, strict=True)
+        if self.dataset.kind.several:
+            names = lambda marks: ";".join(classes[i] for i in np.flatnonzero(marks > 0))  # noqa: E731
+            odds = lambda row: (f"{p:.6f}" for p in row)  # noqa: E731
+            rows = [(path, names(true), names(guess), *odds(row)) for path, true, guess, row in said]
+            return ["path", "labels", "predicted", *classes], rows
+        rows = [
+            (path, classes[label], classes[guess], f"{row[guess]:.6f}")
+            for path, label, guess, row in said
+        ]
+        return ["path", "label", "predicted", "probability"], rows
 
 
 def measured_by(last: SplitPredictions | None) -> dict[str, Any]:
@@ -81,4 +93,7 @@ def measured_by(last: SplitPredictions | None) -> dict[str, Any]:
     """
     if last is None:
         return {"evaluation": None, "confused": [], "cautions": []}
-    return last.figures.as_json(last.split)
+    found, kind = last.figures.as_json(last.split), last.dataset.kind
+    if isinstance(kind, SeveralLabels):
+        found["thresholds"] = kind.thresholds and list(kind.thresholds)
+    return found

@@ -11,6 +11,7 @@ from polyak.selection.pool import CandidatePool
 from polyak.selection.predictions import SplitPredictions, measured_by
 from polyak.selection.rule import RULE, Candidate, choose
 from polyak.selection.table import Refused, Row, table
+from polyak.targets import TargetKind, kind_facts
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Selection:
     def last(self) -> SplitPredictions | None:
         """The predictions that were measured last: they did not choose where they are of `test`."""
         return list(self.predictions.values())[-1] if self.predictions else None
+
+    @property
+    def kind(self) -> TargetKind:
+        """What the model answers, and from which thresholds on."""
+        return self.pool.fitted(self.chosen.states, self.views, self.temperature)
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
@@ -78,10 +84,12 @@ class Selection:
             DiskError: the disk refused.
         """
         header = {"evaluation": self.evaluation, "table": [row.as_json() for row in self.rows]}
-        if (last := self.last) is not None:  # images that did not choose, where there are any
+        last = self.last
+        if last is not None and not last.dataset.kind.several:
+            # of images that did not choose, where there are any
             conformal = Conformal.of(last.probabilities, last.labels, last.split)
             header["conformal"] = conformal.as_facts()
-        header = dict(provenance or {}) | header
+        header = dict(provenance or {}) | header | kind_facts(self.kind)
         file.save(Path(path), self.pool, self.candidates, self.chosen, self.views, header)
 
     def write_predictions(self, folder: Path) -> None:

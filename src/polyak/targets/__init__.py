@@ -1,7 +1,22 @@
 """The kind of target: what is learned of an image, and what is made of a network's answer."""
 
 from polyak.targets.balanced import BALANCED, BalancedLabel
+from polyak.targets.facts import kind_facts, kind_of, read_kind, strata
 from polyak.targets.kind import Figures, TargetKind
+from polyak.targets.several_labels import SEVERAL_LABELS, SeveralLabels
 from polyak.targets.single_label import SINGLE_LABEL, SingleLabel
 
-__all__ = ["BALANCED", "SINGLE_LABEL", "BalancedLabel", "Figures", "SingleLabel", "TargetKind"]
+__all__ = [
+    "BALANCED",
+    "SEVERAL_LABELS",
+    "SINGLE_LABEL",
+    "BalancedLabel",
+    "Figures",
+    "SeveralLabels",
+    "SingleLabel",
+    "TargetKind",
+    "kind_facts",
+    "kind_of",
+    "read_kind",
+    "strata",
+]

@@ -17,6 +17,7 @@ class BalancedLabel(SingleLabel):
     """
 
     name = "single-label, balanced"
+    measure = "balanced accuracy"
 
     def temperature(self, log_probs: np.ndarray, labels: np.ndarray) -> float:
         """Fit the temperature at which predictions of a mixture of all classes alike are calibrated

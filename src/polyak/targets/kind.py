@@ -51,7 +51,20 @@ class TargetKind(Protocol):
     'single-label'
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What files call it."""
+        ...
+
+    @property
+    def measure(self) -> str:
+        """What the first number of `score` is called."""
+        ...
+
+    @property
+    def several(self) -> bool:
+        """Whether an image may have any number of the labels, (N, K), and not one, (N,)."""
+        ...
 
     def soft(self, labels: "Tensor", classes: int) -> "Tensor":
         """Write labels as targets that can be mixed: float32 (N, K)."""
@@ -70,11 +83,15 @@ class TargetKind(Protocol):
         ...
 
     def log_probs(self, logits: Array, temperature: float = 1.0) -> Array:
-        """Turn logits, or log-probabilities, (..., K) into log-probabilities at a temperature."""
+        """Turn logits (..., K) into log-probabilities at a temperature."""
         ...
 
-    def probabilities(self, log_probs: Array, temperature: float = 1.0) -> Array:
-        """Turn logits, or log-probabilities, (N, K) into probabilities at a temperature."""
+    def logits(self, log_probs: Array) -> Array:
+        """Turn log-probabilities (..., K) back into logits, which a temperature may divide."""
+        ...
+
+    def probabilities(self, logits: Array, temperature: float = 1.0) -> Array:
+        """Turn logits (N, K) into probabilities at a temperature."""
         ...
 
     def temperature(self, log_probs: np.ndarray, labels: np.ndarray) -> float:
@@ -85,8 +102,14 @@ class TargetKind(Protocol):
         """Decide on the answer to each image."""
         ...
 
+    def fitted(self, probabilities: np.ndarray, labels: np.ndarray) -> "TargetKind":
+        """Choose on held-out images what decisions depend on; the same where there is nothing."""
+        ...
+
     def score(self, log_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Give the share of right decisions and the mean negative log-likelihood, nats."""
+        """Give the share of right decisions, of several labels the mean average precision, and the
+        mean negative log-likelihood, nats.
+        """
         ...
 
     def losses(self, log_probs: np.ndarray, labels: np.ndarray) -> np.ndarray:

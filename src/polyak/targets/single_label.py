@@ -25,6 +25,8 @@ class SingleLabel:
     """
 
     name = "single-label"
+    measure = "accuracy"
+    several = False
 
     def soft(self, labels: "Tensor", classes: int) -> "Tensor":
         """Write labels, int64 (N,), as targets that can be mixed: float32 (N, K), 1 at the label.
@@ -68,12 +70,16 @@ class SingleLabel:
         ).mean()
 
     def log_probs(self, logits: Array, temperature: float = 1.0) -> Array:
-        """Turn logits, or log-probabilities, (..., K) into log-probabilities at a temperature."""
+        """Turn logits (..., K) into log-probabilities at a temperature."""
         return metrics.log_softmax(logits, temperature)
 
-    def probabilities(self, log_probs: Array, temperature: float = 1.0) -> Array:
-        """Turn logits, or log-probabilities, (N, K) into probabilities at a temperature."""
-        return metrics.softmax(log_probs, temperature)
+    def logits(self, log_probs: Array) -> Array:
+        """Give log-probabilities (..., K) as logits: they serve as such."""
+        return log_probs
+
+    def probabilities(self, logits: Array, temperature: float = 1.0) -> Array:
+        """Turn logits (N, K) into probabilities at a temperature."""
+        return metrics.softmax(logits, temperature)
 
     def temperature(self, log_probs: np.ndarray, labels: np.ndarray) -> float:
         """Fit the temperature at which predictions are calibrated best; 1 where there is no image.
@@ -86,6 +92,10 @@ class SingleLabel:
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Decide on the likeliest class of each image: int64 (N,)."""
         return probabilities.argmax(axis=-1)
+
+    def fitted(self, probabilities: np.ndarray, labels: np.ndarray) -> "SingleLabel":
+        """Give it as it is: the likeliest class needs no threshold."""
+        return self
 
     def score(self, log_probs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Give the accuracy and the mean negative log-likelihood, nats."""

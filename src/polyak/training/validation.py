@@ -189,6 +189,7 @@ class Validator:
                 images,
                 self.preprocessing,
                 views=views,
+                kind=next(iter(self.parts.values())).dataset.kind,
                 device=self.machine.device,
                 threads=self.machine.threads.loader,
                 precision=precision,

@@ -1,10 +1,12 @@
-"""Multinomial logistic regression: many folds and strengths solved together by L-BFGS.
+"""Logistic regression, of one label or of several: many folds and strengths solved together by
+L-BFGS.
 
 minimise   mean(-log softmax(X W + b)[label]) + l2 / 2 * sum(W * W)
+or         mean(sum(-log sigmoid(+-(X W + b)))) + l2 / 2 * sum(W * W),   of several labels
 
-The Hessian is never larger than  1/2 X'X / n + l2  (Boehning 1992), which is diagonal in the
-directions of X's singular vectors: there its inverse is the start of L-BFGS, and a step by it alone
-always goes down, so no line search is needed.
+The Hessian is never larger than  1/2 X'X / n + l2  (Boehning 1992; of several labels 1/4), which is
+diagonal in the directions of X's singular vectors: there its inverse is the start of L-BFGS, and a
+step by it alone always goes down, so no line search is needed.
 """
 
 from collections.abc import Sequence
@@ -89,7 +91,7 @@ def solve(
 
     Args:
         x: (n, R), from a `Rotation`.
-        labels: int64 (n,).
+        labels: int64 (n,); of several labels an image (n, K), below 0 where nobody knows.
         masks: (B, n), 1 where an image takes part in a problem.
         l2: (B,), strength of each problem.
         spread: (R,), mean square of each column of x.
@@ -106,7 +108,8 @@ def solve(
     >>> bool(weight[0, 0, 1] > 0), bool(bias.abs().max() < 1e-6)
     (True, True)
     """
-    problem = _Problem(x, labels, masks, l2, spread, classes)
+    kind = _Problem if labels.ndim == 1 else _SeveralLabels
+    problem = kind(x, labels, masks, l2, spread, classes)
     w = problem.start() if start is None else torch.cat([start[0], start[1][:, None]], 1)
     value, gradient = problem.look(w)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -128,11 +131,13 @@ def solve(
         rho = torch.where(curvature > least, 1 / curvature, 0 * curvature)
         history = [*history, (step, change, rho[:, None, None])][-MEMORY:]
         w, value, gradient = w + step, new_value, new_gradient
-    return w[:, :-1], w[:, -1] - w[:, -1].mean(1, keepdim=True)
+    return w[:, :-1], problem.biases(w[:, -1])
 
 
 class _Problem:
     """Value and gradient of B problems; the last row of the weights is the bias."""
+
+    bound = 0.5  # of the second derivative by a logit
 
     def __init__(self, x, labels, masks, l2, spread, classes):
         self.x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
@@ -144,8 +149,16 @@ class _Problem:
         spread = torch.cat([spread, torch.ones_like(spread[:1])])
         # rows left out make the rest weigh more
         heavier = (masks.shape[1] / masks.sum(1))[:, None, None]
-        self.inverse = 1 / (0.5 * heavier * spread[None, :, None] + self.penalty + 1e-9)
-        self.target = torch.nn.functional.one_hot(labels, classes).to(x.dtype)
+        self.inverse = 1 / (self.bound * heavier * spread[None, :, None] + self.penalty + 1e-9)
+        self.target = self.targets()
+
+    def targets(self) -> Tensor:
+        """Write the labels as numbers: (n, K)."""
+        return torch.nn.functional.one_hot(self.labels, self.classes).to(self.x.dtype)
+
+    def biases(self, found: Tensor) -> Tensor:
+        """Give the biases (B, K) that are kept: a softmax forgets what they have in common."""
+        return found - found.mean(1, keepdim=True)
 
     def start(self) -> Tensor:
         """Zero weights, biases of the frequencies: the best that knows no image."""
@@ -162,6 +175,42 @@ class _Problem:
         chosen = logs.gather(2, self.labels[:, None, None].expand(-1, problems, 1)).squeeze(2)
         value = -(chosen * self.share).sum(0) + (self.penalty * w * w).sum((1, 2)) / 2
         error = logs.exp_().sub_(self.target[:, None]).mul_(self.share[:, :, None])
+        slope = (self.x.T @ error.view(-1, problems * classes)).view(width, problems, classes)
+        return value, slope.permute(1, 0, 2) + self.penalty * w
+
+
+class _SeveralLabels(_Problem):
+    """The same where an image has any number of the labels: a question of yes or no each."""
+
+    bound = 0.25
+
+    def targets(self) -> Tensor:
+        """Write the labels as numbers, (n, K), and remember which are known."""
+        self.known = (self.labels >= 0).to(self.x.dtype)
+        return (self.labels > 0).to(self.x.dtype)
+
+    def biases(self, found: Tensor) -> Tensor:
+        """Give the biases (B, K): each counts."""
+        return found
+
+    def start(self) -> Tensor:
+        """Zero weights, biases of the frequencies: the best that knows no image."""
+        yes = self.share.T @ (self.target * self.known) + 1e-4
+        no = self.share.T @ ((1 - self.target) * self.known) + 1e-4
+        w = self.x.new_zeros(self.share.shape[1], self.x.shape[1], self.classes)
+        w[:, -1] = (yes / no).log()
+        return w
+
+    def look(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Value (B,) and gradient of w (B, R + 1, K)."""
+        problems, width, classes = w.shape
+        flat = w.permute(1, 0, 2).reshape(width, problems * classes)
+        logits = (self.x @ flat).view(-1, problems, classes)
+        target, known = self.target[:, None], self.known[:, None]
+        losses = torch.nn.functional.softplus(logits) - target * logits
+        value = ((losses * known).sum(2) * self.share).sum(0)
+        value = value + (self.penalty * w * w).sum((1, 2)) / 2
+        error = (logits.sigmoid() - target) * known * self.share[:, :, None]
         slope = (self.x.T @ error.view(-1, problems * classes)).view(width, problems, classes)
         return value, slope.permute(1, 0, 2) + self.penalty * w
 

@@ -55,7 +55,7 @@ def images_a_class(labels: np.ndarray) -> int:
     >>> images_a_class(np.array([0, 0, 0, 1, 3, 3]))
     2
     """
-    counts = np.bincount(labels)
+    counts = np.bincount(labels) if labels.ndim == 1 else (labels > 0).sum(0)
     return int(np.median(counts[counts > 0]))
 
 
@@ -66,7 +66,7 @@ def cell(labels: np.ndarray, by_stage: Mapping[str, Probe]) -> Cell:
     better than what the source's head read, the data is different from the source.
 
     Args:
-        labels: int (n,), of the training images.
+        labels: int (n,), of the training images; of several labels int (n, K).
         by_stage: a probe on each stage alone, "head" among them.
 
     Source: slide "Transfer Learning with CNNs", the 2x2 table.

@@ -12,6 +12,7 @@ import torch
 
 from polyak import metrics
 from polyak.data.folds import FOLDS, folds
+from polyak.targets import kind_of, strata
 from polyak.transfer.logistic import Rotation, solve
 
 STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -9, -1))  # 10 to 1e-4, halves of decades
@@ -82,7 +83,7 @@ def probe(
 
     Args:
         features: float32 (n, D), finite.
-        labels: int64 (n,).
+        labels: int64 (n,); of several labels an image int (n, K), as `SeveralLabels` has them.
         classes: K.
         seed: of the folds.
         widths: columns of each stage, where the features are of several.
@@ -100,7 +101,7 @@ def probe(
     known = torch.from_numpy(np.asarray(labels, np.int64))
     rotation = Rotation.of(rows, widths)
     x = rotation(rows)
-    part = folds(labels, seed, fold_count(len(x))) if fold is None else np.asarray(fold)
+    part = folds(strata(labels), seed, fold_count(len(x))) if fold is None else np.asarray(fold)
     l2, log_probs, near = _validated(x, known, part, rotation.spread, classes)
     weight, bias = _solution(x, known, l2, rotation.spread, classes, near)
     weight, bias = rotation.folded(weight, bias)
@@ -115,7 +116,9 @@ def measured(log_probs: np.ndarray, labels: np.ndarray) -> metrics.Evaluation | 
     """
     seen = ~np.isnan(log_probs).any(1)
     return (
-        metrics.evaluate(np.exp(log_probs[seen]), np.asarray(labels)[seen]) if seen.any() else None
+        kind_of(labels).evaluate(np.exp(log_probs[seen]), np.asarray(labels)[seen])
+        if seen.any()
+        else None
     )
 
 
@@ -140,14 +143,15 @@ def _validated(x, labels, part, spread, classes):
         return chosen, log_probs, None
     held = torch.from_numpy(part[None] == used[:, None])  # (folds, n): all folds are solved at once
     judged, solution, near = np.flatnonzero(part >= 0), None, None
+    kind = kind_of(labels)
     for strength in STRENGTHS:  # each starts from the stronger one before
         l2 = torch.full((len(used),), strength)
         masks = (~held).to(x.dtype)
         solution = solve(x, labels, masks, l2, spread, classes, tolerance=FIRST, start=solution)
         out = np.full_like(log_probs, np.nan)
         for rows, weight, bias in zip(held, *solution, strict=True):
-            out[rows.numpy()] = (x[rows] @ weight + bias).log_softmax(1).numpy()
-        nll = metrics.nll(out[judged], labels.numpy()[judged])
+            out[rows.numpy()] = kind.log_probs(x[rows] @ weight + bias).numpy()
+        nll = float(kind.losses(out[judged], labels.numpy()[judged]).mean())
         if nll < best:
             best, chosen, log_probs = nll, strength, out
             near = tuple(one.mean(0, keepdim=True) for one in solution)

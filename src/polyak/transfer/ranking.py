@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from polyak import metrics
-from polyak.targets import SINGLE_LABEL, TargetKind
+from polyak.targets import kind_of
 
 # before anything is measured, shares of the NLL: what fine-tuning takes off the better probe, which
 # it starts from and may end as; and more stages off fewer, for every tenfold of enough images
@@ -54,7 +54,6 @@ class Row:
         labels: np.ndarray,
         seconds: float,
         share: float = 1.0,
-        kind: TargetKind = SINGLE_LABEL,
     ) -> "Row":
         """Measure log-probabilities (n, K), with rows of NaN for images that were not asked.
 
@@ -62,11 +61,12 @@ class Row:
         """
         asked = ~np.isnan(log_probs).any(1)
         logits, truth = log_probs[asked], labels[asked]
+        kind = kind_of(labels)
         temperature = kind.temperature(logits, truth)
         losses = np.full(len(labels), np.nan)
-        losses[asked] = kind.losses(kind.log_probs(logits, temperature), truth)
-        found = kind.evaluate(kind.probabilities(logits, temperature), truth)
-        return cls(strategy, losses, found.accuracy, found.nll, round(seconds, 2), share)
+        losses[asked] = kind.losses(kind.log_probs(kind.logits(logits), temperature), truth)
+        found = kind.evaluate(kind.probabilities(kind.logits(logits), temperature), truth)
+        return cls(strategy, losses, found.first, found.nll, round(seconds, 2), share)
 
     @property
     def n(self) -> int:

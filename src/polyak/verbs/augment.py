@@ -89,7 +89,7 @@ def chosen(dataset: "Dataset", most: int, seed: int) -> "tuple[list[np.ndarray],
     for k in images.good:
         with suppress(Unreadable):
             found.append(images[k])
-            names.append(shown(dataset.classes[dataset.labels[order[k]]])[:28])
+            names.append(shown(", ".join(dataset.names(int(order[k]))))[:28])
         if len(found) == most:
             break
     if not found:

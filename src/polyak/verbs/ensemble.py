@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from polyak.model import Classifier
     from polyak.model.held_out import HeldOut
+    from polyak.targets import TargetKind
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Options:
     all, without what a member was trained on"""
     classes_from: ClassesFrom = "auto"
     """which folder names the class: top, or the leaf that holds the images; auto refuses both"""
+    label_separator: Word = ";"
+    """between labels in a table's column labels"""
     max_pixels: Text = None
     """of an image; larger ones are left out: 120M, 1G; default 64M"""
     fit: bool = False
@@ -59,17 +62,17 @@ def run(arguments: list[str]) -> int:
         why = "its choices and its temperature are of the data"
         raise UsageError("--soup needs images", why=why, then="add --data, leave --fit away")
     from polyak.model import join, load, save
-    from polyak.model.held_out import held_out
+    from polyak.model.held_out import LabelledData, held_out
     from polyak.model.known_splits import CHOSEN_ON, as_text
 
     whole = join([load(name, device=options.device) for name in options.models])
     whole.mean, whole.pixel_cap = options.mean, pixels(options.max_pixels)
     header: dict[str, Any] = {"members": [shown(name) for name in options.models]}
     if options.data is not None:
-        judges = held_out(
-            options.data, options.split, whole.classes, whole.files, options.classes_from,
-            whole.pixel_cap,
-        )  # fmt: skip
+        asked = LabelledData(
+            options.data, options.split, options.classes_from, options.label_separator
+        )
+        judges = held_out(asked, whole.classes, whole.files, whole.pixel_cap, whole.kind)
         if options.fit or options.soup:
             header[CHOSEN_ON] = as_text(judges.dataset.digests)
         whole = measured(whole, judges, options)
@@ -98,18 +101,20 @@ def measured(whole: "Classifier", judges: "HeldOut", options: Options) -> "Class
     logs, labels = logs[:, read], judges.dataset.labels
     print(judges.counts.line(), *(f"note: {note}" for note in judges.counts.notes()), sep="\n")
     for number, answers in enumerate(logs):
-        print(f"member {number + 1:<3} {_figures(np.exp(answers), labels)}")
-    print(f"together   {_figures(whole.together(logs), labels)}")
+        print(f"member {number + 1:<3} {_figures(np.exp(answers), labels, whole.kind)}")
+    print(f"together   {_figures(whole.together(logs), labels, whole.kind)}")
     if options.fit:
         chosen = greedy(logs, labels)
         running = [member for member in whole.members if member.weight > 0]
         for number, member in enumerate(running):
             running[number] = replace(member, weight=float(chosen.count(number)))
-        temperature = whole.kind.temperature(combine(logs[chosen], None, whole.mean), labels)
+        mean = combine(logs[chosen], None, whole.mean, whole.kind)
+        temperature = whole.kind.temperature(mean, labels)
         parts = whole.classes, temperature, whole.views, whole.header, whole.mean
         whole = type(whole)(running, *parts)
         answers = whole.together(logs[sorted(set(chosen))])
-        print(f"selected   {_figures(answers, labels)}  (and chosen by these)")
+        whole.kind = whole.kind.fitted(answers, labels)
+        print(f"selected   {_figures(answers, labels, whole.kind)}  (and chosen by these)")
     print(
         f"{counted(len(labels), 'image')}; accuracy, NLL and calibration error with 95 % intervals"
     )
@@ -126,13 +131,15 @@ def souped(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classif
     one, chosen = builder.build(greedily=options.soup == "greedy")
     answers, failed = one.probabilities(one.opened(held_out), device=options.device)
     read = [i for i in range(len(held_out)) if i not in dict(failed)]
-    print(f"soup       {_figures(answers[read], held_out.labels[read])}  (and calibrated on these)")
+    one.kind = one.kind.fitted(answers[read], held_out.labels[read])
+    print(f"soup       {_figures(answers[read], held_out.labels[read], one.kind)}  (and calibrated on these)")
     print(f"ingredients: members {', '.join(str(number + 1) for number in sorted(chosen))}")
     return one
 
 
-def _figures(probabilities: "np.ndarray", labels: "np.ndarray") -> str:
-    from polyak.metrics import evaluate
-
-    found = evaluate(probabilities / probabilities.sum(axis=1, keepdims=True), labels)
-    return f"accuracy {found.accuracy}  nll {found.nll}  ece {found.ece}"
+def _figures(probabilities: "np.ndarray", labels: "np.ndarray", kind: "TargetKind") -> str:
+    if not kind.several:  # rows that float32 rounded
+        probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    found = kind.evaluate(probabilities, labels)
+    first = f"accuracy {found.accuracy}" if found.map is None else f"mAP {found.map}"
+    return f"{first}  nll {found.nll}  ece {found.ece}"

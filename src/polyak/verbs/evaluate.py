@@ -13,7 +13,8 @@ from polyak.recipe.recipe import ClassesFrom
 from polyak.verbs.predict import check_sets
 
 if TYPE_CHECKING:
-    from polyak.metrics import Coverage
+    from polyak.metrics import Coverage, Evaluation
+    from polyak.recipe.recipe import Recipe
 
 WORST = 10  # classes whose coverage is printed
 
@@ -35,6 +36,8 @@ class Options:
     has it, else all, without what the run was trained on"""
     classes_from: Annotated[ClassesFrom | None, option("{auto,leaf,top}")] = None
     """which folder names the class: top, or the leaf that holds the images; default as trained"""
+    label_separator: Text = None
+    """between labels in a table's column labels; default as trained"""
     max_pixels: Text = None
     """of an image; larger ones are left out: 120M, 1G; default as trained"""
     views: Text = None
@@ -53,29 +56,45 @@ def run(arguments: list[str]) -> int:
     """Print how good a model is on labelled images."""
     options = parse(Options, arguments, "polyak evaluate")
     from polyak.model import load
+    from polyak.model.held_out import LabelledData
 
     chosen = {"views": options.views} if options.views else {}
     model = load(options.model, device=options.device, kind=options.kind)
-    chosen["classes_from"] = options.classes_from or trained_from(Path(options.model))
+    config = trained_with(Path(options.model))
+    asked = LabelledData(
+        options.data,
+        options.split,
+        options.classes_from or config.classes_from,
+        options.label_separator or config.label_separator,
+    )
     model.pixel_cap = pixels(options.max_pixels, options.model)
     check_sets(options.sets, options.kind, options.views)
-    found = model.evaluate(
-        options.data, options.split, sets=options.sets, device=options.device, **chosen
-    )
+    found = model.evaluate(asked, sets=options.sets, device=options.device, **chosen)
     if options.json:
         print(json.dumps(found.as_json()))
     else:
         print(found.images.line())
         for note in found.notes:
             print(f"note: {shown(note)}")
-        print(f"accuracy {found.accuracy}, 95 % interval, {counted(found.n, 'image')}")
-        if found.balanced is not None and found.f1 is not None:
-            print(f"balanced {found.balanced}\nf1       {found.f1}, macro")
-        print(f"nll      {found.nll}\nece      {found.ece}")
+        for line in figures(found):
+            print(line)
         if found.coverage is not None:
             for line in covered(found.coverage):
                 print(line)
     return 0
+
+
+def figures(found: "Evaluation") -> list[str]:
+    """Write what was measured, a figure a line."""
+    images = f"95 % interval, {counted(found.n, 'image')}"
+    if found.map is not None:
+        lines = [f"map      {found.map}, {images}", f"f1       {found.f1}, macro"]
+        lines += [f"micro f1 {found.micro_f1}", f"exact    {found.accuracy}, every label right"]
+    else:
+        lines = [f"accuracy {found.accuracy}, {images}"]
+        if found.balanced is not None and found.f1 is not None:
+            lines += [f"balanced {found.balanced}", f"f1       {found.f1}, macro"]
+    return [*lines, f"nll      {found.nll}", f"ece      {found.ece}"]
 
 
 def covered(found: "Coverage") -> list[str]:
@@ -90,10 +109,10 @@ def covered(found: "Coverage") -> list[str]:
     return lines
 
 
-def trained_from(model: Path) -> ClassesFrom:
-    """Say which folders named the classes when a run was trained; `auto` for a lone model file.
+def trained_with(model: Path) -> "Recipe":
+    """Say how labels were read when a run was trained; as usual for a lone model file.
 
-    >>> trained_from(Path("model.safetensors"))
+    >>> trained_with(Path("model.safetensors")).classes_from
     'auto'
     """
     from polyak.errors import UsageError
@@ -102,6 +121,7 @@ def trained_from(model: Path) -> ClassesFrom:
 
     try:
         config = read_yaml(model / "config.yaml")
-        return recipes.make(classes_from=config.get("classes_from", "auto")).classes_from
+        names = ("classes_from", "label_separator")
+        return recipes.make(**{name: config[name] for name in names if name in config})
     except UsageError:  # no run, or its page is damaged; the model is not
-        return "auto"
+        return recipes.make()

@@ -12,6 +12,8 @@ from polyak.errors import shown
 from polyak.options import File, Real, Text, Word, option, parse, pixels
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from polyak.model import Predictions
 
 
@@ -127,12 +129,19 @@ def check_sets(level: float | None, kind: str | None, views: object) -> None:
 def as_csv(found: "Predictions", top: int) -> str:
     """Write predictions as CSV: path, classes and probabilities best first; spreadsheet-safe.
 
-    Of several members, their disagreement stands before the error.
+    Where an image may have several labels: path, those that it is given, each one's probability. Of
+    several members, their disagreement stands before the error.
     """
     from polyak.data.table import table_text
 
     names = [f"{part}{i + 1}" for i in range(top) for part in ("class", "probability")]
     errors = dict(found.unreadable)
+    if found.given is not None:
+        rows = [
+            [path, ";".join(found.labels(i)), *_odds(odds), errors.get(path, "")]
+            for i, (path, odds) in enumerate(zip(found.paths, found.probabilities, strict=True))
+        ]
+        return table_text(["path", "labels", *found.classes, "error"], rows)
     rows = []
     apart = [""] * len(found.paths)
     if found.disagreement is not None:
@@ -148,10 +157,15 @@ def as_csv(found: "Predictions", top: int) -> str:
     return table_text(["path", *names, "error"], rows)
 
 
+def _odds(row: "np.ndarray") -> list[str]:
+    return [f"{p:.6f}" if p == p else "" for p in row.tolist()]
+
+
 def as_json(found: "Predictions", top: int) -> str:
     """Write predictions as JSON: [{"path", "classes": [{"class", "probability"}], "error"}].
 
-    Of several members also "disagreement", 0 to 1, None where the file could not be read.
+    Of several members also "disagreement", 0 to 1, None where the file could not be read; where an
+    image may have several labels also "labels", those that it is given.
     """
     errors = dict(found.unreadable)
     rows = [
@@ -165,6 +179,9 @@ def as_json(found: "Predictions", top: int) -> str:
     if found.disagreement is not None:
         for row, value in zip(rows, found.disagreement.tolist(), strict=True):
             row["disagreement"] = round(value, 4) if value == value else None
+    if found.given is not None:
+        for number, row in enumerate(rows):
+            row["labels"] = found.labels(number)
     if found.sets is not None:
         for number, row in enumerate(rows):
             row["set"] = found.set_of(number)

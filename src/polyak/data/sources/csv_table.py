@@ -2,13 +2,14 @@
 
 import csv
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from polyak.data.sources.columns import read_columns
+from polyak.data.sources.columns import Columns, no_label, read_columns
 from polyak.data.sources.files import Files
+from polyak.data.sources.label_columns import SEPARATOR, Marked, listed, marked
 from polyak.data.sources.listing import Listing, listing, split_of
 from polyak.data.table import FORMULA
 from polyak.errors import DataError, shown
@@ -16,10 +17,16 @@ from polyak.errors import DataError, shown
 _LOOKED_FOR = 20  # files: where none of these is there, they lie elsewhere
 
 
-def list_table(path: Path) -> Listing:
+def list_table(path: Path, separator: str = SEPARATOR) -> Listing:
     r"""List the images that a CSV names: path,label[,split][,group], paths below its folder.
 
-    Of a run's split.csv, which has a column `digest`, each file must be the one that the run had.
+    Several labels an image stand in a column `labels`, with a separator between, or in a column of
+    0 and 1 each, where an empty cell is a label that nobody knows. Of a run's split.csv, which has
+    a column `digest`, each file must be the one that the run had.
+
+    Args:
+        path: of the table.
+        separator: of the names in a cell of `labels`.
 
     Raises:
         UsageError: a column that was perhaps meant otherwise.
@@ -32,15 +39,19 @@ def list_table(path: Path) -> Listing:
     ('cat',)
     """
     rows = _rows(path)
-    header, notes = read_columns(path, next(rows, (1, []))[1])
+    columns = read_columns(path, next(rows, (1, []))[1])
+    header, notes = columns.names, columns.notes
     found, refused = {}, []
-    meaning = cache(_meaning)  # one object for all rows of a class: a million labels are long
+    meaning = cache(partial(_meaning, several=columns.several))
     for number, cells in rows:
         if not any(cells):
             continue
         row = dict(zip(header, cells, strict=False))
         name, why = _place(row.get("path") or "")
-        value, fault = meaning(row.get("label") or "", row.get("split") or "")
+        label = row.get("labels") if columns.several else row.get("label")
+        value, fault = meaning(label or "", row.get("split") or "")
+        if columns.marks:
+            value = tuple(row.get(mark, "") for mark in columns.marks), *value[1:]
         if "digest" in row or "group" in row:
             value = *value[:2], row.get("digest", ""), _bare(row.get("group", "")).strip()
         why = why or fault or _odd(cells, header)
@@ -59,7 +70,21 @@ def list_table(path: Path) -> Listing:
         more["digests"] = np.frombuffer(bytes.fromhex("".join(digests)), "<u8").reshape(-1, 2)
         notes.append(f"{shown(path.name)} is of a run: each file must be the one that it had")
     source = Files(path.parent, list(found))
+    if columns.several:
+        one = _several(path, columns, labels, separator)
+        lines = [*notes, *one.notes]
+        parts = np.array(splits, "U5")
+        return Listing(source, one.rows, one.classes, parts, lines, absent=one.absent, **more)
     return listing(source, labels, splits, [*notes, *_doubtful(labels)], **more)
+
+
+def _several(path: Path, columns: Columns, labels: list, separator: str) -> Marked:
+    if not columns.marks:
+        return listed(labels, separator, f"{path}, column labels")
+    one = marked(columns.marks, labels, path.name)
+    if not one.classes:
+        raise no_label(path, columns.names)
+    return one
 
 
 def _rows(path):
@@ -77,12 +102,12 @@ def _rows(path):
         raise DataError("cannot read the CSV", where=str(path), why=error.strerror or "") from error
 
 
-def _meaning(label, split):
+def _meaning(label, split, several=False):
     """Give (label, split, room for a digest and a group), and why not."""
     label, split = _bare(label), split.strip().lower()
     means, words = (split_of(split) or ("", "?")) if split else ("", "")
     why = ""
-    if not label.strip():
+    if not label.strip() and not several:
         why = "no label"
     elif label.strip().lower() == "nan":
         why = f"no label: {label.strip()} is what programs write where there is none, call it else"

@@ -7,6 +7,7 @@ from typing import Literal
 from polyak.data.sources.csv_table import list_table
 from polyak.data.sources.digits import list_digits
 from polyak.data.sources.folder import list_folder
+from polyak.data.sources.label_columns import SEPARATOR
 from polyak.data.sources.listing import Listing, refuse_unseen
 from polyak.data.sources.split_folders import TREE
 from polyak.errors import DataError, UsageError, shown
@@ -15,7 +16,10 @@ ClassesFrom = Literal["auto", "leaf", "top"]
 
 
 def find(
-    data: str | Path, classes_from: ClassesFrom = "auto", known: Collection[str] = frozenset()
+    data: str | Path,
+    classes_from: ClassesFrom = "auto",
+    known: Collection[str] = frozenset(),
+    label_separator: str = SEPARATOR,
 ) -> Listing:
     """List the images of a data set without opening them.
 
@@ -25,6 +29,7 @@ def find(
         classes_from: which folder names the class, the one at the `top` or the `leaf` that holds
             the images; `auto` is the top one, and is refused where the tree could mean either.
         known: classes of a trained model: folders called so are classes.
+        label_separator: between the names in a table's column `labels`.
 
     Raises:
         DataError: nothing there, no images, a class in val or test that train lacks, or folders
@@ -45,7 +50,7 @@ def find(
     if path.is_dir():
         found = list_folder(path, classes_from, known)
     elif path.is_file() and path.suffix.lower() == ".csv":
-        found = list_table(path)
+        found = list_table(path, label_separator)
     else:
         why = "neither a folder nor a CSV" if path.exists() else "no such file or folder"
         raise DataError("cannot use the data", where=str(path), why=why, then=TREE)

@@ -27,13 +27,15 @@ class Listing:
 
     Args:
         source: gives the bytes of n images, and the names by which tables know them.
-        labels: int64 (n,), positions in `classes`.
+        labels: int64 (n,), positions in `classes`; of several labels an image int8 (n, K): 1 where
+            it has one, 0 where not, -1 where nobody knows.
         classes: class names in natural order; a class may still be empty.
         splits: (n,) of "train", "val", "test", or "" where the source leaves it open.
         warnings: one line for each thing that the user should know.
         left_out: (path, reason) of images that have no label.
         digests: uint64 (n, 2), the hash that each file must have; None where the source has none.
         groups: (n,) names of groups that no split may part, "" for an image of none; the same.
+        absent: of several labels, what is known of one that the source does not name: 0 or -1.
 
     >>> from polyak.data.sources.files import Files
     >>> files = Files(".", ["a/1.jpg", "b/2.jpg"])
@@ -49,6 +51,7 @@ class Listing:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     digests: np.ndarray | None = None
     groups: np.ndarray | None = None
+    absent: int = 0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -131,15 +134,25 @@ def refuse_unseen(
     polyak.errors.DataError: test holds a class that train lacks: b. Next: add images of it to \
 train, or move the folder out
     """
-    trained = np.unique(labels[(splits == "train") | (splits == "")])
+    used = numbers_used if labels.ndim > 1 else np.unique
+    trained = used(labels[(splits == "train") | (splits == "")])
     for part in ("val", "test"):
-        unseen = np.setdiff1d(labels[splits == part], trained)
+        unseen = np.setdiff1d(used(labels[splits == part]), trained)
         if len(unseen):
             raise DataError(
                 f"{part} holds a class that train lacks",
                 where=", ".join(classes[i] for i in unseen[:5]),
                 then="add images of it to train, or move the folder out",
             )
+
+
+def numbers_used(labels: np.ndarray) -> np.ndarray:
+    """Give the numbers of the labels that some image has: of int (n, K).
+
+    >>> numbers_used(np.array([[0, 1], [0, -1]])).tolist()
+    [1]
+    """
+    return np.flatnonzero((labels > 0).any(0))
 
 
 def _twins(classes):
