@@ -49,7 +49,9 @@ def table(source: Path, each: int, seed: int, folder: Path) -> Path:
         rows.writerow(["path", "label", "split"])
         for part, chosen in (("train", train), ("test", test)):
             for i in chosen.tolist():
-                rows.writerow([f"{source.name}/{data.paths[i]}", data.classes[data.labels[i]], part])
+                rows.writerow(
+                    [f"{source.name}/{data.paths[i]}", data.classes[data.labels[i]], part]
+                )
     return file
 
 

@@ -99,7 +99,7 @@ def test_a_version_that_cannot_be_written_is_refused_in_one_line(tmp_path, opset
 
 def test_a_graph_that_says_something_else_gets_no_name(tmp_path, monkeypatch):
     (tmp_path / "m.onnx").write_text("the old one")
-    monkeypatch.setattr(graph, "tempered", lambda logs, temperature: logs)
+    monkeypatch.setattr(graph, "tempered", lambda logs, *_: logs)
     with pytest.raises(RefusedError, match="does not say what polyak says") as refused:
         to_onnx(mixed(), tmp_path / "m.onnx")
     assert refused.value.exit_code == 76

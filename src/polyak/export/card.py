@@ -13,9 +13,15 @@ from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.networks import hub
 from polyak.networks.origin import SCRATCH, UNKNOWN, Origin
+from polyak.targets import kind_facts
 
-FIGURES = (("accuracy", "accuracy", ".2%"), ("nll", "negative log-likelihood", ".4f"),
-           ("ece", "calibration error", ".2%"))  # fmt: skip
+FIGURES = (
+    ("map", "mean average precision", ".2%"),
+    ("micro_f1", "micro F1", ".2%"),
+    ("accuracy", "accuracy", ".2%"),
+    ("nll", "negative log-likelihood", ".4f"),
+    ("ece", "calibration error", ".2%"),
+)
 
 
 def card(classifier: Classifier, member: Member, licence: str | None = None) -> str:
@@ -53,6 +59,8 @@ def card(classifier: Classifier, member: Member, licence: str | None = None) -> 
         head=yaml.safe_dump(head, sort_keys=False).strip(),
         name=member.spec["name"],
         classes=member.classes,
+        several=classifier.kind.several,
+        thresholds=kind_facts(classifier.kind).get("thresholds"),
         preprocessing=member.preprocessing,
         figures=_figures(header.get("evaluation")),
         measured=_table(header.get("evaluation")),
@@ -97,6 +105,8 @@ def _figures(measured: Any) -> list[tuple[str, str, str]]:
         parts = [figure.get(part) for part in ("value", "low", "high")]
         if all(isinstance(part, int | float) for part in parts):
             value, low, high = (f"{part:{form}}" for part in parts)
+            if name == "accuracy" and "map" in _table(measured):
+                words = "every label right"
             rows.append((words, value, f"{low} to {high}"))
     return rows
 

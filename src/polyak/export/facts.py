@@ -4,6 +4,7 @@ import json
 
 from polyak import __version__
 from polyak.model import Classifier
+from polyak.targets import kind_facts
 
 
 def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
@@ -20,6 +21,7 @@ def facts(classifier: Classifier, bare: bool = False) -> dict[str, str]:
         "views": list(dict.fromkeys(views)),
         "members": len(members),
         "evaluation": classifier.header.get("evaluation"),
+        **kind_facts(classifier.kind),
     }
     return {"polyak_version": __version__, **{k: json.dumps(v) for k, v in written.items()}}
 
@@ -31,8 +33,10 @@ def inputs(classifier: Classifier, bare: bool = False) -> tuple[str, str]:
     if not bare:
         into = "images: uint8 (batch, height, width, 3), RGB, decoded, of any size"
         into += f"; levels of 16-bit files times 255 / {(1 << bits) - 1}" if bits < 16 else ""
-        return into, f"probabilities: float32 (batch, {k})"
+        each = ", of each label" if classifier.kind.several else ""
+        return into, f"probabilities: float32 (batch, {k}){each}"
     member = next(member for member in classifier.members if member.weight > 0)
     height, width = member.preprocessing.size
     into = f"images: float32 (batch, 3, {height}, {width}), RGB in [0, 1] less mean, over std"
-    return into, f"logits: float32 (batch, {k}), whose softmax is the probabilities"
+    squash = "sigmoid" if classifier.kind.several else "softmax"
+    return into, f"logits: float32 (batch, {k}), whose {squash} is the probabilities"

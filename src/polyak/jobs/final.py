@@ -3,9 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from polyak import model
 from polyak.errors import UsageError
 from polyak.model import Classifier
 from polyak.model.soups import SoupBuilder
@@ -33,18 +31,6 @@ class Final:
     def passes(self) -> int:
         """Networks that a prediction goes through."""
         return sum(member.weight > 0 for member in self.classifier.members)
-
-    def save(self, path: Path) -> None:
-        """Write it as a model file.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        if len(self.classifier.members) > 1:
-            model.save(path, {}, self.classifier, "members")
-        else:
-            state = self.classifier.network.state_dict()
-            model.save(path, {"weights": state}, self.classifier, "weights")
 
 
 def made(session: Session, kind: str, loaded: Sequence[Classifier], folds: int) -> Final:

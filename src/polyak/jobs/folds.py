@@ -16,6 +16,7 @@ from polyak.errors import RefusedError, UsageError
 from polyak.jobs.command import Command
 from polyak.jobs.final import made
 from polyak.jobs.open import scan_data
+from polyak.jobs.probe import write
 from polyak.jobs.select import account, counts, provenance
 from polyak.jobs.train import train
 from polyak.jobs.within import reopened, train_within
@@ -81,7 +82,7 @@ def join(
     if not unseen.dataset.kind.several:
         conformal = metrics.Conformal.of(unseen.probabilities, unseen.labels, "the folds")
         final.classifier.header["conformal"] = conformal.as_facts()
-    final.save(run.model)
+    write(final.classifier, run.model)
     return EndEvent(
         chosen=final.title,
         temperature=final.classifier.temperature,

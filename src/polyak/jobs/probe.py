@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -55,11 +56,7 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         odds = kind.probabilities(kind.logits(joined.log_probs), temperature)
         conformal = metrics.Conformal.of(odds, joined.labels, "cross-validation")
         classifier.header["conformal"] = conformal.as_facts()
-    if len(joined.members) > 1:
-        model.save(run.model, {}, classifier, "members")
-    else:
-        state = classifier.members[0].network.state_dict()
-        model.save(run.model, {"weights": state}, classifier, "weights")
+    write(classifier, run.model)
     yield EndEvent(
         chosen=session.resolved.transfer if len(joined.members) == 1 else joined.title,
         **(measured | counts(left)),
@@ -69,6 +66,18 @@ def select_probe(beginning: Beginning, run: RunDirectory | None, resumed: bool) 
         candidates=_candidates(joined),
         folds=folds,
     )
+
+
+def write(classifier: Classifier, path: Path) -> None:
+    """Write a classifier as a model file: its one network, or its members.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    if len(classifier.members) > 1:
+        model.save(path, {}, classifier, "members")
+    else:
+        model.save(path, {"weights": classifier.network.state_dict()}, classifier, "weights")
 
 
 def _out_of_fold(joined: Joined, temperature: float) -> SplitPredictions:

@@ -27,7 +27,6 @@ from polyak.metrics.probabilities import (
     nll,
     softmax,
 )
-
 from polyak.metrics.several import (
     LabelFigures,
     choose_thresholds,

@@ -34,10 +34,10 @@ class LabelFigures:
     ) -> "LabelFigures":
         """Measure probabilities (N, K) against labels (N, K), decided at thresholds (K,)."""
         counts = _counts(probabilities, labels, thresholds)
-        true, said, right = counts.sum(1)
+        true, given, right = counts.sum(1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return cls(
-                true.astype(int), right / said, right / true, _f1(true, said, right),
+                true.astype(int), right / given, right / true, _f1(true, given, right),
                 _precisions(probabilities, labels, np.ones((1, len(labels))))[0],
             )  # fmt: skip
 
@@ -84,9 +84,12 @@ def evaluate_several(
     losses = binary_losses(np.log(np.maximum(p.astype(np.float64), 1e-38)), labels)
     counts, gaps = _counts(p, labels, thresholds), _gaps(p, labels)
     found: dict[str, list[np.ndarray]] = {}
-    whole, bins = _figures(np.ones((1, n)), losses, counts, (p, labels)), _bins(np.ones((1, n)), gaps)
+    whole, bins = (
+        _figures(np.ones((1, n)), losses, counts, p, labels),
+        _bins(np.ones((1, n)), gaps),
+    )
     for weights in _draws(n, p.shape[1], resamples, seed):
-        drawn = _figures(weights, losses, counts, (p, labels))
+        drawn = _figures(weights, losses, counts, p, labels)
         binned = _bins(weights, gaps)
         drawn |= {"ece": np.abs(binned).sum(1), "noise": np.abs(binned - bins).sum(1)}
         for name, values in drawn.items():
@@ -148,13 +151,13 @@ def choose_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarr
 def _counts(p: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Which labels an image has, is given, and is rightly given: bool (3, N, K)."""
     known = labels >= 0
-    true, said = labels > 0, (p >= thresholds) & known
-    return np.stack([true, said, true & said])
+    true, given = labels > 0, (p >= thresholds) & known
+    return np.stack([true, given, true & given])
 
 
-def _f1(true: np.ndarray, said: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _f1(true: np.ndarray, given: np.ndarray, right: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(true + said > 0, 2 * right / (true + said), np.nan)
+        return np.where(true + given > 0, 2 * right / (true + given), np.nan)
 
 
 def _gaps(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -167,7 +170,7 @@ def _gaps(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows = np.nonzero(labels >= 0)[0]
     found = np.zeros((len(p), BINS + 1))
     np.add.at(found, (rows, bins_of(sure)), right - sure)
-    np.add.at(found, (rows, BINS), 1)
+    np.add.at(found[:, BINS], rows, 1)
     return found
 
 
@@ -187,15 +190,15 @@ def _bins(weights: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     return binned[:, :-1] / np.maximum(binned[:, -1:], 1)
 
 
-def _figures(weights, losses, counts, scored) -> dict[str, np.ndarray]:
+def _figures(weights, losses, counts, p, labels) -> dict[str, np.ndarray]:
     """Measure resamples, (R, N): name -> (R,)."""
-    true, said, right = (weights @ one.astype(float) for one in counts)
+    true, given, right = (weights @ one.astype(float) for one in counts)
     with np.errstate(invalid="ignore"):
         return {
             "nll": weights @ losses / weights.sum(1),
-            "map": _mean(_precisions(*scored, weights)),
-            "f1": _mean(_f1(true, said, right)),
-            "micro_f1": _f1(true.sum(1), said.sum(1), right.sum(1)),
+            "map": _mean(_precisions(p, labels, weights)),
+            "f1": _mean(_f1(true, given, right)),
+            "micro_f1": _f1(true.sum(1), given.sum(1), right.sum(1)),
         }
 
 

@@ -64,7 +64,13 @@ def save(
     members = [*classifier.members, *(ensemble.members if ensemble else ())]
     scaled = any(member.preprocessing.bits < 16 for member in members)
     header = classifier.header | {
-        "format": 4 if classifier.kind.several else 3 if scaled else 1 if ensemble is None and chosen in PLAIN else 2,
+        "format": 4
+        if classifier.kind.several
+        else 3
+        if scaled
+        else 1
+        if ensemble is None and chosen in PLAIN
+        else 2,
         "network": classifier.spec,
         "classes": list(classifier.classes),
         "preprocessing": classifier.preprocessing.as_facts(),

@@ -126,7 +126,9 @@ class Joined:
         if not len(self.labels):
             return None
         kind = self.members[0].results.train.dataset.kind
-        return kind.evaluate(kind.probabilities(kind.logits(self.log_probs), self.temperature), self.labels)
+        return kind.evaluate(
+            kind.probabilities(kind.logits(self.log_probs), self.temperature), self.labels
+        )
 
     @cached_property
     def nll(self) -> float:

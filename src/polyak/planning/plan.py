@@ -32,8 +32,8 @@ from polyak.rundir.plan_events import (
     ProbeEvent,
     RowEvent,
 )
-from polyak.training.session import Session
 from polyak.targets import kind_of
+from polyak.training.session import Session
 from polyak.transfer import cache, folds, planner, probe, ranking
 from polyak.transfer.probes import fold_count
 from polyak.transfer.ranking import Row
@@ -72,9 +72,8 @@ class Planner:
             known: the probes, where they were fitted before.
         """
         data = self.session.data
-        labels, classes = data.train.labels, data.classes
         counts = data.train.dataset.counts().tolist()
-        each = dict(zip(classes, counts, strict=True))
+        each = dict(zip(data.classes, counts, strict=True))
         yield CountsEvent(each)
         results = known or (yield from fit_probes(self.backbone))
         cell = yield from self._cell(results)

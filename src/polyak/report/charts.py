@@ -101,7 +101,11 @@ def reliability(before: Bins | None, after: Bins, words: Words) -> str:
     """
     with chart(4.2, 3.2) as (axes, drawn):
         axes[0].plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-        both = [(after, "after", 0)] if before is None else [(before, "before", 3), (after, "after", 0)]
+        both = (
+            [(after, "after", 0)]
+            if before is None
+            else [(before, "before", 3), (after, "after", 0)]
+        )
         for (sure, right, n), label, colour in both:
             area = 12 + 160 * n / max(1.0, n.sum())
             axes[0].plot(sure, right, color=COLOURS[colour], alpha=0.6)

@@ -6,6 +6,7 @@ import numpy as np
 
 from polyak import metrics
 from polyak.metrics import Confusion, Estimate, Evaluation, LabelFigures, Reliability
+from polyak.metrics.probabilities import TINY
 from polyak.report.gather import Answers, Facts
 from polyak.targets import SeveralLabels
 
@@ -68,10 +69,10 @@ def label_findings(facts: Facts) -> LabelFindings | None:
         return None
     names, found = facts.classes, facts.end.get("thresholds")
     fits = isinstance(found, list) and len(found) == len(names)
-    kind = SeveralLabels(tuple(float(one) for one in found) if fits else None)
+    kind = SeveralLabels(tuple(map(float, found)) if found and fits else None)
     p, labels = answers.probabilities, answers.labels
     measured = kind.figures(p, labels, names)
-    logs = np.log(np.maximum(p.astype(np.float64), metrics.probabilities.TINY))
+    logs = np.log(np.maximum(p.astype(np.float64), TINY))
     odds, truth = metrics.as_binary(logs, labels)
     return LabelFindings(
         facts.judged, measured.evaluation, _rows(kind, answers, names),
@@ -92,8 +93,9 @@ def _rows(kind: SeveralLabels, answers: Answers, names: list[str]) -> list[Label
             both = np.column_stack([1 - p[known, i], p[known, i]])
             trust = metrics.evaluate(both, labels[known, i].astype(np.int64)).ece
         figures = (found.average_precision, found.precision, found.recall, found.f1)
-        values = (float(column[i]) for column in figures)
-        rows.append(LabelRow(name, int(found.images[i]), float(thresholds[i]), *values, trust))
+        ap, precision, recall, f1 = (float(column[i]) for column in figures)
+        images, threshold = int(found.images[i]), float(thresholds[i])
+        rows.append(LabelRow(name, images, threshold, ap, precision, recall, f1, trust))
     return rows
 
 
@@ -102,8 +104,8 @@ def _together(
 ) -> list[tuple[str, list[tuple[int, float]]]] | None:
     if len(names) > MOST:
         return None
-    has, said = answers.labels > 0, kind.decide(answers.probabilities) > 0
-    extra = has.T.astype(np.int64) @ (said & (answers.labels == 0)).astype(np.int64)
+    has, given = answers.labels > 0, kind.decide(answers.probabilities) > 0
+    extra = has.T.astype(np.int64) @ (given & (answers.labels == 0)).astype(np.int64)
     shares = extra / np.maximum(has.sum(0), 1)[:, None]
     return [
         (name, list(zip(row.tolist(), share.round(3).tolist(), strict=True)))

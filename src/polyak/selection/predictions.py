@@ -65,19 +65,20 @@ class SplitPredictions:
         file = folder / f"{self.split}.safetensors"
         write_atomic(file, lambda temporary: save_file(tensors, temporary))
 
-
-    def _rows(self) -> tuple[list[str], list[tuple[str, ...]]]:
+    def _rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         predicted, classes = self.dataset.kind.decide(self.probabilities), self.dataset.classes
         paths = [self.dataset.paths[position] for position in self.positions]
-        said = zip(paths, self.labels, predicted, self.probabilities, strict=True)
+        answers = zip(paths, self.labels, predicted, self.probabilities, strict=True)
         if self.dataset.kind.several:
             names = lambda marks: ";".join(classes[i] for i in np.flatnonzero(marks > 0))  # noqa: E731
             odds = lambda row: (f"{p:.6f}" for p in row)  # noqa: E731
-            rows = [(path, names(true), names(guess), *odds(row)) for path, true, guess, row in said]
+            rows = [
+                (path, names(true), names(guess), *odds(row)) for path, true, guess, row in answers
+            ]
             return ["path", "labels", "predicted", *classes], rows
         rows = [
             (path, classes[label], classes[guess], f"{row[guess]:.6f}")
-            for path, label, guess, row in said
+            for path, label, guess, row in answers
         ]
         return ["path", "label", "predicted", "probability"], rows
 

@@ -138,17 +138,17 @@ class SeveralLabels:
         A confusion is an image that has one label, which is missed, and is given another that it
         has not.
         """
-        said = self.decide(probabilities)
-        missed, extra = ((labels > 0) & (said == 0)), ((labels == 0) & (said > 0))
+        given = self.decide(probabilities)
+        missed, extra = ((labels > 0) & (given == 0)), ((labels == 0) & (given > 0))
         both = missed.T.astype(np.int64) @ extra.astype(np.int64)
         had = np.maximum((labels > 0).sum(0), 1)
-        pairs = sorted(zip(*np.nonzero(both), strict=True), key=lambda ij: (-both[ij], ij))[:_MOST]
+        pairs = sorted(np.argwhere(both).tolist(), key=lambda ij: (-both[*ij], ij))[:_MOST]
         confusions = [
             Confusion(classes[i], classes[j], int(both[i, j]), float(both[i, j] / had[i]))
             for i, j in pairs
         ]
-        never = (labels > 0).any(0) & ~((labels > 0) & (said > 0)).any(0)
-        names = ", ".join(classes[i] for i in np.flatnonzero(never)[:5])
+        never = (labels > 0).any(0) & ~((labels > 0) & (given > 0)).any(0)
+        names = ", ".join(classes[int(i)] for i in np.flatnonzero(never)[:5])
         cautions = [f"never given where it is right: {names}"] if never.any() else []
         return Figures(self.evaluate(probabilities, labels), confusions, cautions)
 

@@ -132,7 +132,8 @@ def souped(whole: "Classifier", judges: "HeldOut", options: Options) -> "Classif
     answers, failed = one.probabilities(one.opened(held_out), device=options.device)
     read = [i for i in range(len(held_out)) if i not in dict(failed)]
     one.kind = one.kind.fitted(answers[read], held_out.labels[read])
-    print(f"soup       {_figures(answers[read], held_out.labels[read], one.kind)}  (and calibrated on these)")
+    figures = _figures(answers[read], held_out.labels[read], one.kind)
+    print(f"soup       {figures}  (and calibrated on these)")
     print(f"ingredients: members {', '.join(str(number + 1) for number in sorted(chosen))}")
     return one
 

@@ -32,7 +32,7 @@ class Marked:
     absent: int
 
 
-def listed(cells: Sequence[str], separator: str, where: str) -> Marked:
+def listed(cells: Sequence[str], separator: str, table: str) -> Marked:
     """Read names in one cell an image, with a separator between; an empty cell names none.
 
     Raises:
@@ -44,9 +44,9 @@ def listed(cells: Sequence[str], separator: str, where: str) -> Marked:
     (('cat', 'dog'), [[1, 1], [0, 1], [0, 0]])
     """
     each = [[name for part in cell.split(separator) if (name := part.strip())] for cell in cells]
-    _check_separator(each, separator, where)
+    _check_separator(each, separator, table)
     classes = tuple(sorted({name for names in each for name in names}, key=natural))
-    rows = _zeros(len(each), classes, where)
+    rows = _zeros(len(each), classes, table)
     position = {name: number for number, name in enumerate(classes)}
     repeated = 0
     for row, names in zip(rows, each, strict=True):
@@ -60,13 +60,13 @@ def listed(cells: Sequence[str], separator: str, where: str) -> Marked:
     return Marked(classes, rows, notes, 0)
 
 
-def marked(names: Sequence[str], cells: Sequence[Sequence[str]], where: str) -> Marked:
+def marked(names: Sequence[str], cells: Sequence[Sequence[str]], table: str) -> Marked:
     """Read a column of 0 and 1 for each label; an empty cell is a label that nobody knows.
 
     Args:
         names: of the columns that may be labels; those of other cells are left out.
         cells: of each image, those of these columns.
-        where: the table.
+        table: the table.
 
     Raises:
         DataError: a cell of such a column is none of 0, 1 and nothing, or no label is known.
@@ -84,28 +84,28 @@ def marked(names: Sequence[str], cells: Sequence[Sequence[str]], where: str) -> 
             unused.append(name)
         elif odd:
             why = f"'{shown(column[odd[0]])[:20]}' in row {odd[0] + 2} is neither 0, 1 nor empty"
-            raise DataError("a label is 1, 0, or empty", where=f"{where}, column {name}", why=why)
+            raise DataError("a label is 1, 0, or empty", where=f"{table}, column {name}", why=why)
         else:
             columns.append(name)
             rows.append(values)
     notes = []
     if unused:
-        notes.append(f"columns of {where} that are not used: {', '.join(map(shown, unused))}")
+        notes.append(f"columns of {table} that are not used: {', '.join(map(shown, unused))}")
     if not columns:
         return Marked((), np.zeros((len(cells), 0), np.int8), notes, -1)
     order = sorted(range(len(columns)), key=lambda i: natural(columns[i]))
-    table = np.array([rows[i] for i in order], np.int8).T
-    if unknown := int((table < 0).sum()):
-        share = unknown / table.size
+    marks = np.array([rows[i] for i in order], np.int8).T
+    if unknown := int((marks < 0).sum()):
+        share = unknown / marks.size
         line = f"{unknown:,} labels are not known ({share:.1%}): they take part in nothing"
         notes.append(line)
-    return Marked(tuple(columns[i] for i in order), np.ascontiguousarray(table), notes, -1)
+    return Marked(tuple(columns[i] for i in order), np.ascontiguousarray(marks), notes, -1)
 
 
-def _zeros(images: int, classes: Sequence[str], where: str) -> np.ndarray:
+def _zeros(images: int, classes: Sequence[str], table: str) -> np.ndarray:
     if images * len(classes) > LARGEST:
         why = f"{len(classes):,} labels of {images:,} images are more than {LARGEST / 2**30:g} GiB"
-        raise DataError("too many labels", where=where, why=why)
+        raise DataError("too many labels", where=table, why=why)
     return np.zeros((images, len(classes)), np.int8)
 
 
@@ -113,7 +113,7 @@ def _none(count: int) -> str:
     return "it has none of the classes" if count == 1 else "they have none of the classes"
 
 
-def _check_separator(each: list[list[str]], separator: str, where: str) -> None:
+def _check_separator(each: list[list[str]], separator: str, table: str) -> None:
     if not separator.strip() and separator != "\t" and separator != " ":
         raise UsageError("no separator", where="--label-separator", why="it is empty")
     if any(len(names) > 1 for names in each):
@@ -126,7 +126,7 @@ def _check_separator(each: list[list[str]], separator: str, where: str) -> None:
         if other != separator and apart and (parts & whole or len(apart) > len(each) / 2):
             raise UsageError(
                 "is this the separator of labels?",
-                where=where,
+                where=table,
                 why=f"'{separator}' stands nowhere, and {counted(len(apart), 'cell')} such as "
                 f"'{shown(apart[0])}' hold '{other}'",
                 then=f"--label-separator '{other}', or no column labels but label",
