@@ -58,6 +58,7 @@ def job(tiny_folder, tmp_path):
         return make(**{
             "data": str(tiny_folder), "model": "compact", "widths": (8, 8), "epochs": 4,
             "batch_size": 16, "size": 16, "threads": 1, "save_every": 0, "average": 0.2,
+            "precision": "float32",
             "val": 0.25, "out": str(tmp_path / "runs"), "name": "job", **choices,
         })  # fmt: skip
 

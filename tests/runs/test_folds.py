@@ -77,6 +77,23 @@ def test_a_refit_learns_from_all_images(job, tmp_path):
     assert last.temperature == 1 != whole.temperature
 
 
+def test_a_refit_ends_as_most_folds_did(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("polyak.jobs.folds.preferred", lambda folders: "weights")
+    run(job(final="refit", **THREE))
+    last = [*rows_of(tmp_path / "runs/job/folds/3/metrics.jsonl")][-1]
+    assert last["chosen"] == "weights"
+    monkeypatch.undo()
+    run(job(name="usual", final="refit", **THREE))
+    ends = [
+        [*rows_of(tmp_path / f"runs/usual/folds/{k}/metrics.jsonl")][-1]["chosen"] for k in range(4)
+    ]
+    assert ends[3] == max(ends[:3], key=ends[:3].count)
+
+
+def rows_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 @pytest.mark.parametrize("number", [2, 9])
 def test_left_and_resumed_is_never_left(job, tmp_path, number):
     run(job(name="whole", final="refit", **THREE))

@@ -80,7 +80,7 @@ def test_a_process_a_member(job, tmp_path, tiny_folder):
             "--master-port", "29617", "-m", "polyak", "train", str(tiny_folder), "--model",
             "compact", "--widths", "8", "8", "--epochs", "2", "--batch-size", "16", "--size", "16",
             "--threads", "1", "--save-every", "0", "--average", "0.2", "--val", "0.25",
-            "--out", str(tmp_path / "two"), "--name", "job", "--ensemble", "independent:2",
+            "--out", str(tmp_path / "two"), "--name", "job", "--ensemble", "independent:2", "--precision", "float32",
             "--device", "cpu",
         ],
         capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -42,6 +42,7 @@ def job(tiny_folder, tmp_path, weights, monkeypatch):
     def recipe(**choices):
         return make(**{
             "data": str(tiny_folder), "weights": weights, "size": 32, "threads": 1, "val": 0.25,
+            "precision": "float32",
             "out": str(tmp_path / "runs"), "name": "job", **choices,
         })  # fmt: skip
 

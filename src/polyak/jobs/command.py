@@ -23,6 +23,8 @@ class Command:
         stop: the signal that was noted.
         began: `time.monotonic()` when the command began.
         path: the run that is resumed, or None.
+        preferred: name of the way to end the run that is taken where nothing is held out to choose
+            by; none takes the first.
     """
 
     asked: Recipe
@@ -30,6 +32,7 @@ class Command:
     stop: Stop
     began: float
     path: Path | None = None
+    preferred: str = ""
 
     @classmethod
     def alone(cls, asked: Recipe, began: float | None = None) -> "Command":

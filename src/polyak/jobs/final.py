@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from polyak.errors import UsageError
 from polyak.model import Classifier
@@ -70,5 +70,4 @@ def _calibrated(one: Classifier, folds: Sequence[Classifier]) -> Classifier:
     """Give a classifier the geometric mean of the temperatures at which folds' models predict."""
     logs = [math.log(fold.temperature) for fold in folds]
     temperature = math.exp(sum(logs) / len(logs))
-    members = [replace(member, weight=1.0) for member in one.members]
-    return Classifier(members, one.classes, temperature, one.views, kind_facts(one.kind))
+    return Classifier(one.members, one.classes, temperature, one.views, kind_facts(one.kind))

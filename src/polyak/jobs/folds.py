@@ -19,13 +19,14 @@ from polyak.jobs.open import scan_data
 from polyak.jobs.probe import write
 from polyak.jobs.select import account, counts, provenance
 from polyak.jobs.train import train
-from polyak.jobs.within import reopened, train_within
+from polyak.jobs.within import Last, reopened, train_within
 from polyak.model import Classifier
 from polyak.recipe.recipe import Recipe
 from polyak.recipe.resolve import ends_as_probe
 from polyak.recipe.weights import with_weights
 from polyak.rundir.directory import RunDirectory
 from polyak.rundir.events import EndEvent, Event
+from polyak.rundir.records import records
 from polyak.selection import OUT_OF_FOLD, SplitPredictions, fold_figures
 from polyak.targets import kind_facts
 from polyak.training.session import Session
@@ -43,9 +44,18 @@ def train_folds(command: Command) -> Iterator[Event]:
         yield from train(command)
         return
     choices = [{"fold": number, "final": None} for number in range(recipe.folds or 0)]
-    if recipe.final == "refit":
-        choices.append({"final": "refit"})  # no fold is held out
-    yield from train_within(command, "folds", choices, partial(join, command, recipe))
+    refit = Last({"final": "refit"}, preferred) if recipe.final == "refit" else None
+    yield from train_within(command, "folds", choices, partial(join, command, recipe), refit)
+
+
+def preferred(folders: list[Path]) -> str:
+    """Name the way to end a run that most folds chose, of equals the first.
+
+    >>> preferred([])
+    ''
+    """
+    ends = [str(records(folder)[-1].get("chosen", "")) for folder in folders]
+    return max(ends, key=ends.count, default="")
 
 
 def join(

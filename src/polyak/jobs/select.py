@@ -16,8 +16,13 @@ from polyak.rundir.events import EndEvent, Event
 from polyak.training.training import Training
 
 
-def select(beginning: Beginning, training: Training) -> Iterator[Event]:
+def select(beginning: Beginning, training: Training, preferred: str = "") -> Iterator[Event]:
     """Choose among the ways to end a training, measure them, write the model file.
+
+    Args:
+        beginning: of the run.
+        training: at its end.
+        preferred: the way that is taken where nothing is held out.
 
     Raises:
         DivergedError: no weights of it give finite answers.
@@ -31,7 +36,7 @@ def select(beginning: Beginning, training: Training) -> Iterator[Event]:
     member = Member(training.step.network, network.spec, pool.classes, network.preprocessing)
     found = run_candidates(training, pool, member, beginning.joined)
     every = resolved.ensemble is not None
-    chosen = selection.select(pool, found, views=resolved.views, every=every)
+    chosen = selection.select(pool, found, views=resolved.views, every=every, preferred=preferred)
     chosen.write_predictions(run.predictions)
     left = account(run, session.data.dataset, lost | session.data.lost())
     header = provenance(resolved, session.data.dataset, left, training.done)

@@ -24,7 +24,7 @@ def train(command: Command) -> Iterator[Event]:
     with open_run(command, session.data.dataset, beginning) as run:
         if beginning.trains:
             training = prepare(command, beginning, run)
-            events = chain(fit(command, training), select(beginning, training))
+            events = chain(fit(command, training), select(beginning, training, command.preferred))
         else:
             events = select_probe(beginning, run, resumed=command.path is not None)
         yield from recorded(run, beginning.session.resolved.log, events)

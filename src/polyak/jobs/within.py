@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,25 @@ TRAINING = 0.95  # of a budget; the rest joins and measures
 Join = Callable[[RunDirectory, list[Path], bool], EndEvent]
 
 
+@dataclass(frozen=True)
+class Last:
+    """One more run, which begins when all others are done.
+
+    Args:
+        choices: where they differ from the whole run's.
+        preferred: says of the others' directories how it ends where nothing is held out.
+    """
+
+    choices: Mapping[str, Any]
+    preferred: Callable[[list[Path]], str]
+
+
 def train_within(
-    command: Command, folder: str, choices: Sequence[Mapping[str, Any]], join: Join
+    command: Command,
+    folder: str,
+    choices: Sequence[Mapping[str, Any]],
+    join: Join,
+    last: Last | None = None,
 ) -> Iterator[Event]:
     """Train runs within a run, those that are not finished yet, and join them.
 
@@ -41,6 +58,7 @@ def train_within(
         choices: of each, where they differ from the whole run's.
         join: makes the model file: of the run's directory, theirs, and whether the data has moved
             since they were trained.
+        last: one more run, where there is one.
     """
     process, run = command.process, None
     if process.leads:
@@ -48,20 +66,20 @@ def train_within(
     moved = command.path is not None and resume.moved(command.path, command.recipe.data)
     place = Path(process.text_from_leader(str(run.path) if run else "")) / folder
     try:
-        turns = -(-len(choices) // process.size)
+        turns = -(-len(choices) // process.size) + (last is not None)
+        folders = [place / str(number) for number in range(len(choices))]
         for turn, number in enumerate(range(process.rank, len(choices), process.size)):
-            there = place / str(number)
-            if resume.finished(there):
-                directory.tidy(there, write_report)
-                continue
-            one = _inner(
-                command, there, inner_recipe(command.recipe, there, choices[number], turns)
-            )
-            for event in train(one):
-                yield _of_the_whole(event, (folder[:-1], number), turn, turns)
+            one = _inner(command, folders[number], choices[number], turns)
+            yield from _trained(one, folders[number], turn, turns)
         process.highest([0.0])  # until everybody is done
         if run is not None:
-            end = join(run, [place / str(number) for number in range(len(choices))], moved)
+            if last is not None:
+                there = place / str(len(choices))
+                one = _inner(command, there, last.choices, turns)
+                one = replace(one, preferred=last.preferred(folders))
+                yield from _trained(one, there, turns - 1, turns)
+                folders.append(there)
+            end = join(run, folders, moved)
             end = replace(end, seconds=round(Clock(None, command.began).elapsed(), 2))
             run.append(end)
             write_report(run)
@@ -69,6 +87,16 @@ def train_within(
     finally:
         if run is not None:
             run.close()
+
+
+def _trained(one: Command, there: Path, turn: int, turns: int) -> Iterator[Event]:
+    """Train one of them, unless it is finished, and tell of it as a part of the whole."""
+    if resume.finished(there):
+        directory.tidy(there, write_report)
+        return
+    of = there.parent.name[:-1], int(there.name)  # members/2
+    for event in train(replace(one, began=time.monotonic())):
+        yield _of_the_whole(event, of, turn, turns)
 
 
 def _create(command: Command) -> RunDirectory:
@@ -81,13 +109,12 @@ def _create(command: Command) -> RunDirectory:
     return directory.create(recipe.out, recipe.name, Path(recipe.data).stem, first)
 
 
-def _inner(command: Command, there: Path, recipe: Recipe) -> Command:
+def _inner(command: Command, there: Path, choices: Mapping[str, Any], turns: int) -> Command:
     """The command that trains one of them, or goes on with it, in this process alone."""
     return replace(
         command,
-        asked=recipe,
+        asked=inner_recipe(command.recipe, there, choices, turns),
         process=command.process.alone(),
-        began=time.monotonic(),
         path=there if (there / "config.yaml").is_file() else None,
     )
 

@@ -1,7 +1,7 @@
 """Which weights predict: chosen on validation, measured where nothing chose, written as a model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,12 @@ class Selection:
 
 
 def select(
-    pool: CandidatePool, candidates: Sequence[Candidate], *, views: str = "one", every: bool = False
+    pool: CandidatePool,
+    candidates: Sequence[Candidate],
+    *,
+    views: str = "one",
+    every: bool = False,
+    preferred: str = "",
 ) -> Selection:
     """Choose a candidate by `choose`, calibrate it, and measure it beside the others.
 
@@ -112,13 +117,19 @@ def select(
         candidates: at least one that may be chosen; of equals the first wins.
         views: test-time views of the model.
         every: measure all candidates with views too, and not only the chosen one.
+        preferred: the candidate that is taken where nothing is held out to choose by.
 
     >>> from polyak.model import WeightKind
     >>> found = [Candidate("last", WeightKind.WEIGHTS, ("weights",))]
     >>> select(CandidatePool({}, list), found).chosen.name
     'last'
     """
-    chosen = choose(candidates, pool.validated)
+    able = [
+        replace(one, eligible=True)
+        for one in candidates
+        if one.name == preferred and not one.refused
+    ]
+    chosen = choose(candidates if pool.validated or not able else able, pool.validated)
     temperature = pool.temperature(chosen.states, views)
     found = {
         split: pool.predictions(chosen.states, split, views, temperature)
