@@ -69,6 +69,7 @@ def test_nothing_is_left_open_and_nothing_asked_is_changed():
         "threads",
         "memory",
         "device",
+        "choose_by",
         "precision",
     }
     assert open_still <= may

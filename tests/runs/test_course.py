@@ -190,3 +190,14 @@ def test_a_log_is_what_was_said(job, tmp_path):
     assert "96 files found = 96 used + 0 left out" in log
     assert "next: polyak predict" in log
     assert resume.finished(tmp_path / "runs/job")
+
+
+@pytest.mark.parametrize("by", ["nll", "accuracy", "balanced", "f1"])
+def test_validation_chooses_by_what_is_asked(job, by):
+    end = run(job(choose_by=by, ensemble="snapshots", cycles=2))
+    assert end["rule"].startswith("lowest NLL" if by == "nll" else "highest")
+    able = {row["name"]: row for row in end["table"] if "refused" not in row}
+    if by in ("nll", "accuracy"):
+        standing = [end["candidates"][name][by] for name in able]
+        own = end["candidates"][end["chosen"]][by]
+        assert own == (min if by == "nll" else max)(standing)

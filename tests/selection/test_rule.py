@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from polyak import metrics
 from polyak.selection import Candidate, WeightKind, choose
-from polyak.selection.rule import harmed
+from polyak.selection.rule import choose_by, harmed
+from polyak.targets import SINGLE_LABEL, value_by
 
 
 def candidate(name, accuracy, nll, passes, refused="", eligible=True):
@@ -54,3 +57,23 @@ def test_harm_is_two_standard_errors(lost, images, harm):
 
 def test_without_validation_there_is_no_harm():
     assert not harmed(np.zeros(0), np.zeros(0))
+
+
+def test_another_figure_may_choose():
+    """Of 90 ants and 10 bees: one answers ant, one finds bees, one is sure of what it says."""
+    labels = np.repeat([0, 1], [90, 10])
+    ants, bees, sure = np.tile([[0.9, 0.1]], (100, 1)), np.full((100, 2), 0.5), np.zeros((100, 2))
+    bees[:80], bees[80:] = [0.55, 0.45], [0.45, 0.55]  # 10 ants are taken for bees
+    sure[:, 0] = np.where(np.arange(100) < 90, 0.97, 0.55)
+    sure[:, 1] = 1 - sure[:, 0]
+    logs = {name: np.log(odds) for name, odds in (("a", ants), ("b", bees), ("s", sure))}
+    found = [candidate(name, 0.9, metrics.nll(one, labels), 1) for name, one in logs.items()]
+    chosen = {}
+    for by in ("nll", "accuracy", "balanced", "f1"):
+        values = {name: value_by(by, SINGLE_LABEL, one, labels) for name, one in logs.items()}
+        chosen[by] = choose_by(values, found).name
+    assert chosen == {"nll": "s", "accuracy": "s", "balanced": "b", "f1": "b"}
+    both = np.array([f1_score(labels, one.argmax(1), average="macro") for one in logs.values()])
+    assert value_by("f1", SINGLE_LABEL, logs["b"], labels) == both[1]
+    recall = balanced_accuracy_score(labels, logs["b"].argmax(1))
+    assert value_by("balanced", SINGLE_LABEL, logs["b"], labels) == recall

@@ -43,7 +43,8 @@ def join(command: Command, run: RunDirectory, folders: list[Path], moved: bool) 
     loaded = [model.load(folder) for folder in folders]
     pool = _pool(session, loaded)
     found = candidates(pool, loaded)
-    chosen = selection.select(pool, found, views=session.resolved.views, every=True)
+    resolved = session.resolved
+    chosen = selection.select(pool, found, views=resolved.views, every=True, by=resolved.choose_by)
     chosen.write_predictions(run.predictions)
     left = account(run, session.data.dataset, session.data.lost())
     chosen.save(run.model, {"members": [one.header for one in loaded]})

@@ -36,7 +36,9 @@ def select(beginning: Beginning, training: Training, preferred: str = "") -> Ite
     member = Member(training.step.network, network.spec, pool.classes, network.preprocessing)
     found = run_candidates(training, pool, member, beginning.joined)
     every = resolved.ensemble is not None
-    chosen = selection.select(pool, found, views=resolved.views, every=every, preferred=preferred)
+    chosen = selection.select(
+        pool, found, views=resolved.views, every=every, preferred=preferred, by=resolved.choose_by
+    )
     chosen.write_predictions(run.predictions)
     left = account(run, session.data.dataset, lost | session.data.lost())
     header = provenance(resolved, session.data.dataset, left, training.done)

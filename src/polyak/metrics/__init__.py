@@ -5,7 +5,7 @@ and its logarithm take tensors too.
 """
 
 from polyak.metrics.across import over_folds
-from polyak.metrics.balanced import class_weights
+from polyak.metrics.balanced import balanced_accuracy, class_weights, indicators, macro_f1
 from polyak.metrics.binary import as_binary, binary_losses, log_odds, log_sigmoid
 from polyak.metrics.calibration import Reliability, fit_temperature, reliability
 from polyak.metrics.conformal import ClassCoverage, Conformal, Coverage
@@ -46,6 +46,7 @@ __all__ = [
     "Reliability",
     "accuracy_and_nll",
     "as_binary",
+    "balanced_accuracy",
     "binary_losses",
     "cautions",
     "choose_thresholds",
@@ -54,10 +55,12 @@ __all__ = [
     "evaluate",
     "evaluate_several",
     "fit_temperature",
+    "indicators",
     "log_odds",
     "log_sigmoid",
     "log_softmax",
     "losses",
+    "macro_f1",
     "mean_average_precision",
     "most_confused",
     "negative_log",

@@ -19,7 +19,7 @@ from polyak.networks.head import set_head
 from polyak.recipe.resolved import PROBES
 from polyak.rundir.events import Event, FeaturesEvent, NoteEvent
 from polyak.rundir.plan_events import ProbeEvent
-from polyak.targets import TargetKind
+from polyak.targets import TargetKind, value_by
 from polyak.training.network import Network
 from polyak.training.session import Session
 from polyak.transfer import cache
@@ -83,6 +83,7 @@ class ProbeResults:
         probes: by strategy.
         fold: int64 (n,), in which cross-validation held each out; -1: in none.
         failed: (path, reason) of the others.
+        by: what tells probes apart, as `--choose-by` has it.
     """
 
     train: Part
@@ -90,11 +91,23 @@ class ProbeResults:
     probes: dict[str, transfer.Probe]
     fold: np.ndarray
     failed: list[tuple[str, str]]
+    by: str = "auto"
 
     @property
     def best(self) -> str:
-        """The strategy whose probe has the least cross-validated NLL: what training starts from."""
-        return min(self.probes, key=lambda name: cross_validated(self.probes[name])["nll"])
+        """The strategy whose probe does best in cross-validation, by NLL where no other figure is
+        asked for: what training starts from.
+        """
+        if self.by in ("auto", "nll"):
+            return min(self.probes, key=lambda name: cross_validated(self.probes[name])["nll"])
+        return max(self.probes, key=lambda name: self._value(self.probes[name]))
+
+    def _value(self, probe: transfer.Probe) -> float:
+        seen = ~np.isnan(probe.log_probs).any(1)
+        if not seen.any():
+            return 0.0
+        data = self.train.dataset
+        return value_by(self.by, data.kind, probe.log_probs[seen], data.labels[seen])
 
     @property
     def read(self) -> np.ndarray:
@@ -130,7 +143,7 @@ def fit_probes(
     labels, classes = part.labels, part.dataset.classes
     count = session.resolved.folds or transfer.fold_count(len(part))
     fold = transfer.folds(part.dataset.strata, session.resolved.seed, count, part.dataset.groups)
-    results = ProbeResults(part, features, {}, fold, failed)
+    results = ProbeResults(part, features, {}, fold, failed, session.resolved.choose_by)
     for strategy in strategies:
         session.stop.check("nothing was begun")
         columns = results.columns(strategy)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from polyak.recipe.recipe import ClassesFrom, Optimizer, Schedule
+from polyak.targets import ChooseBy
 
 
 class Choices(TypedDict, total=False):
@@ -55,6 +56,7 @@ class Choices(TypedDict, total=False):
     folds: int | None
     fold: int | None
     final: Literal["ensemble", "soup", "refit"] | None
+    choose_by: ChooseBy
     patience: int | None
     seed: int
     member: int

@@ -11,6 +11,7 @@ from polyak.decoding.unreadable import PIXEL_CAP, as_pixels, pixel_count
 from polyak.errors import UsageError, nearest
 from polyak.recipe.duration import seconds
 from polyak.recipe.names import OTHER_NAMES, renamed
+from polyak.targets import ChooseBy
 
 Rule = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
@@ -170,6 +171,11 @@ class Recipe(BaseModel, frozen=True):
         None,
         description="what folds come to: their models joined, the mean of their weights, or one "
         "more model, of all images; default refit for probes, ensemble else",
+    )
+    choose_by: ChooseBy = Field(
+        "auto",
+        description="what validation chooses weights and probes by; auto: the least NLL of those "
+        "whose accuracy is not clearly lower",
     )
     patience: int | None = Field(
         None, ge=1, description="stop after so many validations without progress"

@@ -239,6 +239,9 @@ def _balance(choices: _Choices, dataset: Dataset) -> None:
             if getattr(choices.recipe, name) not in (None, "auto", "none"):
                 why = "it is of one label an image, and these have several"
                 raise UsageError(f"no --{name} here", why=why, then="leave it away")
+        if choices.recipe.choose_by == "balanced":
+            why = "these images have several labels, each of which counts alike in F1"
+            raise UsageError("no --choose-by balanced here", why=why, then="--choose-by f1")
     if choices.values["balance"] == "auto":
         choices.values["balance"] = "none"
         if dataset.imbalance():

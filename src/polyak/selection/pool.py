@@ -18,7 +18,7 @@ from polyak.inference import as_divergence
 from polyak.model import Classifier
 from polyak.model.member import Member
 from polyak.selection.predictions import SplitPredictions
-from polyak.targets import TargetKind, kind_facts
+from polyak.targets import TargetKind, kind_facts, value_by
 
 
 class Part(Protocol):
@@ -167,6 +167,10 @@ class CandidatePool:
         if "val" not in self.parts:
             return 0.0, 0.0
         return self.kind.score(*self._calibrated(names))
+
+    def value(self, names: Sequence[str], by: str) -> float:
+        """Measure some weights on validation by one figure, by one view; larger is better."""
+        return value_by(by, self.kind, *self._calibrated(names))
 
     def losses(self, names: Sequence[str]) -> np.ndarray:
         """NLL of each validation image that could be read, (n,), at their own temperature."""

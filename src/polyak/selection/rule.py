@@ -1,6 +1,6 @@
 """The rule that chooses which weights predict: here, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,15 @@ RULE = (
     "lowest NLL on validation by one view, of those within one standard error of the highest "
     "accuracy there; the views are chosen beforehand"
 )
+
+
+RULES = {
+    "auto": RULE,
+    "nll": "lowest NLL on validation by one view",
+    "accuracy": "highest accuracy (of several labels mAP) on validation by one view, then NLL",
+    "balanced": "highest balanced accuracy on validation by one view, then lowest NLL",
+    "f1": "highest macro F1 on validation by one view, then lowest NLL",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,21 @@ def choose(candidates: Sequence[Candidate], images: int) -> Candidate:
     error = (highest * (1 - highest) / max(1, images)) ** 0.5
     close = [one for one in standing if one.accuracy >= highest - error]
     return min(close, key=lambda one: (one.nll, one.passes))
+
+
+def choose_by(values: Mapping[str, float], candidates: Sequence[Candidate]) -> Candidate:
+    """Choose the candidate of the highest value, then of lowest NLL, then of fewest passes.
+
+    Args:
+        values: of each candidate that may be chosen, by name; larger is better.
+        candidates: those.
+
+    >>> one = Candidate("a", WeightKind.AVERAGE, ("a",), nll=0.3)
+    >>> choose_by({"a": 0.5, "b": 0.6}, [one, Candidate("b", WeightKind.BEST, ("b",))]).name
+    'b'
+    """
+    able = [one for one in candidates if one.name in values]
+    return min(able, key=lambda one: (-values[one.name], one.nll, one.passes))
 
 
 def harmed(before: np.ndarray, after: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from polyak.metrics import Conformal
 from polyak.selection import file
 from polyak.selection.pool import CandidatePool
 from polyak.selection.predictions import SplitPredictions, measured_by
-from polyak.selection.rule import RULE, Candidate, choose
+from polyak.selection.rule import RULE, RULES, Candidate, choose, choose_by
 from polyak.selection.table import Refused, Row, table
 from polyak.targets import TargetKind, kind_facts
 
@@ -109,6 +109,7 @@ def select(
     views: str = "one",
     every: bool = False,
     preferred: str = "",
+    by: str = "auto",
 ) -> Selection:
     """Choose a candidate by `choose`, calibrate it, and measure it beside the others.
 
@@ -118,18 +119,14 @@ def select(
         views: test-time views of the model.
         every: measure all candidates with views too, and not only the chosen one.
         preferred: the candidate that is taken where nothing is held out to choose by.
+        by: what validation chooses by: "auto" is `choose`'s rule, else as `value_by` has it.
 
     >>> from polyak.model import WeightKind
     >>> found = [Candidate("last", WeightKind.WEIGHTS, ("weights",))]
     >>> select(CandidatePool({}, list), found).chosen.name
     'last'
     """
-    able = [
-        replace(one, eligible=True)
-        for one in candidates
-        if one.name == preferred and not one.refused
-    ]
-    chosen = choose(candidates if pool.validated or not able else able, pool.validated)
+    chosen = _chosen(pool, candidates, preferred, by)
     temperature = pool.temperature(chosen.states, views)
     found = {
         split: pool.predictions(chosen.states, split, views, temperature)
@@ -137,4 +134,18 @@ def select(
         if split in pool.parts
     }
     rows = table(pool, candidates, chosen, views, every)
-    return Selection(pool, candidates, chosen, views, temperature, rows, found)
+    rule = RULES[by if pool.validated else "auto"]
+    return Selection(pool, candidates, chosen, views, temperature, rows, found, rule)
+
+
+def _chosen(
+    pool: CandidatePool, candidates: Sequence[Candidate], preferred: str, by: str
+) -> Candidate:
+    standing = [one for one in candidates if not one.refused]
+    if not pool.validated:
+        able = [replace(one, eligible=True) for one in standing if one.name == preferred]
+        return choose(able or candidates, 0)
+    if by == "auto":
+        return choose(candidates, pool.validated)
+    eligible = [one for one in standing if one.eligible]
+    return choose_by({one.name: pool.value(one.states, by) for one in eligible}, eligible)

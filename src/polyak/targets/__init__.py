@@ -1,6 +1,7 @@
 """The kind of target: what is learned of an image, and what is made of a network's answer."""
 
 from polyak.targets.balanced import BALANCED, BalancedLabel
+from polyak.targets.chosen_by import ChooseBy, value_by
 from polyak.targets.facts import kind_facts, kind_of, read_kind, strata
 from polyak.targets.kind import Figures, TargetKind
 from polyak.targets.several_labels import SEVERAL_LABELS, SeveralLabels
@@ -11,6 +12,7 @@ __all__ = [
     "SEVERAL_LABELS",
     "SINGLE_LABEL",
     "BalancedLabel",
+    "ChooseBy",
     "Figures",
     "SeveralLabels",
     "SingleLabel",
@@ -19,4 +21,5 @@ __all__ = [
     "kind_of",
     "read_kind",
     "strata",
+    "value_by",
 ]
