@@ -28,6 +28,7 @@ SETS = {"hymenoptera": 60, "clothing10": 20, "eurosat10": 20, "magnetic_tile6": 
 TRAINED = ("clothing10", "eurosat10")
 REST, SEEDS, FOLDS = 30, 3, 5  # more test images of a class, draws, folds
 SMALL = {"size": 96}
+WAYS = ("probes", "fine-tuned")
 
 
 def table(source: Path, each: int, seed: int, folder: Path) -> Path:
@@ -108,13 +109,17 @@ def main(options) -> None:
         "machine": machine.describe(), "folds": FOLDS, "images a class": SETS, "probes": {},
         "fine-tuned": {},
     }  # fmt: skip
+    if options.out.exists():
+        results |= {k: v for k, v in json.loads(options.out.read_text()).items() if k in WAYS}
+    results |= {way: {} for way in options.ways}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(SEEDS):
             for name, each in SETS.items():
                 file = table(options.data / name, each, seed, Path(folder))
-                one = probed(file, seed, Path(folder) / "runs")
-                results["probes"].setdefault(name, []).append(one)
-                if name in TRAINED:
+                if "probes" in options.ways:
+                    one = probed(file, seed, Path(folder) / "runs")
+                    results["probes"].setdefault(name, []).append(one)
+                if name in TRAINED and "fine-tuned" in options.ways:
                     one = trained(file, seed, Path(folder) / "runs")
                     results["fine-tuned"].setdefault(name, []).append(one)
                 print(seed, name, json.dumps(one), flush=True)
@@ -125,4 +130,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/folds.json")
+    parser.add_argument("--ways", nargs="+", default=["probes", "fine-tuned"])
     main(parser.parse_args())

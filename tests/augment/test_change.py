@@ -7,7 +7,7 @@ from polyak.augment.change import changed
 from polyak.errors import UsageError
 from polyak.options import training
 from polyak.recipe import make
-from polyak.recipe.recipe import read, write
+from polyak.recipe.written import read, write
 
 
 @pytest.mark.parametrize(

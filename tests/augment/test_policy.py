@@ -11,7 +11,8 @@ from polyak.augment.change import changed
 from polyak.augment.kernels import COLOUR, COLUMNS, MATRIX, SHARP
 from polyak.augment.policy import Operation
 from polyak.errors import UsageError
-from polyak.recipe.recipe import make, read
+from polyak.recipe.recipe import make
+from polyak.recipe.written import read
 
 CALL = {"size": (24, 24), "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
 NAMES = ("none", "light", "lecture", "strong", "rand", "trivial")

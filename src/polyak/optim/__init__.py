@@ -13,6 +13,7 @@ from polyak.optim import rules, schedules
 if TYPE_CHECKING:
     from polyak.optim.average import Average
     from polyak.optim.batch_norm import keep_shared, refresh_batch_norm
+    from polyak.optim.muon import Muon
     from polyak.optim.nesterov import Nesterov
     from polyak.optim.optimizers import (
         SGD,
@@ -36,6 +37,7 @@ __all__ = [
     "Average",
     "Lion",
     "Momentum",
+    "Muon",
     "NAdam",
     "Nesterov",
     "RMSProp",
@@ -50,6 +52,7 @@ __all__ = [
 
 _HOME = {
     "Average": "average",
+    "Muon": "muon",
     "Nesterov": "nesterov",
     "Scheduled": "scheduler",
     "keep_shared": "batch_norm",

@@ -60,11 +60,13 @@ class Ruled(Portable):
     """Step by a rule; the classes of `polyak.optim` say which.
 
     Class attributes: decoupled (weight decay shrinks weights instead of joining the
-    gradient); filled (hyperparameters that change from step to step, which no option gives);
-    hyper_keys (torch's names of the hyperparameters, where they differ from the rule's).
+    gradient); elementwise (the rule treats every weight alone, so that a loop may run it); filled
+    (hyperparameters that change from step to step, which no option gives); hyper_keys (torch's
+    names of the hyperparameters, where they differ from the rule's).
     """
 
     decoupled: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
     filled: ClassVar[tuple[str, ...]] = ("t",)
     hyper_keys: ClassVar[dict[str, Any]] = {
         "learning_rate": "lr",
@@ -185,7 +187,7 @@ class Ruled(Portable):
         if lineup is None:
             refuse(parameters, gradients)
             try:
-                lineup = line_up(columns, memo)
+                lineup = line_up(columns, memo, self.elementwise)
             except MismatchError as error:
                 raise self._explained(error, number, parameters[error.place]) from None
         return lineup, states
@@ -225,7 +227,8 @@ class Ruled(Portable):
         hypers = self._hypers(number, group, states)
         for hyper, places in hypers:
             part = lineup if len(hypers) == 1 else lineup.part(places)
-            engine.run(engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays), part)
+            work = engine.Pass(type(self).rule, hyper, scale, l2, shrink, decays)
+            engine.run(work, part, None if self.elementwise else "eager")
 
     def _hypers(self, number, group, states) -> list[tuple[dict[str, float], list[int]]]:
         """Give the hyperparameters and the places they hold for: counts can differ in a group."""

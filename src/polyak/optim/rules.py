@@ -120,6 +120,43 @@ def lion(x, dx, first_moment, learning_rate, beta1=0.9, beta2=0.99):
     return x, first_moment
 
 
+def muon(x, dx, velocity, learning_rate, rho=0.95):
+    """Step by the matrix sign of the momentum, so that every direction moves alike (Jordan et al.
+    2024). `x` is a matrix; a convolution is one with a row for each filter.
+
+    >>> import numpy as np
+    >>> x, dx = np.zeros((2, 2)), np.array([[3.0, 0.0], [0.0, -0.1]])
+    >>> muon(x, dx, 0 * x, learning_rate=0.1)[0].round(1).tolist()
+    [[-0.1, 0.0], [0.0, 0.1]]
+    """
+    velocity = rho * velocity + (1 - rho) * dx
+    look_ahead = rho * velocity + (1 - rho) * dx
+    x = x - learning_rate * matrix_sign(look_ahead)
+    return x, velocity
+
+
+def matrix_sign(m):
+    """Bring all singular values of a matrix near 1 and keep its directions, by five steps of
+    Newton and Schulz with the coefficients of Jordan et al. 2024; a tall matrix gets the root of
+    its rows over its columns times as much.
+
+    >>> import numpy as np
+    >>> np.linalg.svd(matrix_sign(np.diag([5.0, 1.0])), compute_uv=False).round(1).tolist()
+    [0.8, 0.7]
+    """
+    rows = m.reshape(len(m), -1)
+    more = max(1, rows.shape[0] / rows.shape[1]) ** 0.5
+    sign = rows / ((rows * rows).sum() ** 0.5 + 1e-7)
+    if more > 1:
+        sign = sign.T
+    for _ in range(5):
+        square = sign @ sign.T
+        sign = 3.4445 * sign + (2.0315 * square @ square - 4.7750 * square) @ sign
+    if more > 1:
+        sign = sign.T
+    return more * sign.reshape(m.shape)
+
+
 def polyak(x_test, x, decay=0.995):
     """Average the weights exponentially, test with the average (slide 'Polyak averaging'; Polyak &
     Juditsky 1992).
