@@ -148,6 +148,13 @@ def test_averages_are_those_of_every_step():
     assert not torch.equal(one["0.weight"], own["0.weight"])
 
 
+def test_it_climbs_where_it_is_asked_to():
+    x = torch.eye(3, requires_grad=True)
+    x.grad = torch.eye(3)
+    Muon([x], lr=0.1, maximize=True).step()
+    assert (x.diag() > 1).all()
+
+
 def test_a_scheduler_moves_both_rates():
     optimizer = Muon(nn.Linear(3, 2).parameters(), lr=0.02, others_lr=0.001)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.5)
@@ -166,6 +173,8 @@ def test_what_does_not_fit_is_refused():
     network = nn.Linear(3, 2)
     with pytest.raises(UsageError, match="no such rule beside Muon"):
         Muon(network.parameters(), others="sgd")
+    with pytest.raises(UsageError, match="Muon clips no gradients"):
+        Muon(network.parameters(), max_norm=1.0)
     with pytest.raises(UsageError, match="muon=True is for matrices"):
         Muon([{"params": [network.bias], "muon": True}])
     optimizer = Muon(network.parameters())

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -68,7 +68,7 @@ class Muon(Optimizer):
         weight_decay: of all, decoupled; of Nesterov it joins the gradient.
         others: the rule of all others, "adamw" or "nesterov".
         others_lr: its rate; a scheduler scales both.
-        averages: `Average`s that are brought up to date after the step.
+        options: `averages` that are brought up to date after the step, `maximize`; no `max_norm`.
 
     Raises:
         UsageError: no such rule, or a group of matrices that are none.
@@ -91,19 +91,22 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         others: str = "adamw",
         others_lr: Rate = 1e-3,
-        averages: Sequence[Average] = (),
+        **options: Unpack[Options],
     ):
         if others not in OTHERS:
             then = " or ".join(OTHERS)
             raise UsageError("no such rule beside Muon", where=f"others={others!r}", then=then)
         matrices, flat = _split(params, lr, others_lr)
-        self.averages: list[Average] = list(averages)
+        self.averages: list[Average] = list(options.pop("averages", ()))
+        if options.get("max_norm") is not None:
+            then = "torch.nn.utils.clip_grad_norm_ before the step"
+            raise UsageError("Muon clips no gradients", where="max_norm", then=then)
         self.parts: list[Ruled] = []
         if matrices:
-            part = Matrices(matrices, lr, momentum, weight_decay=weight_decay)
+            part = Matrices(matrices, lr, momentum, weight_decay=weight_decay, **options)
             self.parts.append(part)
         if flat:
-            self.parts.append(OTHERS[others](flat, others_lr, weight_decay=weight_decay))
+            self.parts.append(OTHERS[others](flat, others_lr, weight_decay=weight_decay, **options))
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._share()
 
