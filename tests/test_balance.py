@@ -175,3 +175,44 @@ def test_shares_fit_the_model(uneven, tmp_path, shares):
     model = answers(tmp_path, uneven, "plain")
     with pytest.raises(UsageError, match="shares do not fit"):
         model.with_prior(shares)
+
+
+@pytest.mark.parametrize("way", ["logits", "weights"])
+def test_smoothing_favours_no_rare_class(way):
+    """Nothing but its label is known of an image: the best answer is each image's own class."""
+    labels = torch.tensor([0] * 99 + [1])
+    share = torch.tensor([0.99, 0.01])
+    more = {"offset": share.log()} if way == "logits" else {"weights": 1 / (2 * share)}
+    targets = Targets(2, label_smoothing=0.2, **more)
+    logits = torch.zeros(100, 2, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], lr=1.0, max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = targets.loss(logits, labels)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert (logits.argmax(1) == labels).all()
+
+
+@pytest.mark.parametrize("way", ["logits", "weights"])
+def test_smoothed_or_not_the_middle_stays_the_middle(way):
+    """Images that say nothing of their class are answered by neither, however uneven they are."""
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    share = torch.tensor([0.9, 0.1])
+    more = {"offset": share.log()} if way == "logits" else {"weights": 1 / (2 * share)}
+    for smoothing in (0.0, 0.2):
+        targets = Targets(2, label_smoothing=smoothing, **more)
+        logits = torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
+
+        def loss(targets=targets, logits=logits, optimizer=optimizer):
+            optimizer.zero_grad()
+            value = targets.loss(logits.expand(100, 2), labels)
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        assert abs(float((logits[0] - logits[1]).detach())) < 1e-3

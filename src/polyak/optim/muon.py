@@ -54,6 +54,15 @@ class Matrices(Ruled):
         super().__init__(params, defaults, options)
 
 
+class MuonOptions(Options, total=False):
+    """What `Muon` takes besides: `others_lr`, the rate of all that is no matrix.
+
+    >>> options: MuonOptions = {"others_lr": 1e-3}
+    """
+
+    others_lr: Rate
+
+
 class Muon(Optimizer):
     """Step matrices and convolutions by Muon, and biases, norms and what else there is by AdamW or
     Nesterov momentum.
@@ -67,8 +76,8 @@ class Muon(Optimizer):
         momentum: of the matrices.
         weight_decay: of all, decoupled; of Nesterov it joins the gradient.
         others: the rule of all others, "adamw" or "nesterov".
-        others_lr: its rate; a scheduler scales both.
-        options: `averages` that are brought up to date after the step, `maximize`; no `max_norm`.
+        options: `others_lr`, the rate of those, 1e-3; a scheduler scales both. `averages` that are
+            brought up to date after the step, `maximize`; no `max_norm`.
 
     Raises:
         UsageError: no such rule, or a group of matrices that are none.
@@ -90,23 +99,24 @@ class Muon(Optimizer):
         *,
         weight_decay: float = 0.0,
         others: str = "adamw",
-        others_lr: Rate = 1e-3,
-        **options: Unpack[Options],
+        **options: Unpack[MuonOptions],
     ):
         if others not in OTHERS:
             then = " or ".join(OTHERS)
             raise UsageError("no such rule beside Muon", where=f"others={others!r}", then=then)
+        others_lr = options.pop("others_lr", 1e-3)
         matrices, flat = _split(params, lr, others_lr)
-        self.averages: list[Average] = list(options.pop("averages", ()))
+        more: dict[str, Any] = dict(options)
+        self.averages: list[Average] = list(more.pop("averages", ()))
         if options.get("max_norm") is not None:
             then = "torch.nn.utils.clip_grad_norm_ before the step"
             raise UsageError("Muon clips no gradients", where="max_norm", then=then)
         self.parts: list[Ruled] = []
         if matrices:
-            part = Matrices(matrices, lr, momentum, weight_decay=weight_decay, **options)
+            part = Matrices(matrices, lr, momentum, weight_decay=weight_decay, **more)
             self.parts.append(part)
         if flat:
-            self.parts.append(OTHERS[others](flat, others_lr, weight_decay=weight_decay, **options))
+            self.parts.append(OTHERS[others](flat, others_lr, weight_decay=weight_decay, **more))
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._share()
 

@@ -64,10 +64,13 @@ class SingleLabel:
         logits = logits.float()
         if weights is None:
             return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        # over all images of the batch: torch's own mean divides by the weights that it holds
-        return functional.cross_entropy(
-            logits, targets, weights, label_smoothing=label_smoothing, reduction="none"
-        ).mean()
+        each = functional.cross_entropy(
+            logits, targets, label_smoothing=label_smoothing, reduction="none"
+        )
+        # by the image's own classes: torch's weights count what smoothing spreads over rare ones
+        # as much, and its mean divides by what a batch holds
+        own = targets @ weights if targets.is_floating_point() else weights[targets]
+        return (each * own).mean()
 
     def log_probs(self, logits: Array, temperature: float = 1.0) -> Array:
         """Turn logits (..., K) into log-probabilities at a temperature."""

@@ -35,7 +35,8 @@ class Targets:
     Args:
         classes: K.
         kind: of the targets.
-        label_smoothing: share of every label spread over all classes.
+        label_smoothing: share of every label spread over all classes, with an offset by their
+            shares.
         mix: mixes pairs of images and their targets; None leaves both alone.
         teacher: normalised images -> probabilities (N, K) to learn instead of labels; None: labels.
         weights: float32 (K,), how much each class counts; None counts all alike.
@@ -65,9 +66,15 @@ class Targets:
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Give the mean loss of logits (N, K), a 0-dimensional tensor."""
         smoothing = self.label_smoothing if self.teacher is None else 0.0
-        if self.offset is not None:
-            logits = logits.float() + self.offset
-        return self.kind.loss(logits, targets, smoothing, self.weights)
+        if self.offset is None:
+            return self.kind.loss(logits, targets, smoothing, self.weights)
+        if smoothing:
+            # toward the shares that the offset stands for: spread evenly, rare classes would get
+            # more of an image than its own
+            if not targets.is_floating_point():
+                targets = self.kind.soft(targets, self.classes)
+            targets = torch.lerp(targets, self.offset.exp().expand_as(targets), smoothing)
+        return self.kind.loss(logits.float() + self.offset, targets, 0.0, self.weights)
 
 
 @dataclass(frozen=True)
