@@ -3,8 +3,9 @@
     python benchmarks/study_imbalance.py DATA --out benchmarks/results/imbalance.json
 
 DATA holds cifar10. A seeded draw takes 500 images of every class to test on, and of the others
-4,500 of the first class, 45 of the last, and between them as many as lie on a geometric row. Each seed
-draws anew, and its ways run in turns. The run's directory is thrown away; nothing else may run.
+4,500 of the first class, 45 of the last, and between them as many as lie on a geometric row. Each
+seed draws anew, and its ways run in turns. The run's directory is thrown away; nothing else may
+run.
 """
 
 import argparse
