@@ -26,6 +26,7 @@ ONLY_READ = {  # how a command begins, or what is in it: why it does not run her
     "--budget": "its budget is minutes",
     "polyak plan": "five minutes; tests/planning/test_plan.py runs it for less",
     "polyak clean": "needs weights, and 12 pixels are too few; tests/test_clean_verb.py runs it",
+    "--final soup": "tunes five times, from weights; tests/runs/test_folds.py runs it",
     "--steps 300": "13,500 steps; tests/race/test_contest.py runs fewer",
     "torchrun": "starts processes; tests/training/test_distributed.py does",
     "--to hf": "timm has no twin of the reader's small network; tests/export/test_hub.py runs it",
