@@ -66,7 +66,7 @@ def mosaics(source: Path, seed: int, folder: Path) -> Path:
 
 def trained(file: Path, way: str, seed: int, folder: Path) -> dict:
     """Train as a user would, and give the figures on the test mosaics."""
-    name = f"{way.replace(' ', '-')}-{seed}"
+    name = f"{way.replace(',', '').replace(' ', '-')}-{seed}"
     command = [
         sys.executable, "-m", "polyak", "train", str(file), "--seed", str(seed), "--out",
         str(folder / "runs"), "--name", name, *WAYS[way],
