@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -143,7 +142,7 @@ def _paths(file: Path) -> list[str]:
     return [name.removeprefix("./") for name in rows]
 
 
-def _tested(session: Session, classifier: Classifier, run: RunDirectory) -> Any:
+def _tested(session: Session, classifier: Classifier, run: RunDirectory) -> SplitPredictions | None:
     """Predict the test part by the model that ships, where there is one."""
     part = session.data.parts.get("test")
     if part is None:

@@ -185,12 +185,7 @@ def held_out(
     359
     """
     data, split = asked.data, asked.split
-    listing = find(data, asked.classes_from, classes, asked.label_separator)
-    everything = scan(listing, pixel_cap=pixel_cap, classes=classes)
-    if everything.kind.several != kind.several:
-        one, several = "one label an image", "several labels an image"
-        why = f"it has {one}, the model gives several" if kind.several else f"it has {several}"
-        raise DataError("the model cannot be measured on this data", where=data, why=why)
+    everything = _scanned(asked, classes, pixel_cap, kind)
     known = known_splits(models, everything)
     before, own = known.of(everything.digests), everything.splits
     trained = before == "train"
@@ -225,3 +220,16 @@ def held_out(
     training = everything.take(trained | (own == "train"))
     whole = HeldOut(everything.take(kept), before[kept], training, counts)
     return whole.read(np.arange(n))
+
+
+def _scanned(
+    asked: LabelledData, classes: tuple[str, ...], pixel_cap: int, kind: TargetKind
+) -> Dataset:
+    """Scan the data; its images must have one label, or several, as the models give them."""
+    listing = find(asked.data, asked.classes_from, classes, asked.label_separator)
+    found = scan(listing, pixel_cap=pixel_cap, classes=classes)
+    if found.kind.several != kind.several:
+        one, several = "one label an image", "several labels an image"
+        why = f"it has {one}, the model gives several" if kind.several else f"it has {several}"
+        raise DataError("the model cannot be measured on this data", where=asked.data, why=why)
+    return found
