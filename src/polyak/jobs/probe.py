@@ -93,10 +93,7 @@ def _unseen(
     joined: Joined, val: ProbePredictions | None, temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of the images that were predicted unseen, and their labels."""
-    log_probs, labels = joined.log_probs, joined.labels
-    if val is not None:
-        log_probs = np.concatenate([log_probs, val.log_probs])
-        labels = np.concatenate([labels, val.labels])
+    log_probs, labels = _beside(joined.log_probs, joined.labels, val)
     kind = joined.members[0].kind
     return kind.probabilities(kind.logits(log_probs), temperature), labels
 
@@ -174,7 +171,13 @@ def calibrated(
     >>> round(calibrated(log_probs, np.array([0, 0, 0, 1]), None), 4)
     1.217
     """
-    if val is not None:
-        log_probs = np.concatenate([log_probs, val.log_probs])
-        labels = np.concatenate([labels, val.labels])
-    return kind.temperature(log_probs, labels)
+    return kind.temperature(*_beside(log_probs, labels, val))
+
+
+def _beside(
+    log_probs: np.ndarray, labels: np.ndarray, val: ProbePredictions | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put what is predicted of held-out images beside cross-validation's predictions."""
+    if val is None:
+        return log_probs, labels
+    return np.concatenate([log_probs, val.log_probs]), np.concatenate([labels, val.labels])
