@@ -1,6 +1,6 @@
-"""polyak.optim against torch.optim on the CPU, and against the speed of memory.
+"""polyak.optim against torch.optim, and against the speed of memory.
 
-    python benchmarks/bench_optim.py [--repeats 21] [--threads 2] [--out FILE]
+    python benchmarks/bench_optim.py [--repeats 21] [--threads 2] [--device cuda] [--out FILE]
 
 Contestants take turns, one step each, in rotating order; a ratio is the median of the ratios within
 a turn, so that a slow moment of the machine hits all alike. Half of the turns are taken by
@@ -69,13 +69,25 @@ def interleaved(contestants, repeats):
     for _ in range(3):
         for name in names:
             contestants[name]()
+            finish()
     seconds = {name: [] for name in names}
     for turn in range(repeats):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             start = time.perf_counter()
             contestants[name]()
+            finish()
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def on_a_gpu():
+    return torch.get_default_device().type == "cuda"
+
+
+def finish():
+    """Wait for what a device was given to do."""
+    if on_a_gpu():
+        torch.cuda.synchronize()
 
 
 def spread(values):
@@ -171,6 +183,7 @@ def everything(model, repeats):
 
 FIRST = """
 import time, torch
+torch.set_default_device("{device}")
 from polyak import optim
 optimizer = optim.{name}([torch.ones(100, requires_grad=True)], lr=1e-4)
 optimizer.param_groups[0]["params"][0].grad = torch.ones(100)
@@ -180,7 +193,7 @@ start = time.perf_counter(); optimizer.step(); print(time.perf_counter() - start
 
 def first_call(cls):
     """Seconds of the first step in a fresh process: what compiling costs."""
-    code = FIRST.format(name=cls.__name__)
+    code = FIRST.format(name=cls.__name__, device=torch.get_default_device())
     run = [sys.executable, "-c", code]
     times = [float(subprocess.run(run, check=True, capture_output=True).stdout) for _ in range(3)]
     return {"median": statistics.median(times), "all": times}
@@ -191,6 +204,9 @@ def machine():
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     return {
+        "device": torch.cuda.get_device_name()
+        if torch.get_default_device().type == "cuda"
+        else "cpu",
         "processor": names[0].split(":")[1].strip() if names else platform.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -206,11 +222,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--models", nargs="+", default=["resnet50", "vit_small", "small"])
     parser.add_argument("--rules", nargs="+", default=list(RULES))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/optim.json")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    torch.set_default_device(given.device)
     torch.manual_seed(0)
     result = {"machine": machine(), "n": given.repeats, "plain": {}, "everything": {}}
     for model in given.models:

@@ -48,6 +48,15 @@ def test_describing_does_not_import_torch():
     assert child.stdout.strip() == "False"
 
 
+def test_a_process_whose_torch_forbids_new_flags_is_set_up_for_a_gpu():
+    code = (
+        "import torch; torch.backends.disable_global_flags(); from polyak import machine; "
+        "machine.prepare(1, 'cuda'); print(torch.get_deterministic_debug_mode())"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.stdout.strip() == "1", child.stderr
+
+
 @pytest.mark.parametrize(
     ("quota", "expected"),
     [("max 100000", 8), ("150000 100000", 1), ("300000 100000", 3), ("20000 100000", 1)],

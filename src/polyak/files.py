@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -212,7 +213,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, too large, or nested too deeply.
+        ValueError: it is no JSON, too large, nested too deeply, or has a number that is not finite.
 
     >>> page = Path(tempfile.mkdtemp()) / "a.json"
     >>> _ = page.write_text("[" * 10**5)
@@ -222,9 +223,15 @@ def read_json(path: Path) -> Any:
     ValueError: a.json is nested too deeply
     """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
         raise ValueError(f"{path.name} is nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

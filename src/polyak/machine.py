@@ -132,8 +132,9 @@ def prepare(compute: int, device: str = "cpu") -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+        # that it is deterministic follows from the above; some libraries forbid to set it at all
+        if torch.backends.cudnn.benchmark:
+            torch.backends.cudnn.benchmark = False
 
 
 def device(wanted: str = "auto") -> str:

@@ -12,6 +12,7 @@ from polyak.decoding import Unreadable, decode, image_pixels
 from polyak.decoding.exif import upright
 from polyak.decoding.header import read_header
 from polyak.decoding.jpeg_clean import cleaned
+from polyak.decoding.parts import gif_parts
 from polyak.decoding.pillow import open_pillow
 from polyak.decoding.strips import pieces_of
 
@@ -104,7 +105,7 @@ def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
     """Tell whether an image, as it lies in its file, has a flat end that the whole one had not."""
     steps = 0 if kind == "header" else 1  # other tables may leave little contrast
     tail = flat_tail(_frame(data, pixels), steps)
-    if tail < LOST or (tail >= 0.95 and kind in _ANY_COLOURS):
+    if tail < LOST or (tail >= 0.95 and (kind in _ANY_COLOURS or _only_colours(base, data))):
         return False
     if tail < LOST + flat_tail(decode(base.data, CAP), steps):
         return False
@@ -112,6 +113,14 @@ def _lost(base: bases.Base, kind: str, data: bytes, pixels: np.ndarray) -> bool:
         # other tables make other pixels of the same data, all black or white ones perhaps
         return kind != "header" and (kind not in _END_IS_THERE or not _accounted(data))
     return True
+
+
+def _only_colours(base: bases.Base, data: bytes) -> bool:
+    """Tell whether a GIF lost colours of its palette, and nothing of its compressed data."""
+    if base.format != "GIF" or len(data) != len(base.data):
+        return False
+    parts = gif_parts(data)
+    return parts == gif_parts(base.data) and all(data[a:b] == base.data[a:b] for a, b in parts)
 
 
 def _accounted(data: bytes) -> bool:

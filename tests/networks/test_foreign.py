@@ -208,6 +208,20 @@ def test_a_table_of_too_many_tensors_is_left_alone(first):
     assert foreign.network_of(table) is None
 
 
+def test_a_network_that_cannot_be_sketched_is_passed_over(monkeypatch):
+    """An older timm's RegNet computes its widths with tensors, of which a sketch has no values."""
+    make = foreign.zoo().create_model
+
+    def older(name, **options):
+        if torch.get_default_device().type == "meta" and name.startswith("regnet"):
+            raise NotImplementedError("aten::_unique2")
+        return make(name, **options)
+
+    monkeypatch.setattr(foreign.zoo(), "create_model", older)
+    table = {f"module.{n}": t for n, t in build("densenet121", 2).state_dict().items()}
+    assert foreign.network_of(table) == "densenet121"
+
+
 def test_many_prefixes_end(resnet):
     table = {f"{'module.' * (i % 9)}{i}": torch.zeros(1) for i in range(900)}
     own = foreign.backbone_tensors(resnet)

@@ -280,7 +280,7 @@ def test_nothing_known_outlives_its_shape():
             engine.apply(work, [[t] for t in cut], memo)
 
 
-@pytest.mark.parametrize("kind", ["eager", "numba", "compiled"])
+@pytest.mark.parametrize("kind", ["eager", "numba", "together"])
 def test_every_engine_compares(kind):
     columns = [[torch.ones(5, 3)], [torch.ones(1, 3)]]  # which would be broadcast
     with pytest.raises(RuntimeError, match=r"\(1, 3\) beside \(5, 3\)"):

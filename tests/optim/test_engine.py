@@ -55,7 +55,7 @@ def copied(columns, dtype=None):
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("kind", ["eager", "numba"])
+@pytest.mark.parametrize("kind", ["eager", "numba", "together"])
 def test_engines_agree_with_double_precision(name, dtype, kind):
     rule = getattr(rules, name)
     columns = columns_of(rule, dtype)
@@ -68,18 +68,33 @@ def test_engines_agree_with_double_precision(name, dtype, kind):
             torch.testing.assert_close(a.double(), b, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adam"])
-def test_compiled_engine_agrees(name):
-    """Traced and run as plain tensor code: what a GPU compiles, without a compiler."""
-    rule = getattr(rules, name)
-    columns = columns_of(rule, torch.float64, sizes=[(7,)])
-    exact = copied(columns)
-    engine.apply(work_of(rule), exact, engine="eager")
-    step = engine.kernel.__wrapped__(rule, backend="eager")
-    engine.compiled(work_of(rule), columns, step)
-    for column, expected in zip(columns, exact, strict=True):
-        for a, b in zip(column, expected, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+def by_a_method(x, dx, seen, learning_rate):
+    return x - learning_rate * dx.sign(), seen + 1
+
+
+def forgetful(x, dx, seen, learning_rate):
+    return x - learning_rate * dx * seen, x.new_zeros(()) if hasattr(x, "new_zeros") else 0.0
+
+
+@pytest.mark.parametrize("rule", [by_a_method, forgetful])
+def test_a_rule_that_is_no_plain_arithmetic_goes_one_by_one(rule):
+    x, dx = [torch.ones(2), torch.ones(1)], [torch.tensor([3.0, -2.0]), torch.zeros(1)]
+    seen = [torch.ones(2), torch.ones(1)]
+    engine.apply(Pass(rule, {"learning_rate": 0.5}), [x, dx, seen], engine="together")
+    expected = {by_a_method: ([0.5, 1.5], [2.0, 2.0]), forgetful: ([-0.5, 2.0], [0.0, 0.0])}[rule]
+    assert (x[0].tolist(), seen[0].tolist()) == expected
+
+
+def test_portions_step_each_weight_once(monkeypatch):
+    monkeypatch.setattr(engine, "AT_ONCE", 10)
+    whole = columns_of(rules.adam, torch.float32)
+    parts = copied(whole)
+    assert len(list(engine._portions(parts))) > 3
+    engine.apply(work_of(rules.adam), parts, engine="together")
+    monkeypatch.setattr(engine, "AT_ONCE", 1 << 26)
+    engine.apply(work_of(rules.adam), whole, engine="together")
+    for column, expected in zip(parts, whole, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(column, expected, strict=True))
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):

@@ -94,7 +94,11 @@ def test_a_manifest_leads_nowhere_else(tmp_path):
     assert (tmp_path / "outside.safetensors").exists()
 
 
-DAMAGE = ["", "{", "[3]", '[{"file": 1}]', "null", "[" * 10**5, "\x00" * 300]
+DAMAGE = ["", "{", "[3]", '[{"file": 1}]', "null", "[" * 10**5, "\x00" * 300,
+    json.dumps([{"file": "x" * 300, "step": 1, "sha256": "0"}]),
+    '[{"file": "step-000000001.safetensors", "step": 1e999, "sha256": "0"}]',
+    '[{"file": "step-000000001.safetensors", "step": Infinity, "sha256": "0"}]',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", DAMAGE)

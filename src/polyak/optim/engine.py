@@ -1,5 +1,5 @@
-"""Applies a rule to tensors: eagerly anywhere (the reference), in Numba loops on a CPU, compiled on
-a GPU.
+"""Applies a rule to tensors: one by one anywhere (the reference), in Numba loops on a CPU, many
+together on a GPU.
 
 The engine knows how to go through tensors; the formulas are the rules'. Decay, clipping, the
 gradient's scale and the averages are arguments of the pass. Results do not depend on the number of
@@ -9,7 +9,7 @@ threads: every weight is computed alone.
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,13 @@ from polyak.optim import loops, threads
 from polyak.optim.lineup import PRECISION, Lineup, known, line_up
 from polyak.optim.mismatch import Columns
 from polyak.optim.rules import polyak
+from polyak.optim.together import Together, wide_dtype
 from polyak.optim.translate import signature, translate
 
 NO_AVERAGE: dict[type[Any], np.ndarray] = {
     precision: np.zeros((0, 2), precision) for precision in PRECISION.values()
 }
+AT_ONCE = 1 << 26  # weights that go through a rule together
 
 
 @dataclass
@@ -60,7 +62,7 @@ def apply(
             place, all tensors of a place of one shape; state and averages of a bfloat16 or float16
             parameter are float32.
         memo: a dictionary that is the caller's to keep, for the same columns of the next step.
-        engine: "eager", "numba" or "compiled"; None chooses by device.
+        engine: "eager", "numba" or "together"; None chooses by device.
 
     Raises:
         MismatchError: tensors of one place do not fit each other; nothing was changed.
@@ -101,7 +103,7 @@ def choose(device: str) -> str:
     >>> choose("cpu"), choose("mps")
     ('numba', 'eager')
     """
-    return {"cpu": "numba", "cuda": "compiled"}.get(device, "eager")
+    return {"cpu": "numba", "cuda": "together"}.get(device, "eager")
 
 
 def eager(work: Pass, columns: Columns, states: int) -> None:
@@ -126,13 +128,44 @@ def eager(work: Pass, columns: Columns, states: int) -> None:
             x_test.copy_(polyak(x_test, x.to(x_test.dtype), decay)[0])
 
 
-def wide_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Name the type of a parameter's state: its own, but float32 for the half precisions.
+def together(work: Pass, columns: Columns, states: int) -> None:
+    """Take the step with many tensors at once, or one by one where the rule does more than
+    arithmetic.
 
-    >>> wide_dtype(torch.bfloat16), wide_dtype(torch.float64)
-    (torch.float32, torch.float64)
+    >>> from polyak.optim.rules import sgd
+    >>> x = torch.ones(2)
+    >>> together(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]], states=0); x
+    tensor([0.5000, 0.5000])
     """
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+    for part in _portions(columns):
+        try:
+            x, dx, *others = (Together(column) for column in part)
+            state, averages = others[:states], others[states:]
+            x_wide, dx_wide = x.wide(), dx.wide()
+            if work.scale != 1:
+                dx_wide = work.scale * dx_wide
+            if work.l2:
+                dx_wide = dx_wide + work.l2 * x_wide
+            if work.shrink != 1:
+                x_wide = work.shrink * x_wide
+            new = work.rule(x_wide, dx_wide, *state, **work.hyper)
+            if not all(isinstance(value, Together) for value in new):
+                raise TypeError("the rule gives something else than it took")
+            for old, value in zip((x, *state), new, strict=True):
+                old.copy_(value)
+            for x_test, decay in zip(averages, work.decays, strict=True):
+                x_test.copy_(polyak(x_test, x.wide(), decay)[0])
+        except (TypeError, AttributeError):
+            eager(work, part, states)
+
+
+def _portions(columns):
+    """Part the places so that what is computed in between stays small beside the weights."""
+    sizes = np.cumsum([x.numel() for x in columns[0]])
+    numbers = sizes // AT_ONCE
+    for number in np.unique(numbers):
+        first, last = np.searchsorted(numbers, [number, number + 1])
+        yield [column[first:last] for column in columns]
 
 
 @cache
@@ -211,37 +244,8 @@ def _run_as_tensors(work, columns, places, engine):
     for device in dict.fromkeys(columns[0][place].device for place in places):
         there = [place for place in places if columns[0][place].device == device]
         chosen = [[column[place] for place in there] for column in columns]
-        if (engine or choose(device.type)) == "compiled":
-            compiled(work, chosen, kernel(work.rule))
+        kind, states = engine or choose(device.type), len(signature(work.rule).state)
+        if kind == "together":
+            together(work, chosen, states)
         else:
-            eager(work, chosen, len(signature(work.rule).state))
-
-
-def compiled(work: Pass, columns: Columns, step: Callable) -> None:
-    """Run a kernel; numbers travel as 0-d tensors, so that a new rate is no new compilation.
-
-    >>> from polyak.optim.rules import sgd
-    >>> x = torch.ones(2)
-    >>> step = kernel(sgd, backend="eager")
-    >>> compiled(Pass(sgd, {"learning_rate": 0.5}), [[x], [torch.ones(2)]], step); x
-    tensor([0.5000, 0.5000])
-    """
-    lifted = translate(work.rule, None).constants(work.hyper)
-    double = partial(torch.as_tensor, dtype=torch.float64)
-    terms = [double(value) for value in (work.scale, work.l2, work.shrink)]
-    decays = [double(decay) for decay in work.decays]
-    step([list(column) for column in columns], [double(c) for c in lifted], *terms, decays)
-
-
-@cache
-def kernel(rule: Callable[..., Any], backend: str = "inductor") -> Callable[..., Any]:
-    """Let Inductor write the fused kernel of a rule, from the very code of the eager engine."""
-    element, states = translate(rule, None).element, len(signature(rule).state)
-
-    def step(columns, constants, scale, l2, shrink, decays):
-        def lifted(x, dx, *state):
-            return element(x, dx, *state, constants)
-
-        eager(Pass(lifted, {}, scale, l2, shrink, decays), columns, states)
-
-    return torch.compile(step, dynamic=False, backend=backend)
+            eager(work, chosen, states)

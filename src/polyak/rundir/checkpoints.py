@@ -7,6 +7,7 @@ and nothing is lost with it: only checkpoints of polyak 0.1 have their hash ther
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from polyak.errors import DivergedError, RefusedError
 from polyak.files import disk_error, read_json, write_atomic
 
 KEPT = 2
+LONGEST_NAME = 255  # bytes of a file's name
 FORMAT = 2  # 1: the header is the state alone, the hash stands in the manifest
 NAME = re.compile(r"step-(\d{9,18})\.safetensors")
 OTHER_NAME = "start again under another --name"
@@ -124,11 +126,18 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
     """Read the list of durable checkpoints, oldest first; an unreadable list counts as empty."""
     try:
         return [
-            {"file": Path(str(e["file"])).name, "step": int(e["step"]), "sha256": str(e["sha256"])}
+            {"file": _named(str(e["file"])), "step": int(e["step"]), "sha256": str(e["sha256"])}
             for e in read_json(folder / "manifest.json")
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _named(text: str) -> str:
+    name = Path(text).name
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError("no file has so long a name")
+    return name
 
 
 def load(path: Path, sha256: str = "", run: str = "", largest: int | None = None) -> dict[str, Any]:
