@@ -183,6 +183,26 @@ def test_a_rule_that_counts_has_counted_with_the_run(edited, name, change):
         run(edited(change, name), resume=True)
 
 
+FALLEN = {"name": "fallen", "optimizer": "adamw", "ensemble": "branches", "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("trunk", "lost", value=3),
+        put("trunk", "lost", value=-1),
+        put("trunk", "until", value=2.0),
+        put("trunk", "kept", value=[]),
+        put("trunk", "kept", value=lambda kept: None if kept else [{}]),
+        put("trunk", "more", value=1),
+        drop("trunk"),
+    ],
+)
+def test_a_trunk_is_this_run_s(edited, change):
+    with pytest.raises(RefusedError):
+        run(edited(change, **FALLEN), resume=True)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "nadam", "lion"])
 def test_what_every_rule_saves_is_taken(edited, begun, name):
     """Saved again without a change, under a new hash: the same bytes as a run never left."""

@@ -10,6 +10,7 @@ from polyak.ensemble.select import greedy
 from polyak.ensemble.snapshots import Snapshot, Snapshots
 from polyak.ensemble.soups import basin, greedy_soup, soup
 from polyak.ensemble.states import State, copied, refreshed
+from polyak.ensemble.trunk import Trunk
 
 __all__ = [
     "CalibratedMean",
@@ -17,6 +18,7 @@ __all__ = [
     "Snapshot",
     "Snapshots",
     "State",
+    "Trunk",
     "basin",
     "combine",
     "copied",

@@ -58,14 +58,14 @@ def run_candidates(
         if joined is not None and len(joined.members) > 1:
             ended = min(ends, key=lambda name: pool.score((name,))[1])
             found.append(beside(pool, "with all probes", ended, _probes(pool, joined)))
-    snapshots = {}
-    for one in validator.snapshots.taken():
-        snapshots[f"snapshot {one.number}"] = one.share
-        pool.add(f"snapshot {one.number}", one.state, member)
-    found += best_snapshot(pool, snapshots)
-    names = list(snapshots)
+    noun = "branch" if step.falls else "snapshot"
+    taken = {f"{noun} {one.number}": one for one in validator.snapshots.taken()}
+    for name, one in taken.items():
+        pool.add(name, one.state, member)
+    found += best_snapshot(pool, {name: one.share for name, one in taken.items()}, f"best {noun}")
+    names = list(taken)
     found += soups(pool, [*names, *(averages if len(averages) > 1 else [])])
-    return found + ensembles(pool, names, "snapshots")
+    return found + ensembles(pool, names, "branches" if step.falls else "snapshots")
 
 
 def _probes(pool: CandidatePool, joined: Joined) -> list[str]:

@@ -136,6 +136,58 @@ def triangular(progress: float, peak: float = 0.23, start: float = 0.2, end: flo
     return 1 + (end - 1) * (progress - peak) / (1 - peak) if peak < 1 else 1.0
 
 
+def wsd(
+    progress: float, branches: int = 1, decay: float | None = None, first: float = 0.5
+) -> float:
+    """Stay at the base rate, then fall as one less a root does: warm-up, stable, decay (Hu et al.
+    2024; the shape is Haegele's, 2024).
+
+    With `branches`, every fall but the last is followed by the base rate again, at which training
+    goes on from where that fall began; see `branch_spans` and `polyak.ensemble.Trunk`.
+
+    Args:
+        progress: in [0, 1].
+        branches: how many falls.
+        decay: share of the run that each fall takes; 0.2, with branches 0.15, of the run at most
+            60 % in all.
+        first: share of the trunk that is trained before the first fall.
+
+    >>> wsd(0.5), round(wsd(0.85), 6), wsd(1.0)
+    (1.0, 0.5, 0.0)
+    >>> [round(wsd(p, branches=2, decay=0.25), 6) for p in (0.2, 0.3125, 0.499, 0.5, 0.99)]
+    [1.0, 0.5, 0.002002, 1.0, 0.020204]
+    """
+    for start, end in branch_spans(branches, decay, first):
+        if start <= progress < end:
+            return 1.0 - math.sqrt((progress - start) / (end - start))
+    return 0.0 if progress >= 1 else 1.0
+
+
+def branch_spans(
+    branches: int = 3, decay: float | None = None, first: float = 0.5
+) -> list[tuple[float, float]]:
+    """Give the progress at which each fall of `wsd` begins and ends; the last ends with the run.
+
+    Raises:
+        UsageError: no branch, or shares that do not fit into a run.
+
+    >>> branch_spans(2, decay=0.25)
+    [(0.25, 0.5), (0.75, 1.0)]
+    """
+    if decay is None:
+        decay = 0.2 if branches == 1 else min(0.15, 0.6 / max(1, branches))
+    if branches < 1 or not 0 < branches * decay <= 1 or not 0 < first <= 1:
+        where = f"branches={branches}, decay={decay:g}, first={first:g}"
+        then = "let all falls together take less than the run"
+        raise UsageError("no such schedule", where=where, then=then)
+    trunk = 1 - branches * decay
+    shares = [
+        first + (1 - first) * k / (branches - 1) if branches > 1 else 1 for k in range(branches)
+    ]
+    starts = [trunk * share + k * decay for k, share in enumerate(shares)]
+    return [(start, start + decay if k < branches - 1 else 1.0) for k, start in enumerate(starts)]
+
+
 def warm_up(schedule: Schedule, share: float = 0.05, start: float = 0.0) -> Schedule:
     """Put a straight ramp from `start` before a schedule, which then runs in the rest of the time.
 
@@ -172,9 +224,11 @@ def momentum_for(factor: float, low: float = 0.85, high: float = 0.95) -> float:
 SCHEDULES: dict[str, Callable[..., float]] = {
     one.__name__: one
     for one in (
-        constant, step, exponential, inverse, cosine, sgdr, cyclic, one_cycle, triangular
+        constant, step, exponential, inverse, cosine, sgdr, cyclic, one_cycle, triangular,
+        wsd,
     )
 }  # fmt: skip
+BRANCHES = 3  # where nobody says how many: each falls for 15 % of the run
 CYCLES = 5  # where nobody says how many: as many snapshots as Huang et al. 2017 tried
 
 
@@ -189,7 +243,7 @@ def named(
 
     Args:
         name: of a function of this page.
-        cycles: of `sgdr` and `cyclic`.
+        cycles: of `sgdr` and `cyclic`; branches of `wsd`.
         growth: length of each cycle of `sgdr` to the one before.
         peak: of each cycle of `sgdr` to the one before.
         ramp: share of the run that a warm-up takes.
@@ -209,6 +263,8 @@ def named(
         made = partial(made, cycles=cycles or CYCLES, multiply=growth, restart=peak)
     if name == "cyclic":
         made = partial(made, cycles=cycles or CYCLES)
+    if name == "wsd":
+        made = partial(made, branches=cycles or 1)
     return warm_up(made, ramp) if ramp else made
 
 
@@ -217,15 +273,32 @@ def named_ends(
 ) -> list[float]:
     """Give the progress at which each cycle of a `named` schedule ends, the run's end included.
 
-    Only the cycles of `sgdr` grow; a schedule that never comes back has none.
+    Only the cycles of `sgdr` grow; a schedule that never comes back has none, and `wsd` as many as
+    it has branches.
 
     >>> named_ends("sgdr", cycles=2, growth=3.0), named_ends("cyclic", cycles=2, growth=3.0)
     ([0.25, 1.0], [0.5, 1.0])
     >>> named_ends("cyclic", cycles=2, ramp=0.5), named_ends("cosine")
     ([0.75, 1.0], [])
     """
+    if name == "wsd":
+        return [end for _, end in named_spans(cycles, ramp)]
     if name not in ("sgdr", "cyclic"):
         return []
     ends = cycle_ends(cycles or CYCLES, growth if name == "sgdr" else 1.0)
-    ramp = ramp or 0.0
-    return [ramp + (1 - ramp) * end for end in ends]
+    return [_behind(ramp, end) for end in ends]
+
+
+def named_spans(branches: int | None, ramp: float | None = None) -> list[tuple[float, float]]:
+    """Give the progress at which each fall of `wsd` begins and ends; none without branches.
+
+    >>> named_spans(2, ramp=0.5) == [(_behind(0.5, a), _behind(0.5, b)) for a, b in branch_spans(2)]
+    True
+    """
+    spans = branch_spans(branches) if branches else []
+    return [(_behind(ramp, start), _behind(ramp, end)) for start, end in spans]
+
+
+def _behind(ramp: float | None, progress: float) -> float:
+    """Give the progress of a run whose schedule begins after a ramp."""
+    return (ramp or 0.0) + (1 - (ramp or 0.0)) * progress

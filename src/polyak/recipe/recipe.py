@@ -19,7 +19,7 @@ Rule = Literal[
 Optimizer = Literal["auto", Rule]
 Course = Literal[
     "constant", "step", "exponential", "inverse", "cosine", "sgdr", "cyclic", "one_cycle",
-    "triangular",
+    "triangular", "wsd",
 ]  # fmt: skip
 Schedule = Literal["auto", Course]
 ClassesFrom = Literal["auto", "leaf", "top"]
@@ -111,7 +111,12 @@ class Recipe(BaseModel, frozen=True):
     )
     weight_decay: float | None = Field(None, ge=0, description="of weights, not biases and norms")
     schedule: Schedule = Field("auto", description="course of the learning rate")
-    cycles: int | None = Field(None, ge=1, le=1000, description="of sgdr and cyclic; default 5")
+    cycles: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="of sgdr and cyclic, default 5; falls of branches, default 3",
+    )
     cycle_growth: float = Field(1.0, gt=0, le=10, description="each sgdr cycle to the one before")
     cycle_peak: float = Field(
         1.0, gt=0, le=1, description="peak of each sgdr cycle to the one before"
@@ -119,7 +124,11 @@ class Recipe(BaseModel, frozen=True):
     warm_up: float | None = Field(
         None, ge=0, lt=1, description="share of the run that a ramp takes before the schedule"
     )
-    ensemble: str | None = Field(None, description="snapshots: a member at the end of every cycle")
+    ensemble: str | None = Field(
+        None,
+        description="snapshots: a member at the end of every cycle; branches: at the end of every "
+        "fall of the rate, from which training goes back; independent:5: five runs",
+    )
     distill: str | None = Field(
         None, description="learn an ensemble's probabilities: its run directory or model file"
     )
@@ -234,8 +243,12 @@ class Recipe(BaseModel, frozen=True):
     @field_validator("ensemble")
     @classmethod
     def _ensemble_is_known(cls, value):
-        if value not in (None, "snapshots") and not re.fullmatch(r"independent:\d{1,3}", value):
-            raise ValueError(f"{value!r} is no ensemble; write snapshots, or independent:5")
+        if value not in (None, "snapshots", "branches") and not re.fullmatch(
+            r"independent:\d{1,3}", value
+        ):
+            raise ValueError(
+                f"{value!r} is no ensemble; write snapshots, branches, or independent:5"
+            )
         return value
 
     @property

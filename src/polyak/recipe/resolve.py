@@ -14,13 +14,19 @@ from polyak.model import Classifier, source
 from polyak.networks import compact
 from polyak.networks.build import fixed_size
 from polyak.networks.foreign import model_of_file
-from polyak.optim.schedules import CYCLES
+from polyak.optim.schedules import BRANCHES, CYCLES
 from polyak.recipe.rates import usual_rate
 from polyak.recipe.recipe import USUAL, Recipe
 from polyak.recipe.resolved import PROBES, Resolved
 from polyak.recipe.weights import with_weights
 
-RAMPED = ("cosine", "step", "exponential", "inverse")  # begin at the peak, and on one slope only
+RAMPED = (
+    "cosine",
+    "step",
+    "exponential",
+    "inverse",
+    "wsd",
+)  # begin at the peak, and on one slope only
 CYCLIC = ("sgdr", "cyclic")
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # of the papers, on ImageNet and on CIFAR
@@ -221,9 +227,20 @@ def _optimizer(choices: _Choices, model: str, trained: int) -> None:
 
 def _schedule(choices: _Choices, small: bool, reason: str) -> str:
     snapshots, usual = choices.recipe.ensemble == "snapshots", "triangular" if small else "cosine"
+    branches = choices.recipe.ensemble == "branches"
     if snapshots:
         usual, reason = "sgdr", "a snapshot is taken where the rate has fallen"
+    if branches:
+        usual, reason = "wsd", "a member is taken where the rate has fallen"
     schedule = choices.choose("schedule", usual, reason)
+    if branches:
+        if schedule != "wsd":
+            where, then = f"--schedule {schedule}", "take --schedule wsd"
+            raise UsageError("branches want a rate that stays, then falls", where=where, then=then)
+        choices.choose("cycles", BRANCHES, "members of one run; each costs a fall of the rate")
+    elif schedule == "wsd" and choices.recipe.cycles:
+        where, then = "--cycles", "add --ensemble branches, or leave it away"
+        raise UsageError("wsd alone falls once", where=where, then=then)
     if schedule in CYCLIC:
         choices.choose("cycles", CYCLES, "as many snapshots as Huang et al. 2017 tried")
     elif snapshots:

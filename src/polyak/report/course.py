@@ -42,10 +42,14 @@ def rates(facts: Facts) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def snapshots(facts: Facts) -> list[float]:
-    """Give the epochs at which a snapshot run took its members, so far."""
+    """Give the epochs at which a run took its snapshots or branches, so far."""
     config = facts.config
     shape, to_epochs = _shape(config), _epochs(facts)
-    if config.get("ensemble") != "snapshots" or shape is None or to_epochs is None:
+    if (
+        config.get("ensemble") not in ("snapshots", "branches")
+        or shape is None
+        or to_epochs is None
+    ):
         return []
     try:
         ends = named_ends(str(config.get("schedule")), shape.cycles, shape.growth, shape.ramp)

@@ -63,17 +63,20 @@ def beside(pool: CandidatePool, name: str, ended: str, probes: Sequence[str]) ->
     return replace(found, eligible=pays, travels=False)
 
 
-def best_snapshot(pool: CandidatePool, shares: Mapping[str, float]) -> list[Candidate]:
+def best_snapshot(
+    pool: CandidatePool, shares: Mapping[str, float], title: str = "best snapshot"
+) -> list[Candidate]:
     """Let the best of some snapshots stand.
 
     Args:
         pool: with the snapshots.
         shares: by name, of the training that each took.
+        title: what tables call it.
     """
     if not shares:
         return []
     best = min(shares, key=lambda name: pool.score((name,))[1])
-    return [candidate(pool, "best snapshot", WeightKind.SNAPSHOT, (best,), shares[best])]
+    return [candidate(pool, title, WeightKind.SNAPSHOT, (best,), shares[best])]
 
 
 def soups(pool: CandidatePool, names: Sequence[str]) -> list[Candidate]:

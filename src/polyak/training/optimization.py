@@ -29,6 +29,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "nadam": optim.NAdam,
     "lion": optim.Lion,
 }
+CYCLED = ("snapshots", "branches")  # ensembles whose members one schedule makes
 WITH_RHO = {"momentum", "nesterov"}
 MIXES = {"mixup": mixup, "cutmix": cutmix}
 
@@ -90,12 +91,19 @@ def schedule(resolved: Resolved) -> Callable[[float], float]:
 
 
 def cycle_ends(resolved: Resolved) -> list[float]:
-    """Progress at which each snapshot is due; none where none are taken."""
-    if resolved.ensemble != "snapshots":
+    """Progress at which each member is due; none where none are taken."""
+    if resolved.ensemble not in CYCLED:
         return []
     return optim.schedules.named_ends(
         resolved.schedule, resolved.cycles, resolved.cycle_growth, resolved.warm_up
     )
+
+
+def falls(resolved: Resolved) -> list[tuple[float, float]]:
+    """Progress at which each fall of the rate begins and ends, where training goes back from it."""
+    if resolved.ensemble != "branches":
+        return []
+    return optim.schedules.named_spans(resolved.cycles, resolved.warm_up)
 
 
 def make_targets(

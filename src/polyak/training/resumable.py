@@ -31,7 +31,8 @@ from polyak.training.step import TrainingStep
 from polyak.training.training import Training
 from polyak.training.validation import BATCH_NORM_IMAGES, Validator, due_by
 
-SIZE_FACTOR, SIZE_SLACK = 16, 256 << 20  # a checkpoint's bytes: eight averages, a rule's state
+# a checkpoint's bytes: eight averages, a rule's state, and the same of a trunk
+SIZE_FACTOR, SIZE_SLACK = 32, 256 << 20
 MOST_STEPS = 10**12
 LARGEST = 1e30  # of an option that moves in the course of a run
 
@@ -40,7 +41,7 @@ def largest(network: nn.Module) -> int:
     """Give the bytes that no checkpoint of a network's training exceeds.
 
     >>> largest(nn.Linear(2, 2)) - SIZE_SLACK
-    384
+    768
     """
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     return SIZE_SLACK + SIZE_FACTOR * size
@@ -85,6 +86,8 @@ def check(training: Training, state: dict[str, Any], folder: Path) -> None:
         "clock": fields(clock),
         "journal": whole(),
     }
+    if training.step.falls:
+        checks["trunk"] = _trunk(training.step, step)
     _ask(fields(checks), state, "it", folder)
     if why := _contradiction(training, state):
         raise _refused(folder, why)
@@ -97,11 +100,18 @@ def _contradiction(training: Training, state: dict[str, Any]) -> str:
     if step and pace.over(step - 1):
         return f"it has taken {step} steps, and the run is over after fewer"
     learner = state["learner"]
+    if training.step.falls and training.session.clock.budget is None and step:
+        until = training.step.trunk.falling(pace.at(step - 1))
+        ended = state["judge"]["snapshots"]["ended"]
+        falls = until is not None and validator.snapshots.ended_by(until) > ended
+        if falls != (state["trunk"]["kept"] is not None):
+            return "its trunk is kept where no fall is, or is not where one is"
+    learnt = step - (state["trunk"]["lost"] if training.step.falls else 0)
     counts = [average["count"] for average in learner["averages"]]
     states = learner["optimizer"]["state"].values()
     if states and all("step" in one for one in states):
         counts.append(int(max(float(one["step"]) for one in states)))
-    if odd := [count for count in counts if count != step]:
+    if odd := [count for count in counts if count != learnt]:
         return f"it has taken {step} steps, and counts {odd[0]} elsewhere"
     if step and not states and _twin(training.step.optimizer).state:
         return f"it has taken {step} steps, and the optimizer remembers none"
@@ -120,6 +130,14 @@ def _contradiction(training: Training, state: dict[str, Any]) -> str:
     if run and written and not run.ends_line(known):
         return f"no line of metrics.jsonl ends at byte {known}"
     return ""
+
+
+def _trunk(learning: TrainingStep, step: int) -> Check:
+    """Ask for nothing, or for what the step's own parts were when the fall began."""
+    kept = maybe(items(_step(learning, step)))
+    return fields(
+        {"kept": kept, "since": whole(0, step), "until": real(0, 1), "lost": whole(0, step)}
+    )
 
 
 def _step(learning: TrainingStep, step: int) -> Check:

@@ -122,4 +122,5 @@ class Session:
             bfloat16=self.machine.precision.name == "bfloat16",
             tuning=tuning,
             memory=memory,
+            falls=optimization.falls(resolved),
         )

@@ -1,6 +1,6 @@
 """One step of training: forward, loss, backward, rule, averages; and the state that it needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from polyak import keys
 from polyak.data.loader import Batch
+from polyak.ensemble import Trunk
 from polyak.optim import Average
 from polyak.optim.scheduler import cycle_momentum
 from polyak.optim.schedules import momentum_for
@@ -115,6 +116,7 @@ class TrainingStep:
         bfloat16: whether products are.
         tuning: what is frozen and what is pulled back, where a trained network is tuned.
         memory: runs what is frozen, once for each image it is filled with; None: all in one pass.
+        falls: progress at which each fall of the rate begins and ends that is gone back from.
     """
 
     network: nn.Module
@@ -127,9 +129,12 @@ class TrainingStep:
     bfloat16: bool = False
     tuning: Tuning | None = None
     memory: FrozenFeatureCache | None = None
+    falls: Sequence[tuple[float, float]] = ()
+    trunk: Trunk = field(init=False, repr=False)
     _parallel: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.trunk = Trunk(self.falls, self)
         self._parallel = self.process.wrap(self.network)
         self._device = next(self.network.parameters()).device
 
@@ -142,6 +147,7 @@ class TrainingStep:
             progress: of the whole run, in [0, 1].
             whole: images of the batch over all processes.
         """
+        self.trunk.keep(step, progress)
         self.rates.set(self.optimizer, progress)
         loss = self.backward(batch, step, whole)
         if self.tuning is not None:

@@ -261,6 +261,7 @@ class Training:
         )
         self.losses.restart()
         self.spent = TimeSpent()
+        self.step.trunk.go_back(self.done, progress)
         clock.validation_seconds = time.monotonic() - began
         clock.finish_seconds = self.validator.finish_seconds()
         if clock.budget is not None:
@@ -286,7 +287,8 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
         assert self.run is not None
-        return {
+        trunk = {"trunk": self.step.trunk.state_dict()} if self.step.falls else {}
+        return trunk | {
             "step": self.done,
             **self.pacer.state_dict(),
             "loss": [self.losses.total, self.losses.count],
@@ -304,6 +306,8 @@ class Training:
         self.losses.total, self.losses.count = state["loss"]
         self.total = TimeSpent(*state["spent"])
         self.step.load_state_dict(state["learner"])
+        if self.step.falls:
+            self.step.trunk.load_state_dict(state["trunk"])
         self.validator.load_state_dict(state["judge"])
         self.session.clock.load_state_dict(state["clock"])
         if self.run is not None:
