@@ -137,3 +137,21 @@ def test_zeros_at_the_end_of_short_strips_of_lzma_are_whole():
         pixels[draw.integers(37) :] = draw.integers(0, 256, 3)
         data = encoded(pixels, "TIFF", compression="lzma", strip_size=512)
         assert np.array_equal(decode(data), pixels)
+
+
+def test_lzma_that_was_overwritten_in_the_middle_is_missed():
+    """A hundred bytes of pixels: libtiff is through before anything fails to fit."""
+    draw, wrong = np.random.default_rng(3), 0
+    for _ in range(200):
+        pixels = texture(draw, 105, 64)[:, :, 0] > draw.integers(90, 160)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "TIFF", compression="lzma")
+        data = bytearray(file.getvalue())
+        start, stop = data.index(b"\xfd7zXZ") + 40, data.index(b"YZ") - 40
+        first = int(draw.integers(start, max(start + 1, stop - 30)))
+        data[first : first + 30] = bytes(30)
+        try:
+            wrong += not np.array_equal(decode(bytes(data))[:, :, 0] > 0, pixels)
+        except Unreadable:
+            continue
+    assert wrong == 0

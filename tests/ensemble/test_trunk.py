@@ -1,5 +1,7 @@
 """A trunk goes on as if no fall had been."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ OPTIMIZERS = {
     "torch's Adam": lambda p: torch.optim.Adam(p, 0.05),
     "nesterov": lambda p: optim.Nesterov(p, 0.05),
     "muon": lambda p: optim.Muon(p, 0.05),
+    "muon beside nesterov": lambda p: optim.Muon(p, 0.05, others="nesterov"),
 }
 
 
@@ -71,7 +74,7 @@ def test_the_rate_is_whole_on_the_trunk_and_nothing_at_each_end(branches):
     spans = branch_spans(branches)
     lengths = [end - start for start, end in spans]
     assert lengths == pytest.approx([lengths[0]] * branches)
-    assert all(a[1] <= b[0] + 1e-9 for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(spans))
     assert spans[-1][1] == 1
     for start, end in spans:
         assert wsd(start - 1e-6, branches) == 1

@@ -203,7 +203,7 @@ def test_a_trunk_is_this_run_s(edited, change):
         run(edited(change, **FALLEN), resume=True)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "nadam", "lion"])
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "nadam", "lion", "muon"])
 def test_what_every_rule_saves_is_taken(edited, begun, name):
     """Saved again without a change, under a new hash: the same bytes as a run never left."""
     resumed = edited(lambda state: None, name)

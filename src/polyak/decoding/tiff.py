@@ -11,8 +11,10 @@ from polyak.decoding.jpeg_pixels import jpeg_pixels
 from polyak.decoding.strips import PLANAR, SAMPLES, Piece, joined, pieces_of, several, wanted
 from polyak.decoding.unreadable import Unreadable
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _COLOURS, _JPEG_TABLES, _PALETTE = 258, 259, 262, 320, 347, 3
+_BITS, _COMPRESSION, _PHOTOMETRIC, _COLOURS, _JPEG_TABLES = 258, 259, 262, 320, 347
+_PALETTE, _YCBCR = 3, 6
 _NONE, _OLD_JPEG, _JPEG, _PACKBITS, _LZMA = 1, 6, 7, 32773, 34925
+_LZMA_MEMORY = 256 << 20  # bytes, for its dictionary: the strongest preset takes 65 MiB
 _SPARE = 2  # bytes: what some programs write for an even length is a code, too
 
 
@@ -46,9 +48,9 @@ def check_tiff(data: bytes, tags: dict[int, Any], image: Image.Image) -> list[tu
     elif kind == _PACKBITS:
         for piece in pieces:
             _check_packbits(data, tags, piece)
-    elif kind == _LZMA:  # in short strips zeros before the end are of no effect, and whole
-        closed = (p._replace(stop=p.stop - 64 * data.endswith(b"YZ", 0, p.stop)) for p in pieces)
-        return joined([piece for piece in closed if piece.start < piece.stop])
+    elif kind == _LZMA:
+        for piece in pieces:
+            _check_lzma(data, tags, piece)
     elif kind != _NONE:
         return joined(pieces)
     return []
@@ -85,9 +87,29 @@ def _check_palette(colours: tuple[int, ...], image: Image.Image) -> None:
 def _check_packbits(data: bytes, tags: dict[int, Any], piece: Piece) -> None:
     from polyak.decoding.packbits import unpacked  # compiled, which few files need
 
-    samples = 1 if tags.get(PLANAR, 1) == 2 else tags.get(SAMPLES, 1)
-    bits = max(several(tags.get(_BITS, 1))) * samples
-    needed = piece.rows * -(-piece.columns * bits // 8)
+    needed = _size(tags, piece)
     length, missing = unpacked(np.frombuffer(data, np.uint8)[piece.start : piece.stop])
     if not needed <= length <= needed + _SPARE or missing:
         raise Unreadable("truncated TIFF: its compressed data end early or are damaged")
+
+
+def _check_lzma(data: bytes, tags: dict[int, Any], piece: Piece) -> None:
+    """Unpack a piece to the end of its stream, where an overwritten one does not come out."""
+    import lzma  # which few files need
+
+    needed = _size(tags, piece)
+    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+    try:
+        length = len(stream.decompress(data[piece.start : piece.stop], needed + _SPARE + 1))
+    except (lzma.LZMAError, EOFError) as error:
+        raise Unreadable(f"broken TIFF: its compressed data are damaged ({error})") from error
+    whole = needed <= length <= needed + _SPARE or tags.get(_PHOTOMETRIC) == _YCBCR
+    if not (whole and stream.eof):
+        raise Unreadable("truncated TIFF: its compressed data end early or are damaged")
+
+
+def _size(tags: dict[int, Any], piece: Piece) -> int:
+    """Count the bytes that a piece has when it is unpacked."""
+    samples = 1 if tags.get(PLANAR, 1) == 2 else tags.get(SAMPLES, 1)
+    bits = max(several(tags.get(_BITS, 1))) * samples
+    return piece.rows * -(-piece.columns * bits // 8)

@@ -31,6 +31,7 @@ RATE_PER_PICTURE = {
     "nesterov": 3 / 1024, "momentum": 3 / 1024, "sgd": 1 / 64, "rmsprop": 1 / 16_000,
     "adam": 1 / 6_400, "adamw": 1 / 6_400, "nadam": 1 / 6_400,
 }  # fmt: skip
+MUON_RATE = 0.05  # at batches of 128; the rate of Nesterov beside it is its own
 WEIGHT_DECAY = 0.0013
 LABEL_SMOOTHING = 0.2
 

@@ -159,7 +159,8 @@ class Muon(Optimizer):
         for part, groups in self._parted(saved["param_groups"]):
             for group in groups:
                 for key, values in part.torch_only.items():
-                    group.setdefault(key, values[0])
+                    if values:
+                        group.setdefault(key, values[0])
         return saved
 
     def _parted(self, groups: list[dict[str, Any]]) -> Iterator[tuple[Ruled, list[dict[str, Any]]]]:

@@ -166,7 +166,9 @@ def as_count(value: Tensor | float) -> Tensor:
 def _refuse(name, groups, torch_only):
     for group in groups:
         for key, values in torch_only.items():
-            if key in group and values and group[key] not in values:
+            found = group.get(key)
+            found = tuple(found) if isinstance(found, list) else found  # as files keep tuples
+            if key in group and values and found not in values:
                 raise RefusedError(
                     "cannot go on from this optimizer state",
                     where=name,

@@ -20,6 +20,7 @@ LOOKS = {
     "adamw": ("#8a6b4a", "dash", "x"),
     "nadam": ("#6a8f1f", "dot", "pentagon"),
     "lion": ("#0f9fb5", "dashdot", "star"),
+    "muon": ("#444444", "solid", "hexagon"),
 }
 
 

@@ -13,8 +13,17 @@ RATES = {
     "adamw": 1e-3,
     "nadam": 1e-3,
     "lion": 1e-4,
+    "muon": 0.02,
 }
-ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"}  # step as long for any gradient
+ADAPTIVE = {
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "nadam",
+    "lion",
+    "muon",
+}  # step as long for any gradient
 
 
 def usual_rate(model: str, optimizer: str, batch_size: int, *, scratch: bool) -> tuple[float, str]:
@@ -32,6 +41,9 @@ def usual_rate(model: str, optimizer: str, batch_size: int, *, scratch: bool) ->
     if model == "compact" and optimizer in compact.RATE_PER_PICTURE:
         rate = compact.RATE_PER_PICTURE[optimizer] * batch_size
         return float(f"{rate:.3g}"), "measured with compact, by batch size"
+    if model == "compact" and optimizer == "muon":
+        rate = compact.MUON_RATE * (batch_size / 128) ** 0.5
+        return float(f"{rate:.3g}"), "measured with compact on CIFAR-10"
     if scratch:
         kind, share = "scratch", min(1.0, batch_size / 128)
     elif optimizer in ADAPTIVE:  # noise of such steps falls with the batch's root (Malladi 2022)
@@ -39,3 +51,23 @@ def usual_rate(model: str, optimizer: str, batch_size: int, *, scratch: bool) ->
     else:
         kind, share = "fine-tuning", 0.2 * min(1.0, batch_size / 128)
     return float(f"{RATES[optimizer] * share:.2g}"), f"start for {optimizer}, {kind}"
+
+
+def beside_muon(
+    model: str, batch_size: int, learning_rate: float, *, scratch: bool
+) -> tuple[str, float]:
+    """Give the rule of all that is no matrix, beside Muon, and its peak rate.
+
+    Args:
+        model: name of the network.
+        batch_size: images a step.
+        learning_rate: Muon's peak; half of what is usual halves the other's too.
+        scratch: whether all weights are new.
+
+    >>> beside_muon("resnet18", 128, 0.01, scratch=True)
+    ('adamw', 0.0005)
+    """
+    rule = "nesterov" if model == "compact" else "adamw"
+    own, _ = usual_rate(model, rule, batch_size, scratch=scratch)
+    usual, _ = usual_rate(model, "muon", batch_size, scratch=scratch)
+    return rule, own * learning_rate / usual

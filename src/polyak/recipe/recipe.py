@@ -14,7 +14,7 @@ from polyak.recipe.names import OTHER_NAMES, renamed
 from polyak.targets import ChooseBy
 
 Rule = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion"
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "lion", "muon"
 ]
 Optimizer = Literal["auto", Rule]
 Course = Literal[

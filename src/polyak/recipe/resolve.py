@@ -28,6 +28,7 @@ RAMPED = (
     "wsd",
 )  # begin at the peak, and on one slope only
 CYCLIC = ("sgdr", "cyclic")
+MUON_MOMENTUM = 0.95
 SMALL = 64  # pixels: up to here `compact` is the better use of minutes
 MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}  # of the papers, on ImageNet and on CIFAR
 LARGEST_SCRATCH = 128  # pixels a side, from scratch: more costs minutes that few images repay
@@ -220,6 +221,8 @@ def _optimizer(choices: _Choices, model: str, trained: int) -> None:
     if choices.values["learning_rate"] == "auto":  # waits for the network
         choices.measure("learning_rate", rate)
     choices.choose("learning_rate", rate, reason)
+    if choices.values["optimizer"] == "muon":
+        choices.choose("rho", MUON_MOMENTUM, "as Jordan et al. 2024")
     choices.choose("rho", compact.MOMENTUM if small else 0.9, usual)
     choices.choose("weight_decay", compact.WEIGHT_DECAY if small else 0.05, usual)
     choices.choose("label_smoothing", compact.LABEL_SMOOTHING if small else 0.1, usual)

@@ -12,7 +12,9 @@ from polyak.augment import cutmix, mixup
 from polyak.data.dataset import Dataset
 from polyak.data.loader import Loader
 from polyak.networks.compact import Compact
+from polyak.networks.head import head_names
 from polyak.optim.scheduler import check_momentum
+from polyak.recipe.rates import beside_muon
 from polyak.recipe.resolved import Resolved
 from polyak.training.step import Rates, Targets
 from polyak.transfer.memory import FrozenFeatureCache
@@ -28,9 +30,10 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": optim.AdamW,
     "nadam": optim.NAdam,
     "lion": optim.Lion,
+    "muon": optim.Muon,
 }
 CYCLED = ("snapshots", "branches")  # ensembles whose members one schedule makes
-WITH_RHO = {"momentum", "nesterov"}
+WITH_RHO = {"momentum", "nesterov", "muon"}
 MIXES = {"mixup": mixup, "cutmix": cutmix}
 
 
@@ -38,7 +41,13 @@ def make_optimizer(
     resolved: Resolved, groups: list[dict[str, Any]], averages: list[optim.Average]
 ) -> torch.optim.Optimizer:
     """Make the optimizer of a recipe for some parameter groups; it updates the averages too."""
-    more = {"momentum": resolved.rho} if resolved.optimizer in WITH_RHO else {}
+    more: dict[str, Any] = {"momentum": resolved.rho} if resolved.optimizer in WITH_RHO else {}
+    if resolved.optimizer == "muon":
+        rate = resolved.learning_rate
+        others, others_lr = beside_muon(
+            resolved.model, resolved.batch_size, rate, scratch=resolved.weights is None
+        )
+        more |= {"lr": rate, "others": others, "others_lr": others_lr}
     optimizer = OPTIMIZERS[resolved.optimizer](groups, averages=averages, **more)
     if resolved.rho_range:
         check_momentum(optimizer)
@@ -51,10 +60,35 @@ def make_groups(
     """Split a network's parameters into groups with `params`, `lr` (the peak), `weight_decay`."""
     rate, decay = resolved.learning_rate, resolved.weight_decay
     if tuning is not None:
-        return tuning.groups(rate, decay)
-    if isinstance(network, Compact):
-        return network.parameter_groups(rate, decay)
-    return decay_groups(network, rate, decay)
+        groups = tuning.groups(rate, decay)
+    elif isinstance(network, Compact):
+        groups = network.parameter_groups(rate, decay)
+    else:
+        groups = decay_groups(network, rate, decay)
+    return matrices_apart(groups, network) if resolved.optimizer == "muon" else groups
+
+
+def matrices_apart(groups: list[dict[str, Any]], network: nn.Module) -> list[dict[str, Any]]:
+    """Split groups so that Muon steps the matrices of a network's inside: not its head, and nothing
+    that has a single row, as tables of positions have.
+
+    >>> network = Compact(2)
+    >>> groups = matrices_apart(network.parameter_groups(0.1), network)
+    >>> [(len(group["params"]), group["muon"]) for group in groups]
+    [(6, True), (1, False), (7, False)]
+    """
+    heads = [network.get_submodule(name) for name in head_names(network)]
+    last = {id(p) for head in heads for p in head.parameters()}
+    found = []
+    for group in groups:
+        matrix = [p.ndim > 1 and len(p) > 1 and id(p) not in last for p in group["params"]]
+        for muon in (True, False):
+            chosen = [
+                p for p, is_one in zip(group["params"], matrix, strict=True) if is_one == muon
+            ]
+            if chosen:
+                found.append({**group, "params": chosen, "muon": muon})
+    return found
 
 
 def decay_groups(

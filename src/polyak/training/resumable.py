@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polyak.errors import RefusedError
+from polyak.optim.muon import Matrices
 from polyak.rundir.checks import (
     Check,
     equal,
@@ -113,7 +114,7 @@ def _contradiction(training: Training, state: dict[str, Any]) -> str:
         counts.append(int(max(float(one["step"]) for one in states)))
     if odd := [count for count in counts if count != learnt]:
         return f"it has taken {step} steps, and counts {odd[0]} elsewhere"
-    if step and not states and _twin(training.step.optimizer).state:
+    if step and not states and any(_twin(part).state for part in _parts(training.step.optimizer)):
         return f"it has taken {step} steps, and the optimizer remembers none"
     # what was due at the step before is done; what is due at this one may lie behind or ahead
     now, before = pace.at(step), pace.at(step - 1) if training.session.clock.budget is None else 0.0
@@ -151,11 +152,30 @@ def _step(learning: TrainingStep, step: int) -> Check:
 
 def _optimizer(learning: TrainingStep, step: int) -> Check:
     """Ask for the groups that the run itself makes, and for states as the rule makes them."""
-    optimizer, twin, number = learning.optimizer, _twin(learning.optimizer), real(-LARGEST, LARGEST)
+    groups, states, saved = [], {}, learning.optimizer.state_dict()["param_groups"]
+    for part in _parts(learning.optimizer):
+        twin, own = _twin(part), [saved.pop(0) for _ in part.param_groups]
+        groups += _groups(part, twin, own, bool(learning.rates.rho_range))
+        for group, asked in zip(part.param_groups, own, strict=True):
+            for place, parameter in zip(asked["params"], group["params"], strict=True):
+                states[place] = _state(twin, parameter, step)
+    return fields({"param_groups": items(*groups), "state": fields({}, states)})
+
+
+def _parts(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """Give the rules that an optimizer is made of, in the order of its groups."""
+    return list(getattr(optimizer, "parts", ())) or [optimizer]
+
+
+def _groups(
+    optimizer: torch.optim.Optimizer, twin: torch.optim.Optimizer, saved: list[dict], cycled: bool
+) -> list[Check]:
+    """Ask for the options of a rule's groups; those that move in the course of a run are open."""
+    number = real(-LARGEST, LARGEST)
     moving = {"lr", *(twin.param_groups[0].keys() - optimizer.param_groups[0].keys())}
-    moving |= {"momentum", "betas"} if learning.rates.rho_range else set()
+    moving |= {"momentum", "betas"} if cycled else set()
     groups = []
-    for group in optimizer.state_dict()["param_groups"]:
+    for group in saved:
         usual = {name for name in group if group[name] == optimizer.defaults.get(name)}
         asked = {name: equal(value) for name, value in group.items()}
         asked |= dict.fromkeys(moving, number)
@@ -165,15 +185,13 @@ def _optimizer(learning: TrainingStep, step: int) -> Check:
         open_to = usual | moving - {"lr"} | set(getattr(optimizer, "torch_only", ()))
         must = {name: ask for name, ask in asked.items() if name not in open_to}
         groups.append(fields(must, asked))
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    states = {place: _state(twin, parameter, step) for place, parameter in enumerate(parameters)}
-    return fields({"param_groups": items(*groups), "state": fields({}, states)})
+    return groups
 
 
 def _twin(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """Take one step by the same rule on two numbers, to see what it keeps."""
-    weight = torch.zeros(2, requires_grad=True)
-    weight.grad = torch.zeros(2)
+    weight = torch.zeros((1, 2) if isinstance(optimizer, Matrices) else 2, requires_grad=True)
+    weight.grad = torch.zeros_like(weight)
     kind: Any = type(optimizer)
     twin = kind([weight], lr=0.1)
     twin.step()
