@@ -31,6 +31,8 @@ from polyak.recipe import make
 
 WIDTHS = (16, 32, 32)
 PARTS = {"train": 12_000, "val": 1_500, "test": 3_000}
+CYCLED = ("snapshots", "3 cycles", "shrinking cycles", "low restarts", "wsd", "branches")
+CYCLED += ("2 branches", "5 branches")
 TEACHERS = ("full", "a third")
 
 
@@ -80,6 +82,10 @@ def recipes(epochs: float, teachers: dict[str, str]) -> dict[str, dict]:
             "ensemble": "snapshots",
             "epochs": epochs,
         },
+        "wsd": {"schedule": "wsd", "epochs": epochs},
+        "branches": {"schedule": "wsd", "ensemble": "branches", "epochs": epochs},
+        "2 branches": {"schedule": "wsd", "cycles": 2, "ensemble": "branches", "epochs": epochs},
+        "5 branches": {"schedule": "wsd", "cycles": 5, "ensemble": "branches", "epochs": epochs},
         "3 x full": {"ensemble": "independent:3", "epochs": epochs},
         "3 x a third": {"ensemble": "independent:3", "epochs": epochs / 3},
         "distilled": {"distill": teachers["full"], "epochs": epochs},
@@ -140,7 +146,7 @@ def rows(runs: dict, seeds: int) -> dict[str, list[dict]]:
             add("3 x full, mean of 3", at["3 x full"]["table"], "3 members")
         if at["3 x a third"]:
             add("3 x a third, mean of 3", at["3 x a third"]["table"], "3 members")
-        for name in ("snapshots", "3 cycles", "shrinking cycles", "low restarts"):
+        for name in CYCLED:
             ways = at[name]["table"] if at[name] else []
             for row in (row for row in ways if row["name"] != "probe"):
                 # how many validation selects differs from seed to seed

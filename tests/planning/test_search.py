@@ -27,7 +27,7 @@ class Clock:
         monkeypatch.setattr(search, "time", here)
 
 
-def searching(monkeypatch, score, size=None, images=1000, held_out=200, side=300):
+def searching(monkeypatch, score, size=None, images=1000, held_out=200, side=300, ends=np.inf):
     """A search whose probes cost what the registry says, and reach what `score` says."""
     clock = Clock(monkeypatch)
     dataset = SimpleNamespace(sizes=np.full((images, 2), side))
@@ -40,7 +40,10 @@ def searching(monkeypatch, score, size=None, images=1000, held_out=200, side=300
         train=Part([0] * images), parts={"val": [0] * held_out}, held_out=("val",)
     )
     session = SimpleNamespace(data=data, resolved=SimpleNamespace(size=size))
-    one = Search(SimpleNamespace(session=session, unkept=[]), pretrained.registry())
+    network = SimpleNamespace(preprocessing=SimpleNamespace(size=(224, 224)))
+    first = SimpleNamespace(session=session, unkept=[], network=network)
+    one = Search(first, pretrained.registry(), ends)
+    monkeypatch.setattr(search, "seconds_per_image", lambda first: 0.017)
 
     def probe(self, network, at):
         each = network.milliseconds * (at / 224) ** 2 / 1000
@@ -92,6 +95,34 @@ def test_what_does_not_fit_is_not_begun(monkeypatch, seconds):
                for f in one.found if f.model == p.model and f.size == one.best.size)  # fmt: skip
     assert clock.now + 200 * each / 1000 < seconds  # what is held out must be predicted too
     assert len(one.found) >= (1 if seconds < 30 else 2) and not (seconds < 100 and one.over)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "first"),
+    [
+        (100.0, 160),  # 10.4 s at 160 pixels and 20.4 at 224, with what is held out
+        (61.7, 160),
+        (61.5, 224),  # 30.8 s would be more than half
+        (20.5, 224),
+        (20.3, 160),
+        (10.3, 160),  # nothing fits, and something must be done
+    ],
+)
+def test_in_short_time_the_first_probe_is_that_of_a_run_without_a_budget(
+    monkeypatch, seconds, first
+):
+    one, _ = searching(monkeypatch, lambda model, at: 1 / at, ends=seconds)
+    list(one.go_on(0.75 * seconds))
+    assert names(one.found)[0] == (0, first)
+
+
+def test_time_for_larger_images_is_not_spent_on_other_networks(monkeypatch):
+    """Small networks at 96 pixels once took the time in which one at 224 was 9 points better."""
+    one, clock = searching(monkeypatch, lambda model, at: 1 / at, ends=80.0)
+    list(one.go_on(25.0))
+    assert names(one.found) == [(0, 160)] and clock.now < 11
+    list(one.go_on(80.0))
+    assert names(one.found)[:2] == [(0, 160), (0, 224)]
 
 
 def test_what_may_be_tuned_is_what_can_see_each_image_often_enough(monkeypatch):

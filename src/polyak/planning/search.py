@@ -19,6 +19,7 @@ from polyak.transfer.features import BATCH
 
 SIZES = (96, 160, 224, 288)  # pixels a side that are tried, where the size is open
 BETTER = 0.02  # share of the NLL that larger images must take off to be worth their price
+GROWING = 0.5  # of the time: what finding the size from small to large may take
 TIMED = 64  # images
 
 
@@ -33,14 +34,19 @@ def sized(session: Session, side: int) -> Session:
 class Search:
     """Probe one backbone after the other while there is time, the cheapest first.
 
-    The size is found with the cheapest network, and the others are asked at that size.
+    The size is found with the cheapest network, and the others are asked at that size. Where time
+    is short the first probe is the one that a run without a budget makes: more minutes are never
+    worse.
 
     Args:
         first: whose session says what is open.
         others: networks that packages carry, cheapest first; the first's own among them.
+        ends: when all probes must be over, by `time.monotonic()`.
     """
 
-    def __init__(self, first: Backbone, others: Sequence[Pretrained]):
+    def __init__(self, first: Backbone, others: Sequence[Pretrained], ends: float = np.inf):
+        self.first: Backbone = first
+        self.ends: float = ends
         self.session: Session = first.session
         self.unkept: list[str] = first.unkept
         self.models: list[Pretrained] = list(others)
@@ -85,15 +91,23 @@ class Search:
 
     def _next(self, until: float) -> tuple[Pretrained, int] | None:
         for one, side in self._order():
-            if (one.model, side) not in self.tried and self._fits(one, side, until):
+            if (one.model, side) in self.tried:
+                continue
+            if self._fits(one, side, until):
                 return one, side
+            # a larger size gains more than another network: its time is not spent on one
+            if self._is_larger(side) and self._fits(one, side, self.ends):
+                return None
         return None
+
+    def _is_larger(self, side: int) -> bool:
+        return bool(self.found) and side > max(one.size for one in self.found)
 
     def _order(self) -> list[tuple[Pretrained, int]]:
         """What to try next, best first; what was tried stands among it."""
         cheapest, asked = self.models[0], self.session.resolved.size
         if not self.found:
-            return [(cheapest, asked or _first_size(self.session.data.train))]
+            return [(cheapest, asked or self._first_side(cheapest))]
         own = [one for one in self.found if one.model == cheapest.model]
         best = min(own, key=lambda one: one.score[1])
         found = []
@@ -101,6 +115,26 @@ class Search:
             found = [(cheapest, side) for side in SIZES if side > best.size][:1]
         # larger images and larger networks cost alike: what a size is worth is asked first
         return found + [(one, best.size) for one in self.models]
+
+    def _first_side(self, cheapest: Pretrained) -> int:
+        """Begin small and grow where that leaves time, else with the largest size that fits, up to
+        the one of a run without a budget.
+        """
+        start, usual = (
+            _first_size(self.session.data.train),
+            max(self.first.network.preprocessing.size),
+        )
+        if self.ends == np.inf or usual <= start:
+            return start
+        each = seconds_per_image(self.first) / _milliseconds(cheapest, usual)
+        data = self.session.data
+        images = len(data.train) + sum(len(data.parts[name]) for name in data.held_out)
+        sides = [side for side in SIZES if start <= side < usual] + [usual]
+        seconds = {side: images * each * _milliseconds(cheapest, side) for side in sides}
+        left = self.ends - time.monotonic()
+        if sum(seconds.values()) <= GROWING * left:
+            return start
+        return max((side for side in sides if seconds[side] <= left), default=start)
 
     def _fits(self, one: Pretrained, side: int, until: float) -> bool:
         if not self.found:

@@ -87,7 +87,7 @@ def find_strategy(
     models = open_backbones(backbone.session.resolved)
     if not models:
         return (yield from _one(backbone, asked, times))
-    search = Search(backbone, models)
+    search = Search(backbone, models, _before(times))
     yield from search.go_on(times.searched)
     left = times.ends - times.planned
     tunable = search.affordable(PASSES, left, COST)
@@ -153,6 +153,8 @@ def _named(asked: Recipe, resolved: Resolved) -> Recipe:
 def _before(times: Times) -> float:
     """When more probes must be over, so that the model file is written in time."""
     share, seconds = KEPT
+    if times.ends == float("inf"):  # nothing but a plan is made
+        return times.planned
     return times.ends - share * (times.ends - times.began) - seconds
 
 
