@@ -74,6 +74,17 @@ def test_what_is_expected_says_how_much_of_a_run_the_trial_was(tiny_folder, shar
     assert facts["seconds"] == 20 * (len(session.data.train) // 8)
 
 
+def test_a_plan_that_took_too_long_still_chooses_a_probe(tiny_folder):
+    recipe = make(data=str(tiny_folder), model="compact", widths=(4, 4), epochs=1, val=0.25, size=8)
+    session = open_session(Command.alone(recipe))
+    planner = Planner(Backbone(session, None), recipe, 0.0, time.monotonic() - 5)
+    for name in ("linear", "few"):
+        row = Row.of(name, np.log([[0.9, 0.1]] * 4), np.zeros(4, int), 1.0, share=0.1)
+        planner.rows[name] = row
+    planner.trials["few"] = SimpleNamespace(step_seconds=0.1)
+    assert planner._choose(SimpleNamespace(strategy="few"))[0] == "linear"
+
+
 def test_without_weights_there_is_nothing_to_plan(tiny_folder):
     with pytest.raises(UsageError, match="weights"):
         list(plan(make(data=str(tiny_folder), weights=None), time.monotonic()))

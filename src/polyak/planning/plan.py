@@ -218,7 +218,8 @@ class Planner:
         left = self.ends - time.monotonic()
         batches = max(1, len(self.session.data.train) // self.session.resolved.batch_size)
         least = {name: PASSES * batches * one.step_seconds for name, one in self.trials.items()}
-        return [row for name, row in self.rows.items() if least.get(name, 0.0) <= left]
+        # a probe is made already, also where no time is left at all
+        return [row for name, row in self.rows.items() if name not in least or least[name] <= left]
 
     def _whole_seconds(self, chosen: str) -> float:
         resolved, images = self.session.resolved, len(self.session.data.train)
