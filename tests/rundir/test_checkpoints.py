@@ -94,6 +94,19 @@ def test_a_manifest_leads_nowhere_else(tmp_path):
     assert (tmp_path / "outside.safetensors").exists()
 
 
+def test_what_a_kill_left_behind_a_save_goes_with_the_next_of_the_same_step(tmp_path):
+    """Killed between the new file and the removal of the oldest, with nothing more to train."""
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, state(step))
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    checkpoint.save(tmp_path, 3, state(3))
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, content in kept.items():  # the manifest of before, and the oldest
+        (tmp_path / name).write_bytes(content)
+    checkpoint.save(tmp_path, 3, state(3))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == after
+
+
 DAMAGE = ["", "{", "[3]", '[{"file": 1}]', "null", "[" * 10**5, "\x00" * 300,
     json.dumps([{"file": "x" * 300, "step": 1, "sha256": "0"}]),
     '[{"file": "step-000000001.safetensors", "step": 1e999, "sha256": "0"}]',

@@ -40,8 +40,18 @@ def save(folder: Path, step: int, state: dict[str, Any], run: str = "") -> None:
         DivergedError: a tensor is not finite, and would take a good one's place.
     """
     path = folder / f"step-{step:09d}.safetensors"
-    if _seal(path) is not None:
-        return  # a durable file is never written over
+    if _seal(path) is None:  # a durable file is never written over
+        _write(path, step, state, run)
+    good: list[Path] = []
+    for other in found(folder):
+        if len(good) >= KEPT:
+            other.unlink(missing_ok=True)
+        elif _seal(other) is not None:
+            good.append(other)
+    _write_manifest(folder, good)
+
+
+def _write(path: Path, step: int, state: dict[str, Any], run: str) -> None:
     tensors: dict[str, torch.Tensor] = {}
     tree = pack(state, tensors)
     for name, value in tensors.items():
@@ -55,13 +65,6 @@ def save(folder: Path, step: int, state: dict[str, Any], run: str = "") -> None:
             )
     facts = {"format": FORMAT, "run": run, "step": step, "state": tree}
     tensor_file.write(path, tensors, facts)
-    good: list[Path] = []
-    for other in found(folder):
-        if len(good) >= KEPT:
-            other.unlink(missing_ok=True)
-        elif _seal(other) is not None:
-            good.append(other)
-    _write_manifest(folder, good)
 
 
 def newest(
