@@ -126,13 +126,14 @@ def test_every_schedule_starts_and_ends_where_it_says(job):
     ends = {
         "constant": (1, 1), "step": (1, 0.01), "exponential": (1, 1e-3), "inverse": (1, 0.01),
         "cosine": (1, 0), "sgdr": (1, 0), "cyclic": (0.1, 0.1), "one_cycle": (0.04, 4e-6),
-        "triangular": (0.2, 0.07),
+        "triangular": (0.2, 0.07), "wsd": (1, 0),
     }  # fmt: skip
     assert ends.keys() == set(get_args(Schedule)) - {"auto"}
     for name, (first, last) in ends.items():
-        factor = schedule(resolved(job(schedule=name, cycles=3, warm_up=0)))
+        cycles = None if name == "wsd" else 3
+        factor = schedule(resolved(job(schedule=name, cycles=cycles, warm_up=0)))
         assert (factor(0.0), factor(1.0)) == pytest.approx((first, last), abs=1e-12)
-        ramp = schedule(resolved(job(schedule=name, cycles=3, warm_up=0.25)))
+        ramp = schedule(resolved(job(schedule=name, cycles=cycles, warm_up=0.25)))
         assert (ramp(0.0), ramp(0.25)) == pytest.approx((0, first), abs=1e-12)
 
 
