@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from polyak import tensor_file
 from polyak.jobs import stream
-from polyak.rundir import checkpoints
+from polyak.rundir import checkpoints, records
 
 TIME = ("seconds", "images_per_second", "wait_share", "spent", "model", "run")
 
@@ -32,6 +32,16 @@ def steps(recipe, number, **options):
     """Train for a number of steps and leave without a word, as kill -9 would."""
     with contextlib.closing(train(recipe, **options)) as told:
         list(itertools.islice((r for r in told if r["kind"] == "step"), number))
+
+
+def resumes_exactly(job, out: Path, number: int, **choices) -> None:
+    """Leave a run after some steps, resume it, and compare it with one that was never left."""
+    run(job(name="whole", **choices))
+    steps(job(**choices), number)
+    run(job(**choices), resume=True)
+    whole, resumed = out / "whole", out / "job"
+    assert results(resumed) == results(whole)
+    assert timeless(records.records(resumed)) == timeless(records.records(whole))
 
 
 def results(folder: Path) -> dict[str, str]:

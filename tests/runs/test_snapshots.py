@@ -9,12 +9,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from jobs import results, run, steps, timeless
+from jobs import resumes_exactly, run, steps
 from polyak import load
 from polyak.data.images import Images
 from polyak.errors import RefusedError, UsageError
 from polyak.recipe import make
-from polyak.rundir import records as journal
 
 CYCLES = {"ensemble": "snapshots", "schedule": "sgdr", "cycles": 3, "epochs": 6, "average": 0}
 
@@ -35,12 +34,7 @@ def test_a_member_at_each_cycle_s_end(job, tmp_path):
 @pytest.mark.parametrize("number", [2, 7, 12, 17])
 def test_left_within_a_cycle_and_resumed_is_never_left(job, tmp_path, number):
     choices = CYCLES | {"average": 0.1}
-    run(job(name="whole", **choices))
-    steps(job(**choices), number)
-    run(job(**choices), resume=True)
-    whole, resumed = tmp_path / "runs/whole", tmp_path / "runs/job"
-    assert results(resumed) == results(whole)
-    assert timeless(journal.records(resumed)) == timeless(journal.records(whole))
+    resumes_exactly(job, tmp_path / "runs", number, **choices)
 
 
 def test_a_damaged_snapshot_is_refused(job, tmp_path):

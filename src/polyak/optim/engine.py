@@ -117,15 +117,23 @@ def eager(work: Pass, columns: Columns, states: int) -> None:
     for x, dx, *others in zip(*columns, strict=True):
         state, averages = others[:states], others[states:]
         wide = wide_dtype(x.dtype)
-        x_wide, dx_wide = x.to(wide), dx.to(wide)
-        new, *new_state = work.rule(
-            work.shrink * x_wide, work.scale * dx_wide + work.l2 * x_wide, *state, **work.hyper
-        )
+        new, *new_state = _stepped(work, x.to(wide), dx.to(wide), state)
         x.copy_(new)
         for old, value in zip(state, new_state, strict=True):
             old.copy_(value)
         for x_test, decay in zip(averages, work.decays, strict=True):
             x_test.copy_(polyak(x_test, x.to(x_test.dtype), decay)[0])
+
+
+def _stepped(work, x, dx, state):
+    """Compute a rule's results, of one tensor or of many; what changes nothing is left out."""
+    if work.scale != 1:
+        dx = work.scale * dx
+    if work.l2:
+        dx = dx + work.l2 * x
+    if work.shrink != 1:
+        x = work.shrink * x
+    return work.rule(x, dx, *state, **work.hyper)
 
 
 def together(work: Pass, columns: Columns, states: int) -> None:
@@ -141,14 +149,7 @@ def together(work: Pass, columns: Columns, states: int) -> None:
         try:
             x, dx, *others = (Together(column) for column in part)
             state, averages = others[:states], others[states:]
-            x_wide, dx_wide = x.wide(), dx.wide()
-            if work.scale != 1:
-                dx_wide = work.scale * dx_wide
-            if work.l2:
-                dx_wide = dx_wide + work.l2 * x_wide
-            if work.shrink != 1:
-                x_wide = work.shrink * x_wide
-            new = work.rule(x_wide, dx_wide, *state, **work.hyper)
+            new = _stepped(work, x.wide(), dx.wide(), state)
             if not all(isinstance(value, Together) for value in new):
                 raise TypeError("the rule gives something else than it took")
             for old, value in zip((x, *state), new, strict=True):
